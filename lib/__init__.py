@@ -1,0 +1,1 @@
+"""Pixels to Prompts: the reference implementations of the course. One paper, one file."""

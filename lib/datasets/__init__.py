@@ -1,0 +1,1 @@
+"""What a sample is, and how it is had: toyworld, real photos, public data sets."""

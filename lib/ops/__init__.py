@@ -1,0 +1,1 @@
+"""Pure functions without parameters: boxes, anchors, receptive fields, losses, metrics."""
