@@ -1,0 +1,46 @@
+import pytest
+import torch
+
+from lib.datasets.photos import crop_square, load_photo
+from lib.pretrained import efficientnet_lite0, imagenet_classes, prepare
+
+
+@pytest.fixture(scope="module")
+def network():
+    return efficientnet_lite0()
+
+
+@pytest.mark.parametrize("name, wanted", [
+    ("chelsea", {"tabby", "tiger cat", "Egyptian cat"}),
+    ("coffee", {"espresso"}),
+    ("rocket", {"missile"}),
+])
+def test_the_network_recognises_the_photos(network, name, wanted):
+    with torch.no_grad():
+        scores = network(prepare(crop_square(load_photo(name), 224)))
+    assert imagenet_classes()[scores.argmax().item()] in wanted
+
+
+def test_the_network_comes_ready_to_use(network):
+    assert not network.training
+    assert sum(p.numel() for p in network.parameters()) == 4_652_008
+    with torch.no_grad():
+        assert network.forward_features(torch.zeros(1, 3, 64, 96)).shape == (1, 1280, 2, 3)
+
+
+def test_class_names():
+    names = imagenet_classes()
+    assert len(names) == 1000
+    assert [names[i] for i in (281, 282, 285, 657, 967)] == ["tabby", "tiger cat", "Egyptian cat", "missile", "espresso"]
+
+
+def test_prepare_maps_0_to_1_onto_minus_1_to_1():
+    photo = torch.tensor([0.0, 0.5, 1.0]).view(3, 1, 1).expand(3, 2, 2)
+    assert prepare(photo)[0, :, 0, 0].tolist() == [-1, 0, 1]
+    assert prepare(photo[None].expand(4, 3, 2, 2)).shape == (4, 3, 2, 2)
+
+
+@pytest.mark.parametrize("photo", [torch.zeros(2, 2), torch.zeros(1, 4, 2, 2), torch.zeros(3, 2, 2, dtype=torch.uint8), "cat"])
+def test_bad_input_is_named(photo):
+    with pytest.raises(ValueError, match="^photo "):
+        prepare(photo)
