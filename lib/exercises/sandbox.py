@@ -1,0 +1,189 @@
+"""Running a learner's function so that nothing it does can hurt: not the notebook, not the course, not their patience.
+
+It is stopped when its time is up, its prints are caught, and the global states that a function may turn (random
+numbers, gradients on or off, the default dtype) are as before afterwards.
+"""
+
+import builtins
+import ctypes
+import io
+import random
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+REPEAT_ALARM = 0.25  # seconds: a bare `except:` in the learner's loop swallows one alarm, so it rings again
+PATIENCE = 2.0  # seconds that a thread gets to notice that it was stopped
+KEPT_CHARACTERS = 20_000
+
+
+class TimeIsUp(BaseException):  # no Exception, or `except Exception:` in a learner's loop would keep it
+    """Raised inside a learner's function when it has run for too long."""
+
+
+class NotHere(RuntimeError):
+    """Raised when a function asks the keyboard while it is being checked."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of one call.
+
+    Args:
+        result: what the function returned; None if it did not get that far.
+        error: what it raised instead.
+        printed: everything it wrote to the screen.
+        still_running: it could not be stopped, and goes on in a thread of its own.
+    """
+
+    result: Any = None
+    error: BaseException | None = None
+    printed: str = ""
+    still_running: bool = False
+
+    @property
+    def out_of_time(self) -> bool:
+        return isinstance(self.error, TimeIsUp)
+
+
+class Clock:
+    """How much of the time for one check is left. It runs from the moment it is made."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Seconds left, never below a hundredth, so that even the last call is begun and then stopped."""
+        return max(0.01, self._end - time.monotonic())
+
+
+def run(function: Callable, arguments: tuple, seconds: float, seed: int) -> Run:
+    """Calls `function(*arguments)`; returns what came of it and never raises.
+
+    Args:
+        function: the learner's.
+        arguments: given as they are; make copies first.
+        seconds: how long it may take. A single call into PyTorch or NumPy cannot be interrupted before it ends.
+        seed: of the random numbers of torch (CPU), NumPy and Python while it runs.
+    """
+    screen = _Screen()
+    with global_states_kept(seed), _keyboard_away(), warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda message, category, *_: screen.write(f"{category.__name__}: {message}\n")
+        with redirect_stdout(screen), redirect_stderr(screen):
+            on_main_thread = threading.current_thread() is threading.main_thread()
+            call = _call_with_alarm if hasattr(signal, "setitimer") and on_main_thread else _call_in_thread
+            return call(function, arguments, seconds, screen)
+
+
+class _Screen(io.StringIO):
+    """Keeps the first characters printed to it and lets the rest go: an endless loop prints a lot."""
+
+    def write(self, text: str) -> int:
+        if self.tell() < KEPT_CHARACTERS:
+            super().write(text[:KEPT_CHARACTERS])
+        return len(text)
+
+
+def _enter(function: Callable, arguments: tuple) -> Any:
+    # A frame of its own: the alarm rings only while this function is being executed.
+    return function(*arguments)
+
+
+def _call_with_alarm(function: Callable, arguments: tuple, seconds: float, screen: _Screen) -> Run:
+    """On the main thread of Linux and macOS: the system's timer interrupts even `while True: pass`."""
+
+    def ring(_signal: int, frame: Any) -> None:
+        while frame is not None:
+            if frame.f_code is _enter.__code__:
+                raise TimeIsUp
+            frame = frame.f_back
+
+    began = time.monotonic()
+    handler_before = signal.signal(signal.SIGALRM, ring)
+    left_before, repeat_before = signal.setitimer(signal.ITIMER_REAL, seconds, REPEAT_ALARM)
+    try:
+        return Run(_enter(function, arguments), printed=screen.getvalue())
+    except BaseException as error:  # also SystemExit, KeyboardInterrupt, TimeIsUp
+        return Run(error=error, printed=screen.getvalue())
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL if handler_before is None else handler_before)
+        if left_before:  # someone else's alarm was set: it rings when it would have
+            signal.setitimer(signal.ITIMER_REAL, max(0.01, left_before - (time.monotonic() - began)), repeat_before)
+
+
+def _call_in_thread(function: Callable, arguments: tuple, seconds: float, screen: _Screen) -> Run:
+    """Everywhere else: a thread of its own, in which Python is asked to raise `TimeIsUp`."""
+    runs: list[Run] = []
+
+    def work() -> None:
+        try:
+            with torch.enable_grad():
+                runs.append(Run(_enter(function, arguments), printed=screen.getvalue()))
+        except BaseException as error:
+            runs.append(Run(error=error, printed=screen.getvalue()))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        thread.join(seconds)
+    except KeyboardInterrupt as stopped:  # the learner pressed stop
+        _raise_in(thread)
+        return Run(error=stopped, printed=screen.getvalue())
+    end = time.monotonic() + PATIENCE
+    while thread.is_alive() and time.monotonic() < end:
+        _raise_in(thread)
+        thread.join(REPEAT_ALARM)
+    return runs[0] if runs else Run(error=TimeIsUp(), printed=screen.getvalue(), still_running=thread.is_alive())
+
+
+def _raise_in(thread: threading.Thread) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(TimeIsUp))
+
+
+@contextmanager
+def global_states_kept(seed: int) -> Iterator[None]:
+    """Fixed random numbers, float32 and gradients on inside; afterwards everything is as it was before."""
+    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    dtype = torch.get_default_dtype()
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed would turn the GPUs' generators as well
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.enable_grad():  # puts back what was, whatever the function switches inside
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(cpu)
+        if gpus is not None:
+            torch.cuda.set_rng_state_all(gpus)
+
+
+@contextmanager
+def _keyboard_away() -> Iterator[None]:
+    """While a function is checked nobody sits at `input()` or at a debugger: both would wait for ever."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise NotHere("input() and breakpoint() do not work inside a check; call your function in a cell of its own")
+
+    before = builtins.input, sys.breakpointhook
+    builtins.input, sys.breakpointhook = refuse, refuse
+    try:
+        yield
+    finally:
+        builtins.input, sys.breakpointhook = before

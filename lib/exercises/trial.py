@@ -1,0 +1,167 @@
+"""Putting a function through all cases of an exercise, and noting for each what came of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lib.exercises.exercise import Case, Exercise, WrongResult, detached, gradient_leaves, weighted_sum
+from lib.exercises.sandbox import Clock, Run, global_states_kept, run
+from lib.exercises.values import Difference, compare, copy_of, describe, kind_of, unchanged, with_article
+
+# Random numbers: the cases' own must not be met again in the learner's run, or a freshly made, random layer would have
+# the very weights of the layer that it should copy.
+CASES_SEED, SEED, OTHER_SEED = 11, 22, 33
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """One case, one call, and the first thing that was wrong with it.
+
+    Args:
+        case: what was asked.
+        problem: None, or one of "out of time", "crash", "nothing returned", "unusable", "difference", "changed input",
+            "gradient".
+        run: the call itself.
+        value: what is compared: the result, or what `observe` saw in it.
+        unusable: why the result could not be looked at.
+        difference: the first difference from the truth, of values or of gradients.
+        changed: positions of the arguments that are no longer what they were.
+        gradients: by name, where they were asked; None in it: no gradient arrives there at all.
+    """
+
+    case: Case
+    problem: str | None
+    run: Run
+    value: Any = None
+    unusable: WrongResult | None = None
+    difference: Difference | None = None
+    changed: tuple[int, ...] = ()
+    gradients: Mapping[str, Tensor | None] = field(default_factory=dict)
+
+
+def put_through(exercise: Exercise, function: Callable, clock: Clock, cases: list[Case] | None = None) -> list[Attempt]:
+    """Tries `function` on every case; if all values are right, once more for the gradients of those that ask for them.
+
+    Stops early when the time is up. Never raises because of what `function` does.
+    """
+    attempts = []
+    cases = cases_of(exercise) if cases is None else cases
+    for case in cases:
+        attempts.append(_try_values(exercise, function, case, clock, SEED))
+        if attempts[-1].problem == "out of time":
+            return attempts
+    if not any(attempt.problem for attempt in attempts):
+        attempts += [_try_gradients(exercise, function, case, clock) for case in cases if case.gradients]
+    return attempts
+
+
+def cases_of(exercise: Exercise) -> list[Case]:
+    """The exercise's cases; making them leaves the learner's random numbers alone."""
+    with global_states_kept(CASES_SEED):
+        cases = exercise.cases()
+    if not cases:
+        raise ValueError(f"cases of {exercise.name} is an empty list; expected at least one case")
+    return cases
+
+
+def depends_on_chance(exercise: Exercise, function: Callable, attempt: Attempt, clock: Clock) -> bool:
+    """Whether another call, with other random numbers, gives something else than `attempt` did."""
+    again = _try_values(exercise, function, attempt.case, clock, OTHER_SEED)
+    if again.problem == "out of time" or "crash" in (again.problem, attempt.problem):
+        return False
+    return not _agree(again.value, attempt.value, exercise)
+
+
+def same(one: Attempt, other: Attempt, exercise: Exercise) -> bool:
+    """Whether two functions went wrong in the same way on one case."""
+    if one.problem != other.problem:
+        return False
+    if one.problem == "crash":
+        return type(one.run.error) is type(other.run.error)
+    if one.problem == "unusable":
+        return one.unusable.name == other.unusable.name
+    if one.problem == "changed input":
+        return one.changed == other.changed
+    if one.problem == "gradient":
+        return _agree(one.gradients, other.gradients, exercise)
+    return _agree(one.value, other.value, exercise)
+
+
+def _agree(one: Any, other: Any, exercise: Exercise) -> bool:
+    return _difference(one, other, exercise) is None
+
+
+def _difference(got: Any, expected: Any, exercise: Exercise) -> Difference | None:
+    try:
+        return compare(got, expected, exercise.rtol, exercise.atol)
+    except Exception:  # a learner may return anything: sparse tensors, strings in arrays, wild objects
+        return Difference("type", "", got, expected)
+
+
+def _try_values(exercise: Exercise, function: Callable, case: Case, clock: Clock, seed: int) -> Attempt:
+    arguments = copy_of(case.arguments)
+    seen: dict[str, Any] = {}
+    outcome = run(_observed(exercise, function, case, seen), arguments, clock.left(), seed)
+    if outcome.error is not None:
+        return _failed(case, outcome, seen)
+    changed = tuple(i for i, given in enumerate(case.arguments) if not unchanged(arguments[i], given))
+    difference = _difference(seen["plain"], case.expected, exercise)
+    problem = "difference" if difference else "changed input" if changed else None
+    return Attempt(case, problem, outcome, seen["plain"], difference=difference, changed=changed)
+
+
+def _try_gradients(exercise: Exercise, function: Callable, case: Case, clock: Clock) -> Attempt:
+    arguments = copy_of(case.arguments)
+    leaves = gradient_leaves(exercise.reference, arguments, list(case.gradients))
+    seen: dict[str, Any] = {}
+    observe = _observed(exercise, function, case, seen)
+
+    def differentiate(*arguments: Any) -> list[Tensor | None]:
+        observe(*arguments)
+        total = weighted_sum(seen["value"])
+        if not total.requires_grad:
+            return [None] * len(leaves)
+        return list(torch.autograd.grad(total, list(leaves.values()), allow_unused=True))
+
+    outcome = run(differentiate, arguments, clock.left(), SEED)
+    if outcome.error is not None:
+        return _failed(case, outcome, seen)
+    gradients = dict(zip(leaves, outcome.result, strict=True))
+    for name, expected in case.gradients.items():
+        got = torch.zeros_like(expected) if gradients[name] is None else gradients[name]
+        difference = compare(got, expected, exercise.rtol, exercise.atol, f" gradient of {name}")
+        if difference:
+            return Attempt(case, "gradient", outcome, seen["plain"], difference=difference, gradients=gradients)
+    return Attempt(case, None, outcome, seen["plain"], gradients=gradients)
+
+
+def _observed(exercise: Exercise, function: Callable, case: Case, seen: dict[str, Any]) -> Callable:
+    """The call as it is made: the learner's function, then a look at its result, kept in `seen`."""
+
+    def call(*arguments: Any) -> None:
+        seen["result"] = result = function(*arguments)
+        if result is None and case.expected is not None:
+            raise WrongResult("nothing returned", "")
+        if exercise.returns is not None and not isinstance(result, exercise.returns):
+            raise WrongResult(
+                "wrong type",
+                f"Your function returned {with_article(kind_of(result))}: {describe(result)}. "
+                f"The task asks for {with_article(exercise.returns.__name__)}.",
+            )
+        value = exercise.observe(result, *arguments) if exercise.observe else result
+        seen["value"], seen["plain"] = value, detached(value)
+
+    return call
+
+
+def _failed(case: Case, outcome: Run, seen: dict[str, Any]) -> Attempt:
+    if outcome.out_of_time:
+        return Attempt(case, "out of time", outcome)
+    if isinstance(outcome.error, WrongResult):
+        if outcome.error.name == "nothing returned":
+            return Attempt(case, "nothing returned", outcome)
+        return Attempt(case, "unusable", outcome, seen["result"], unusable=outcome.error)
+    return Attempt(case, "crash", outcome, seen.get("result"))
