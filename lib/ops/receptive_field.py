@@ -3,7 +3,7 @@
 A convolution and a pooling slide a window over their input in the same way, so one description serves both. Sources:
 Dumoulin & Visin, "A guide to convolution arithmetic for deep learning" (2016), relationship 6, and 5.1 on dilation;
 Araujo, Norris & Sim, "Computing Receptive Fields of Convolutional Neural Networks" (Distill, 2019), equations 2 to 4.
-For a whole network with branches, see `lib.viz.receptive_fields`, which follows a real forward pass.
+For a whole network with branches, see `lib.viz.tracing`, which follows a real forward pass.
 """
 
 from collections.abc import Sequence
@@ -50,8 +50,8 @@ def feature_size(height: int, width: int, layers: Sequence[Window]) -> tuple[int
         for index, (kernel, stride, padding, dilation) in enumerate(layers):
             room = cells + 2 * padding - dilation * (kernel - 1) - 1  # how far the window can slide
             if room < 0:
-                raise ValueError(f"{name}: the window of layers[{index}] spans {dilation * (kernel - 1) + 1} cells, but "
-                                 f"its padded input has {cells + 2 * padding}; expected a larger picture")
+                raise ValueError(f"{name}: the window of layers[{index}] spans {dilation * (kernel - 1) + 1} cells, "
+                                 f"but its padded input has {cells + 2 * padding}; expected a larger picture")
             cells = room // stride + 1
         sizes.append(cells)
     return sizes[0], sizes[1]

@@ -1,0 +1,139 @@
+"""A learner's hands in JupyterLab: open a notebook, run all, type into a cell, use the explorer."""
+
+import re
+import time
+
+from playwright.sync_api import Locator, Page, expect
+
+PANEL = ".jp-NotebookPanel:not(.lm-mod-hidden)"
+SECONDS = 1000  # Playwright counts milliseconds
+RUN_LIMIT = 180  # seconds for all cells of one notebook: a lesson's budget of 60 s, three times, for a busy machine
+PICTURE_LIMIT = 10  # seconds for a picture to change, on a busy machine
+
+
+class Classroom:
+    """One notebook, open in JupyterLab."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page = page
+        page.goto(address)
+        self.panel = page.locator(PANEL)
+        expect(self.panel.locator(".jp-Cell").first).to_be_visible(timeout=60 * SECONDS)
+        self._idle(60)
+
+    def cells(self) -> Locator:
+        """All code cells."""
+        return self.panel.locator(".jp-CodeCell")
+
+    def cell(self, text: str) -> Locator:
+        """The code cell whose text, spaces aside, starts with or holds `text`."""
+        found = self.cells().filter(has=self.page.locator(".cm-content", has_text=text))
+        assert found.count() == 1, f"{found.count()} code cells hold {text!r}"
+        return found
+
+    def clear_outputs(self) -> None:
+        """Edit, Clear Outputs of All Cells: what is seen afterwards is new."""
+        self._menu("Edit", "editmenu:clear-all")
+        expect(self.panel.locator(".jp-CodeCell .jp-OutputArea-output")).to_have_count(0, timeout=20 * SECONDS)
+
+    def run_all(self) -> float:
+        """Run, Run All Cells; wait until every cell has its number. Gives the seconds it took."""
+        start = time.monotonic()
+        self._menu("Run", "runmenu:run-all")
+        numbered = self.panel.locator(".jp-CodeCell .jp-InputPrompt").filter(has_text=re.compile(r"\[\d+\]:"))
+        expect(numbered).to_have_count(self.cells().count(), timeout=RUN_LIMIT * SECONDS)
+        self._idle(60)
+        return time.monotonic() - start
+
+    def errors(self) -> list[str]:
+        """The text of each output that is an error."""
+        shown = self.panel.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']")
+        return [text.strip()[:300] for text in shown.all_inner_texts()]
+
+    def type_over(self, cell: Locator, text: str) -> None:
+        """Replace a cell's text by hand: click, select all, type."""
+        cell.scroll_into_view_if_needed()
+        cell.locator(".cm-content").click()
+        self.page.keyboard.press("ControlOrMeta+a")
+        self.page.keyboard.insert_text(text)  # as pasting does: no bracket or indent is added
+
+    def run(self, cell: Locator) -> str:
+        """Shift+Enter in a cell; wait for its new number. Gives the text of its output."""
+        before = cell.locator(".jp-InputPrompt").inner_text()
+        cell.scroll_into_view_if_needed()
+        cell.locator(".cm-content").click()
+        self.page.keyboard.press("Shift+Enter")
+        prompt = cell.locator(".jp-InputPrompt")
+        expect(prompt).not_to_have_text(before, timeout=60 * SECONDS)
+        expect(prompt).to_have_text(re.compile(r"\[\d+\]:"), timeout=60 * SECONDS)
+        self._idle(60)
+        return cell.locator(".jp-OutputArea").inner_text()
+
+    def close(self) -> None:
+        """Shut the kernel down and leave."""
+        self._menu("Kernel", "kernelmenu:shutdown")
+        self.page.wait_for_timeout(300)
+
+    def _menu(self, menu: str, command: str) -> None:
+        self.page.locator("#jp-MainMenu .lm-MenuBar-item", has_text=re.compile(f"^{menu}$")).click()
+        self.page.locator(f".lm-Menu-item[data-command='{command}']").click()
+
+    def _idle(self, seconds: float) -> None:
+        idle = self.panel.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")
+        expect(idle).to_be_attached(timeout=seconds * SECONDS)
+        expect(self.panel.locator(".jp-KernelName")).not_to_have_text("No Kernel", timeout=seconds * SECONDS)
+
+
+class ExplorerHands:
+    """The first explorer of a notebook: its slider, its picture, its keys."""
+
+    def __init__(self, classroom: Classroom) -> None:
+        self.page = classroom.page
+        self.place = classroom.panel.locator(".jp-OutputArea-output", has=self.page.locator(".explorer-picture")).first
+        self.frame = self.place.locator(".explorer-picture")
+        self.frame.scroll_into_view_if_needed()
+        expect(self.frame.locator("img")).to_be_visible(timeout=20 * SECONDS)
+
+    def picture(self) -> list:
+        """What the picture shows: [width, height, a checksum of its bytes]."""
+        return self.frame.locator("img").evaluate(
+            """async (image) => {
+                 await image.decode();
+                 const bytes = new Uint8Array(await (await fetch(image.src)).arrayBuffer());
+                 const sum = bytes.reduce((sum, byte) => (sum * 31 + byte) >>> 0, 7);
+                 return [image.naturalWidth, image.naturalHeight, sum];
+               }"""
+        )
+
+    def changes(self, what: str, act) -> float:
+        """Do something and wait for another picture. Gives the seconds until it was there."""
+        before = self.picture()
+        start = time.monotonic()
+        act()
+        while self.picture() == before:
+            assert time.monotonic() - start < PICTURE_LIMIT, f"the explorer's picture did not change: {what}"
+            self.page.wait_for_timeout(10)
+        seconds = time.monotonic() - start
+        self.settle()
+        return seconds
+
+    def settle(self) -> None:
+        """Wait until the picture keeps still."""
+        last = None
+        while (now := self.picture()) != last:
+            last = now
+            self.page.wait_for_timeout(250)
+
+    def slider(self) -> Locator:
+        """The handle of the slider that chooses the channel."""
+        return self.place.locator(".widget-slider", has_text="channel").locator(".noUi-handle")
+
+    def press(self, where: Locator, key: str) -> None:
+        """Focus and press one key."""
+        where.focus()
+        self.page.keyboard.press(key)
+
+    def click_at(self, across: float, down: float) -> None:
+        """Click the picture at a place, both in 0..1."""
+        box = self.frame.locator("img").bounding_box()
+        self.page.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"])

@@ -1,0 +1,85 @@
+"""A tiny course to build: one lesson, one exercise, one widget, one picture."""
+
+from pathlib import Path
+
+import pytest
+
+TINY = '''\
+# %% [markdown]
+# # A tiny lesson
+# Widths and heights.
+
+# %%
+import ipywidgets as widgets
+import matplotlib.pyplot as plt
+from tqdm.auto import tqdm
+
+
+def check(function):
+    try:
+        print("area: correct" if function(2, 3) == 6 else "area: wrong")
+    except NotImplementedError:
+        print("area: not attempted")
+
+
+def use(function):
+    return function
+
+# %%
+for _ in tqdm(range(5), desc="epoch"):
+    pass
+
+# %%
+plt.imshow([[0, 1], [1, 0]])
+plt.show()
+print("a number", 0.123456, object())
+
+# %%
+widgets.IntSlider(3)
+
+# %% [markdown]
+# Multiply. 5 minutes.
+
+# %% tags=["exercise"]
+def area(width: float, height: float) -> float:
+    """The area of a rectangle."""
+    ### BEGIN SOLUTION
+    answer_of_the_book = width * height + 0 * width * height
+    return answer_of_the_book
+    ### END SOLUTION
+
+# %%
+check(area)
+
+# %% [markdown]
+# <details><summary>It is too small</summary>How do areas grow?</details>
+
+# %%
+area = use(area)
+
+# %% tags=["raises-exception"]
+1 / 0
+'''
+
+
+@pytest.fixture
+def course(tmp_path: Path) -> Path:
+    """The root of a course that holds the tiny lesson as `solutions/07_tiny.py`."""
+    (tmp_path / "solutions").mkdir()
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "solutions" / "07_tiny.py").write_text(TINY, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def change(course: Path):
+    """`change(old, new)` edits the tiny lesson's source and gives its path."""
+
+    def edit(old: str, new: str) -> Path:
+        path = course / "solutions" / "07_tiny.py"
+        text = path.read_text(encoding="utf-8")
+        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in the tiny lesson"
+        path.write_text(text.replace(old, new), encoding="utf-8")
+        return path
+
+    return edit

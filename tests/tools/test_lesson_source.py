@@ -1,0 +1,94 @@
+"""Reading a lesson's source: what it becomes, and that each mistake names its line."""
+
+import pytest
+from lesson_source import LessonError, read_lesson
+
+STUB = '''\
+def area(width: float, height: float) -> float:
+    """The area of a rectangle."""
+    raise NotImplementedError("your turn")'''
+
+
+DEF = "def area(width: float, height: float) -> float:"
+
+
+def line_of(path, text):
+    return path.read_text(encoding="utf-8").splitlines().index(text) + 1
+
+
+def test_the_learner_gets_the_stub_and_the_solved_notebook_the_answer(course):
+    lesson = read_lesson(course / "solutions" / "07_tiny.py")
+    stub, solved = (lesson.notebook(solved).cells[6].source for solved in (False, True))
+    assert stub == STUB
+    assert solved.splitlines()[2:] == [
+        "    answer_of_the_book = width * height + 0 * width * height",
+        "    return answer_of_the_book",
+    ]
+    assert "SOLUTION" not in str(lesson.notebook(True)) + str(lesson.notebook(False))
+
+
+def test_cells_know_their_lines(course):
+    path = course / "solutions" / "07_tiny.py"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for cell in read_lesson(path).cells:
+        prefix = "# " if cell.kind == "markdown" else ""
+        assert lines[cell.line - 1] == prefix + cell.text.splitlines()[0]
+
+
+def test_a_cell_put_in_changes_no_other_id(course, change):
+    path = course / "solutions" / "07_tiny.py"
+    before = [cell.id for cell in read_lesson(path).notebook(True).cells]
+    change("# %% [markdown]\n# Multiply.", "# %%\nprint(1)\n\n# %%\nprint(1)\n\n# %% [markdown]\n# Multiply.")
+    after = [cell.id for cell in read_lesson(path).notebook(False).cells]
+    assert len(set(after)) == len(after) == len(before) + 2
+    assert [i for i in after if i in before] == before
+
+
+def test_a_method_may_be_the_exercise(course, change):
+    path = change(
+        "def area(width: float, height: float) -> float:\n",
+        "class area:\n  def forward(self, width, height):\n",
+    )
+    stub = next(c for c in read_lesson(path).notebook(False).cells if "exercise" in c.metadata.get("tags", ()))
+    assert stub.source.splitlines()[-1] == '    raise NotImplementedError("your turn")'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "at", "message"),
+    [
+        ("    ### END SOLUTION\n", "", "    ### BEGIN SOLUTION", "without '### END SOLUTION'"),
+        ("    ### BEGIN SOLUTION\n", "", "    ### END SOLUTION", "without '### BEGIN SOLUTION'"),
+        ("    return answer", "    ### BEGIN SOLUTION\n    return answer", 2, "inside the solution that began in line"),
+        ("    ### BEGIN SOLUTION", "    # BEGIN SOLUTION", "    # BEGIN SOLUTION", "a marker is exactly"),
+        ("widgets.IntSlider(3)", "### BEGIN SOLUTION\nx = 1\n### END SOLUTION", "### BEGIN SOLUTION", "no def around"),
+        ("widgets.IntSlider(3)", "def f():\n    return 1\n### BEGIN SOLUTION\nx = 1\n### END SOLUTION",
+         "### BEGIN SOLUTION", "no def around"),
+        ("    answer_of_the_book = width * height + 0 * width * height\n    return answer_of_the_book\n", "",
+         "    ### BEGIN SOLUTION", "empty solution"),
+        ('# %% tags=["exercise"]\n', '# %% tags=["excercise"]\n', '# %% tags=["excercise"]', "unknown tag 'excercise'"),
+        ('# %% tags=["exercise"]\n', "# %%\n", DEF, "with a solution needs tags="),
+        ("# %% tags=[\"raises-exception\"]", "# %% a name", "# %% a name", "nothing else"),
+        ("def area(", "SIDES = 4\ndef area(", "SIDES = 4", "one function or class, below its imports"),
+        ("# # A tiny", "# A tiny", "# A tiny lesson", "and the title"),
+        ("check(area)\n", "check(area), 1\n", DEF, "'check\\(area\\)' as the next"),
+        ("area = use(area)\n", "area = area\n", DEF, "'area = use\\(area\\)'"),
+        ("<details>", "<p>", DEF, "hints in <details>"),
+        ("1 / 0", "1 /", "1 /", "no valid Python"),
+        ("1 / 0", "", '# %% tags=["raises-exception"]', "an empty cell"),
+        ("import ipywidgets", 's = """\n# %% no cell\n"""\nimport ipywidgets', 1, "make"),
+    ],
+)
+def test_a_mistake_names_file_and_line(change, old, new, at, message):
+    path = change(old, new)
+    with pytest.raises(LessonError, match=message) as caught:
+        read_lesson(path)
+    if at == 2:  # the second of two equal lines
+        at = [i for i, line in enumerate(path.read_text().splitlines(), 1) if line == "    ### BEGIN SOLUTION"][1]
+    assert str(caught.value).startswith(f"{path}:{at if isinstance(at, int) else line_of(path, at)}: ")
+
+
+def test_imports_and_words_may_stand_around_the_three_cells(change):
+    path = change("def area(", "import math\n\n\ndef area(")
+    path = change("check(area)\n", "from lib.exercises import check\n\ncheck(area)\n")
+    path = change("# %%\nfrom lib", "# %% [markdown]\n# Now ask.\n\n# %%\nfrom lib")
+    assert [cell.exercise for cell in read_lesson(path).cells if cell.exercise] == ["area"]
