@@ -36,7 +36,7 @@ from lib.datasets.toyworld import Toyworld
 
 sample = Toyworld(split="train", length=8)[0]
 plt.figure(figsize=(4, 4))
-plt.imshow(sample.image.permute(1, 2, 0))                       # (3, H, W) -> (H, W, 3), as matplotlib wants it
+plt.imshow(sample.image.permute(1, 2, 0))                       # (3, H, W) -> (H, W, 3)
 plt.axis("off")
 plt.show()
 print("the picture is a tensor of shape", tuple(sample.image.shape), "and shows", ", ".join(sample.phrases))

@@ -455,10 +455,10 @@ print(f"one cell of the last map sees {size} × {size} pixels; its neighbour the
 # square to the cell, and hardly any from its rim. We can measure how much each pixel matters to one cell: its gradient.
 
 # %%
-big = prepare(resize_photo(crop_square(load_photo("chelsea")), 640, 640).to(device)).requires_grad_()
-one_cell = class_heatmap(net.forward_features(big), net.classifier, 285)[0, 10, 10]
-influence = torch.autograd.grad(one_cell, big)[0].abs().sum(dim=1)[0]       # (640, 640)
-middle = 10 * 32 + 16                                                       # of cell 10, in pixels
+big = prepare(resize_photo(crop_square(load_photo("chelsea")), 512, 512).to(device)).requires_grad_()
+one_cell = class_heatmap(net.forward_features(big), net.classifier, 285)[0, 8, 8]
+influence = torch.autograd.grad(one_cell, big)[0].abs().sum(dim=1)[0]       # (512, 512)
+middle = 8 * 32 + 16                                                        # of cell 8, in pixels
 for side in (32, 64, 224, 448):
     near = slice(middle - side // 2, middle + side // 2)
     share = influence[near, near].sum() / influence.sum()
@@ -466,12 +466,13 @@ for side in (32, 64, 224, 448):
 
 # %%
 figure, axis = plt.subplots(figsize=(5.6, 5.6), layout="constrained")
-axis.imshow(F.avg_pool2d(influence[None], 16)[0].cpu().sqrt(), extent=(0, 640, 640, 0), cmap="magma")
-for side, colour in ((851, "#0072B2"), (224, "#E69F00"), (32, "white")):
+axis.imshow(F.avg_pool2d(influence[None], 16)[0].cpu().sqrt(), extent=(0, 512, 512, 0), cmap="magma")
+for side, colour in ((851, "#0072B2"), (224, "#E69F00")):
     corner = (middle - side / 2, middle - side / 2)
     axis.add_patch(plt.Rectangle(corner, side, side, fill=False, edgecolor=colour, linewidth=2))
     axis.text(middle, middle + side / 2 - 8, f"{side} pixels", color=colour, ha="center")
-axis.set(xlim=(-110, 780), ylim=(780, -110), title="how much each pixel matters to one cell")
+axis.plot(middle, middle, "+", color="white", markersize=12, markeredgewidth=2)
+axis.set(xlim=(-170, 714), ylim=(714, -170), title="how much each pixel matters to one cell")
 plt.show()
 
 # %% [markdown]
@@ -841,8 +842,8 @@ axis.legend(loc="center", bbox_to_anchor=(0.5, 0.66))
 plt.show()
 
 # %% [markdown]
-# The heat follows the cat. But not exactly. Take the cat in the middle as the measure: her heat lies a little above her centre, because
-# her upper half looks most like a cat. Then compare the eight others with her.
+# The heat follows the cat. But not exactly. Take the cat in the middle as the measure: her heat lies a little above her centre. Then
+# compare the eight others with her.
 
 # %%
 offset = heat_centres - true_centres                            # (9, 2): heat minus cat
@@ -886,7 +887,7 @@ assert one_cell_on < 0.3 * stayed                               # by 32 pixels, 
 
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(10, 2.9), layout="constrained")
-for axis, scale in zip(axes, (1, 2, 4)):
+for axis, scale in zip(axes, (1, 2, 3)):
     photo_at_scale = resize_photo(load_photo("chelsea"), 224 * scale, 320 * scale).to(device)
     heat = class_heatmap(net.forward_features(prepare(photo_at_scale)), net.classifier, 285)[0]
     axis.imshow(heat.cpu(), cmap="magma")
@@ -895,7 +896,7 @@ for axis, scale in zip(axes, (1, 2, 4)):
 plt.show()
 
 # %% [markdown]
-# More cells, but not a sharper cat. At four times the size a cell looks at a patch of fur, and fur alone is not a face: the network learned
+# More cells, but not a sharper cat. At three times the size a cell looks at a patch of fur, and fur alone is not a face: the network learned
 # cats that fill 224 pixels. The answer is not a larger question. It is to keep the knowledge of the coarse map and bring back the resolution of the
 # fine ones. The first half of that, **upsampling**, is lesson 02.
 

@@ -17,7 +17,8 @@ def draw_glow(picture: torch.Tensor, heats: dict[str, torch.Tensor], smooth: boo
 
     Args:
         picture: (3, H, W) floats in 0..1.
-        heats: one to three maps (h, w) of scores by name. A score of 0 or less does not glow, a map's highest glows most.
+        heats: one to three maps (h, w) of scores by name. A score of 0 or less does not glow; the highest of a
+            map glows most.
         smooth: blend between cells. Without it, each cell of a map is one block: what the network really said.
 
     Returns:

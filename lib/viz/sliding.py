@@ -28,7 +28,8 @@ def draw_sliding(pixels: int, window: Window) -> Figure:
         axis.plot([start + 0.1, start + window.kernel - 0.1], [height, height], linewidth=6, color="#E69F00",
                   solid_capstyle="butt")
         axis.text(start + window.kernel + 0.1, height, f"cell {cell}", fontsize=9, va="center")
-    axis.set(xlim=(-window.padding - 0.2, pixels + window.padding + 1), ylim=(-0.3 * cells - 0.3, 0.9),
-             title=f"{pixels} pixels, padding {window.padding}, kernel {window.kernel}, stride {window.stride}: {cells} cells")
+    axis.set_title(f"{pixels} pixels, padding {window.padding}, kernel {window.kernel}, stride {window.stride}: "
+                   f"{cells} cells")
+    axis.set(xlim=(-window.padding - 0.2, pixels + window.padding + 1), ylim=(-0.3 * cells - 0.3, 0.9))
     axis.axis("off")
     return figure

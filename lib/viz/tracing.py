@@ -9,7 +9,6 @@ reported is never smaller than what a cell really sees. What leaves PyTorch (thr
 from fractions import Fraction
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
