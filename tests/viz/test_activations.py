@@ -6,7 +6,7 @@ from torch import nn
 
 from lib.viz.activations import feature_maps, find_map, stages
 
-from networks import SmallNet, Unusual
+from tests.viz.networks import SmallNet, Unusual
 
 IMAGE = torch.rand(3, 32, 48, generator=torch.Generator().manual_seed(1))
 

@@ -9,7 +9,7 @@ from matplotlib import pyplot
 from lib.viz.draw import fingerprint, overlay, show_images, to_pixels
 from lib.viz.feature_pictures import draw_receptive_field, feature_grid, feature_strip, pca_colours, strongest_channels
 
-from networks import SmallNet
+from tests.viz.networks import SmallNet
 
 matplotlib.use("agg")
 IMAGE = torch.rand(3, 32, 48, generator=torch.Generator().manual_seed(1))

@@ -15,7 +15,7 @@ from PIL import Image
 
 from lib.viz.explore import Explorer, explore
 
-from networks import SmallNet, Unusual
+from tests.viz.networks import SmallNet, Unusual
 
 IMAGE = torch.rand(3, 32, 48, generator=torch.Generator().manual_seed(1))
 
