@@ -73,7 +73,8 @@ def _memory(process: psutil.Process) -> int:
 def kernel_environment(scratch: Path, before: Mapping[str, str], solved: bool) -> dict[str, str]:
     """The environment of a notebook's kernel, made from `before`; `scratch` is an empty folder for this run alone.
 
-    One thread for each kernel: two run at a time, and sums come out the same on machines with more cores.
+    One thread for each kernel: two run at a time, and sums come out the same on machines with more cores. No bar
+    while toyworld renders: whether it appears depends on what is in the cache already.
     """
     behind = [path for path in before.get("PYTHONPATH", "").split(os.pathsep) if path not in ("", str(NO_NETWORK))]
     environment = dict(before) | {
@@ -82,6 +83,7 @@ def kernel_environment(scratch: Path, before: Mapping[str, str], solved: bool) -
         "IPYTHONDIR": str(scratch / "ipython"),
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
+        "TQDM_DISABLE": "1",
     }
     environment.pop("COURSE_NO_FALLBACK", None)
     if solved:

@@ -147,8 +147,12 @@ def processors() -> int:
 
 
 def progress_bar(split: str, length: int) -> tqdm:
-    """A bar that appears only if the work is not done within two seconds, and goes when it is."""
-    return tqdm(total=length, desc=f"toyworld {split}", unit="picture", delay=2, leave=False)
+    """A bar that appears only if the work is not done within two seconds, and goes when it is.
+
+    Not at all where tqdm's own variable `TQDM_DISABLE` is set: its notebook version does not look at it by itself.
+    """
+    quiet = bool(os.environ.get("TQDM_DISABLE"))
+    return tqdm(total=length, desc=f"toyworld {split}", unit="picture", delay=2, leave=False, disable=quiet)
 
 
 def render_with_helpers(split: str, length: int, size: int, helpers: int) -> dict[str, np.ndarray]:
