@@ -1,0 +1,96 @@
+"""Weights in a file, with a note of how they were made beside them."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+
+def save_checkpoint(model: nn.Module, path: str | Path, made: dict) -> None:
+    """Write a model's weights and buffers to `path`, and `made` to the JSON file of the same name beside it.
+
+    The same weights and the same `made` give the same bytes. A reader meets the old files or the new ones, never half
+    a file.
+
+    Args:
+        path: ends in ".safetensors"; its folder is made if need be.
+        made: how the weights came about (seed, steps, scores, ...), such as `history.summary()`; no dates or durations.
+
+    Raises:
+        ValueError: `path` ends in something else, or `made` holds what JSON cannot.
+    """
+    path = _checked(path)
+    try:
+        note = json.dumps(made, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"made cannot be written as JSON: {error}; expected a dict of plain numbers, strings, lists "
+                         "and dicts") from None
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _replace(path, save(tensors))
+    _replace(path.with_suffix(".json"), note.encode())
+
+
+def load_checkpoint(model: nn.Module, path: str | Path) -> dict:
+    """Fill a model with the weights at `path`: all of them, and nothing else.
+
+    Args:
+        model: of the very shape that was saved; it keeps its device, dtype and mode. After an error it is unchanged.
+
+    Returns:
+        `made`, as it was saved; an empty dict if its JSON file is not there.
+
+    Raises:
+        ValueError: there is no such file, it is damaged, or names or shapes of its tensors do not match the model's.
+    """
+    path = _checked(path)
+    if not path.is_file():
+        raise ValueError(f"path is {path.name!r}, and there is no such file in {path.parent.name!r}; expected a "
+                         "checkpoint (`make checkpoints` trains the course's own)")
+    try:
+        stored = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"path is {path.name!r}, which is damaged ({error}); expected a safetensors file") from None
+    wanted = model.state_dict()
+    for what, names in (
+        ("lacks", [name for name in wanted if name not in stored]),
+        ("holds, unknown to the model,", sorted(name for name in stored if name not in wanted)),
+        ("has other shapes for", [f"{name} {tuple(stored[name].shape)}, not {tuple(tensor.shape)}"
+                                  for name, tensor in wanted.items()
+                                  if name in stored and stored[name].shape != tensor.shape]),
+    ):
+        if names:
+            more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+            raise ValueError(f"path is {path.name!r}, which {what} {'; '.join(names[:4])}{more}; expected the "
+                             f"{len(wanted)} tensors of {type(model).__name__}")
+    note = path.with_suffix(".json")
+    try:
+        made = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
+    except ValueError as error:
+        raise ValueError(f"path is {path.name!r}, whose note {note.name!r} is damaged: {error}") from None
+    model.load_state_dict(stored, strict=True)
+    return made
+
+
+def _checked(path: str | Path) -> Path:
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"path is {path.name!r}; expected a name that ends in '.safetensors'")
+    return path
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Put a file in place in one step."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(name, 0o644)                                   # mkstemp's file is for its owner alone
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

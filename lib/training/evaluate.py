@@ -1,0 +1,64 @@
+"""How good a segmentation model is: the one evaluation that all lessons use."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from lib.ops.metrics import boundary_f_score, confusion_matrix, iou_per_class, mean_iou, pixel_accuracy
+
+
+@torch.no_grad()
+def evaluate_segmentation(
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    num_classes: int,
+    device: torch.device | str | None = None,
+    ignore_index: int = 255,
+    boundary: bool = True,
+) -> dict:
+    """Compare what a model says about every pixel with the truth.
+
+    One confusion matrix is filled with the pixels of all pictures, and the scores are read from it. The boundary score
+    is taken for each picture and class, averaged over the pictures in which the class has a boundary, and then over
+    the classes.
+
+    Args:
+        model: (B, C, H, W) pictures in, (B, num_classes, H, W) scores out. It comes back in the mode (train or eval) in
+            which it came.
+        batches: of (pictures, targets (B, H, W)); an `OrderedBatches`, a list or a DataLoader.
+        device: where to compute; the model is moved there. None: where the model is.
+        boundary: whether to measure boundaries too, which takes the most time.
+
+    Returns:
+        {"mIoU": ..., "pixel accuracy": ..., "boundary F": ..., "IoU": tensor (num_classes,), "boundary F per class":
+        tensor (num_classes,), "matrix": (num_classes, num_classes)}; the first three are floats. Without `boundary` its
+        two entries are missing.
+
+    Raises:
+        ValueError: there is no batch, or the model gives another shape.
+    """
+    if device is None:
+        device = next(model.parameters(), torch.empty(0)).device
+    was_training = model.training
+    model.to(device).eval()
+    matrix, edges = torch.zeros(num_classes, num_classes, dtype=torch.int64), []
+    try:
+        for images, targets in batches:
+            scores = model(images.to(device))                                       # (B, K, H, W)
+            if scores.shape != (len(targets), num_classes, *targets.shape[1:]):
+                raise ValueError(f"model gives {tuple(scores.shape)}; expected scores of shape "
+                                 f"{(len(targets), num_classes, *targets.shape[1:])}")
+            predicted, targets = scores.argmax(1), targets.to(device)               # (B, H, W)
+            matrix += confusion_matrix(predicted, targets, num_classes, ignore_index).cpu()
+            if boundary:
+                edges.append(boundary_f_score(predicted, targets, num_classes, ignore_index=ignore_index).cpu())
+    finally:
+        model.train(was_training)
+    if not matrix.any():
+        raise ValueError("batches gave no pixel to count; expected at least one batch with pixels that are not ignored")
+    result = {"mIoU": mean_iou(matrix), "pixel accuracy": pixel_accuracy(matrix)}
+    if boundary:
+        per_class = torch.cat(edges).nanmean(0)                                     # (N, K) -> (K,)
+        result |= {"boundary F": per_class.nanmean().item(), "boundary F per class": per_class}
+    return result | {"IoU": iou_per_class(matrix), "matrix": matrix}
