@@ -87,7 +87,7 @@ class History:
 
 
 def smoothed(values: list[float], memory: float = 20.0) -> list[float]:
-    """What a noisy curve is heading for: an average of about the last fifth of the steps, or of `memory` steps if fewer.
+    """What a noisy curve is heading for: an average of the last fifth of the steps, or of `memory` steps if fewer.
 
     Point t (from 0) moves from the point before it towards value t, by one part in min(memory, 1 + t / 5).
     """

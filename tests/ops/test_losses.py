@@ -1,0 +1,144 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lib.ops.losses import cross_entropy, dice_loss
+
+LOSSES = [cross_entropy, dice_loss]
+
+
+def case(seed=0, ignored=0.2, dtype=torch.float64, shape=(3, 4, 5, 6)):
+    generator = torch.Generator().manual_seed(seed)
+    logits = 3 * torch.randn(shape, generator=generator, dtype=dtype)
+    target = torch.randint(shape[1], (shape[0], *shape[2:]), generator=generator)
+    target = target.masked_fill(torch.rand(target.shape, generator=generator) < ignored, 255)
+    return logits.requires_grad_(), target
+
+
+def confident(target, classes, sure=30.0):
+    """Scores that say `target`, with all certainty."""
+    return sure * F.one_hot(target, classes).movedim(-1, 1).double()
+
+
+def gradient(loss, logits):
+    return torch.autograd.grad(loss, logits)[0]
+
+
+@pytest.mark.parametrize("weight", [None, torch.tensor([0.2, 1.0, 3.0, 0.0])])
+@pytest.mark.parametrize("ignored", [0.0, 0.3])
+def test_cross_entropy_equals_pytorch(weight, ignored):
+    logits, target = case(ignored=ignored)
+    ours = cross_entropy(logits, target, weight=weight)
+    theirs = F.cross_entropy(logits, target, weight if weight is None else weight.double(), ignore_index=255)
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(gradient(ours, logits), gradient(theirs, logits))
+
+
+def test_cross_entropy_of_huge_scores_is_finite():
+    logits = torch.tensor([[1e4, -1e4]]).view(1, 2, 1, 1)
+    assert cross_entropy(logits, torch.tensor([[[1]]])) == 2e4 and cross_entropy(logits, torch.tensor([[[0]]])) == 0
+
+
+def test_cross_entropy_takes_vectors_too():
+    logits, target = case(shape=(7, 4), ignored=0.2)
+    torch.testing.assert_close(cross_entropy(logits, target), F.cross_entropy(logits, target, ignore_index=255))
+
+
+def test_dice_by_hand():
+    logits = torch.tensor([0.75, 0.25]).log().view(1, 2, 1, 1).expand(1, 2, 1, 2)     # both pixels: 0.75 and 0.25
+    target = torch.tensor([[[0, 1]]])
+    first = (2 * 0.75 + 1) / (2 * 0.75**2 + 1 + 1)
+    second = (2 * 0.25 + 1) / (2 * 0.25**2 + 1 + 1)
+    torch.testing.assert_close(dice_loss(logits, target), torch.tensor(1 - (first + second) / 2))
+
+
+def test_dice_equals_a_loop_over_classes():
+    logits, target = case(1)
+    probability, counted = logits.softmax(1), target != 255
+    terms = []
+    for number in range(4):
+        p, g = probability[:, number][counted], (target == number)[counted].double()
+        terms.append(1 - (2 * (p * g).sum() + 0.5) / ((p * p).sum() + (g * g).sum() + 0.5))
+    torch.testing.assert_close(dice_loss(logits, target, smooth=0.5), sum(terms) / 4)
+
+
+def test_dice_of_the_best_and_the_worst_answer():
+    target = torch.randint(3, (2, 20, 20), generator=torch.Generator().manual_seed(0))
+    assert dice_loss(confident(target, 3), target) < 1e-6
+    assert 0.99 < dice_loss(confident((target + 1) % 3, 3), target) <= 1
+    assert dice_loss(confident((target + 1) % 3, 3), target, smooth=0) > 1 - 1e-6
+
+
+def test_dice_judges_a_rare_class_like_a_common_one():
+    target = torch.zeros(1, 20, 20, dtype=torch.int64)
+    target[0, 0, :4] = 1
+    missed = confident(torch.zeros_like(target), 2)
+    assert dice_loss(missed, target, smooth=0) == pytest.approx(0.5, abs=0.01)    # one class of two is all wrong
+    assert F.cross_entropy(missed / 6, target) < 0.06                             # 1 % of the pixels
+
+
+def test_dice_leaves_absent_classes_out_of_the_mean():
+    logits, target = case(2, ignored=0)
+    target = target.clamp(max=1)                                                  # classes 2 and 3 are absent
+    p = logits.softmax(1)
+    expected = torch.stack([1 - (2 * (p[:, k] * (target == k)).sum() + 1) /
+                            (p[:, k].square().sum() + (target == k).sum() + 1) for k in (0, 1)]).mean()
+    torch.testing.assert_close(dice_loss(logits, target), expected)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_gradients_are_right(loss):
+    logits, target = case(3, shape=(2, 3, 3, 2))
+    assert torch.autograd.gradcheck(lambda scores: loss(scores, target), logits)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_ignored_pixels_change_nothing_and_get_no_gradient(loss):
+    logits, target = case(4)
+    ignored = (target == 255)[:, None].expand_as(logits)
+    grads = gradient(loss(logits, target), logits)
+    assert (grads[ignored] == 0).all() and (grads[~ignored] != 0).any()
+    other = torch.where(ignored, -logits * 5, logits)
+    torch.testing.assert_close(loss(other, target), loss(logits, target))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_all_ignored_is_zero_with_a_gradient_of_zero(loss):
+    logits, target = case(5, ignored=2.0)
+    value = loss(logits, target)
+    assert value == 0 and (gradient(value, logits) == 0).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_order_of_the_batch_does_not_matter(loss):
+    logits, target = case(6)
+    order = torch.tensor([2, 0, 1])
+    torch.testing.assert_close(loss(logits[order], target[order]), loss(logits, target))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_small_types_of_target_and_another_number_to_ignore(loss):
+    logits, target = case(7)
+    torch.testing.assert_close(loss(logits, target.byte()), loss(logits, target))
+    torch.testing.assert_close(loss(logits, target.where(target != 255, -1), ignore_index=-1), loss(logits, target))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("logits, target, named", [
+    (torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 5, dtype=torch.int64), "target"),
+    (torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 4), "target"),
+    (torch.zeros(2, 3, 4, 4), torch.full((2, 4, 4), 3), "target"),
+    (torch.zeros(2, 3, 4, 4), torch.full((2, 4, 4), -1), "target"),
+    (torch.zeros(2, 3, 4, 4, dtype=torch.int64), torch.zeros(2, 4, 4, dtype=torch.int64), "logits"),
+])
+def test_bad_input_is_named(loss, logits, target, named):
+    with pytest.raises(ValueError, match=f"^{named} "):
+        loss(logits, target)
+
+
+def test_bad_weight_and_smooth_are_named():
+    logits, target = case()
+    with pytest.raises(ValueError, match="^weight "):
+        cross_entropy(logits, target, weight=torch.ones(3))
+    with pytest.raises(ValueError, match="^smooth "):
+        dice_loss(logits, target, smooth=-1.0)
