@@ -309,6 +309,12 @@ EXERCISES = [
                 wrong=truth.channels_mixed_in,
             ),
             Mistake(
+                "channels flattened too",
+                "`flatten(1)` makes one axis of channels, rows and columns, and `order` knows only as many places as"
+                " there are pixels. Start flattening one axis later.",
+                wrong=truth.flattened_too_far,
+            ),
+            Mistake(
                 "counted column by column",
                 "You numbered the pixels down the columns. They are numbered along the rows, as `flatten` does.",
                 wrong=truth.column_by_column,

@@ -26,14 +26,14 @@ EXERCISES = [
         mistakes=[
             Mistake(
                 "middle on a pixel",
-                "Your tent has its tip on a pixel also where the kernel has an even side: it is one pixel longer on one "
-                "side. The middle of four pixels lies between the second and the third.",
+                "Your tent has its tip on a pixel also where the kernel has an even side: it is one pixel longer on one"
+                " side. The middle of four pixels lies between the second and the third.",
                 wrong=truth.middle_on_a_pixel,
             ),
             Mistake(
                 "an odd side for every factor",
-                "Your kernel has the side 2 · factor − 1 for every factor. For an even factor no pixel lies at a cell's "
-                "middle, so the side is even: 2 · factor.",
+                "Your kernel has the side 2 · factor − 1 for every factor. For an even factor no pixel lies at a cell's"
+                " middle, so the side is even: 2 · factor.",
                 wrong=truth.always_odd,
             ),
             Mistake(
@@ -93,9 +93,14 @@ EXERCISES = [
                 "view turns it.",
                 wrong=truth.stamp_turned,
             ),
-            Mistake("rows and columns of the stamp swapped", "Your stamps are mirrored at the diagonal.",
-                    wrong=truth.stamp_transposed),
-            Mistake("stride ignored", "Your stamps start one pixel apart whatever the stride.", wrong=truth.stride_ignored),
+            Mistake(
+                "rows and columns of the stamp swapped",
+                "Your stamps are mirrored at the diagonal.",
+                wrong=truth.stamp_transposed,
+            ),
+            Mistake(
+                "stride ignored", "Your stamps start one pixel apart whatever the stride.", wrong=truth.stride_ignored
+            ),
             Mistake(
                 "room for one stamp too many",
                 "The numbers are right, but there is an empty strip at the right and at the bottom. The first stamp "
@@ -106,7 +111,10 @@ EXERCISES = [
         hints=[
             "Make a map of zeros that is large enough, then visit every cell and add its stamp.",
             "The stamp of cell (row, column) starts at (row · stride, column · stride).",
-            "The numbers of a cell are (B, C), the stamps (C, K, k, k). Sum over C: `torch.einsum` wants the axes by name.",
+            (
+                "The numbers of a cell are (B, C), the stamps (C, K, k, k). Sum over C: `torch.einsum` wants the axes"
+                " by name."
+            ),
         ],
     ),
     Exercise(
@@ -140,8 +148,8 @@ EXERCISES = [
             ),
             Mistake(
                 "kernel forgotten",
-                "You multiplied by the stride and nothing else. That is right only where kernel − 2 · padding happens to "
-                "be the stride.",
+                "You multiplied by the stride and nothing else. That is right only where kernel − 2 · padding happens"
+                " to be the stride.",
                 wrong=lambda size, kernel, stride, padding: size * stride,
             ),
             Mistake(
@@ -168,8 +176,8 @@ EXERCISES = [
         mistakes=[
             Mistake(
                 "kernel not turned",
-                "Your result is that of stamps turned by half a turn. Seen from a pixel, the cells on its left give the "
-                "right part of their stamp: gathering needs the kernel turned, in both directions.",
+                "Your result is that of stamps turned by half a turn. Seen from a pixel, the cells on its left give the"
+                " right part of their stamp: gathering needs the kernel turned, in both directions.",
                 wrong=truth.stamp_turned,
             ),
             Mistake(
@@ -195,7 +203,8 @@ EXERCISES = [
             ),
             Mistake(
                 "zeros after the last cell",
-                "There are zeros behind the last row and column, so the result is too large. They belong *between* cells.",
+                "There are zeros behind the last row and column, so the result is too large. They belong *between*"
+                " cells.",
                 wrong=truth.zeros_after_the_last,
             ),
             Mistake(
@@ -206,7 +215,10 @@ EXERCISES = [
             Mistake("no zeros inserted", "Your result does not depend on the stride.", wrong=truth.stride_ignored),
         ],
         hints=[
-            "Make a map of zeros, and write x into every `stride`-th row and column: `zeros[:, :, ::stride, ::stride] = x`.",
+            (
+                "Make a map of zeros, and write x into every `stride`-th row and column: `zeros[:, :, ::stride,"
+                " ::stride] = x`."
+            ),
             "The kernel needs two changes: turned by half a turn (`flip`), and its first two axes swapped.",
             "How far outside of the map can the kernel's middle be while the kernel still touches it?",
         ],
@@ -223,8 +235,8 @@ EXERCISES = [
         mistakes=[
             Mistake(
                 "convolved before resizing",
-                "You convolved the small map and copied the result: it has blocks. Resize first, so that the convolution can "
-                "smooth them.",
+                "You convolved the small map and copied the result: it has blocks. Resize first, so that the"
+                " convolution can smooth them.",
                 wrong=truth.convolved_first,
             ),
             Mistake(
@@ -244,12 +256,13 @@ EXERCISES = [
             ),
             Mistake(
                 "a transposed convolution",
-                "That is a transposed convolution, with its checkerboard. Here two steps are wanted: copy, then convolve.",
+                "That is a transposed convolution, with its checkerboard. Here two steps are wanted: copy, then"
+                " convolve.",
                 wrong=truth.transposed_instead,
             ),
         ],
         hints=[
-            "`F.interpolate` with `mode=\"nearest\"` copies.",
+            '`F.interpolate` with `mode="nearest"` copies.',
             "Then one call of `F.conv2d`. A kernel of k loses k − 1 pixels in all; pad half of that at each side.",
         ],
     ),

@@ -43,15 +43,15 @@ def off_by_one_number_per_class(got: Tensor, expected: Tensor, case: Case) -> bo
 
 
 def need_shape_of_weights(conv: nn.Conv2d, wanted: tuple[int, ...], explanation: str) -> None:
-    found = tuple(conv.weight.shape)
-    if found == wanted:
+    found, made_for = tuple(conv.weight.shape), (conv.out_channels, conv.in_channels)
+    if found == wanted and made_for == wanted[:2]:
         return
-    if found[:2] == (wanted[1], wanted[0]):
+    if (wanted[1], wanted[0]) in (found[:2], made_for):
         raise WrongResult(
             "channels swapped",
-            f"Your convolution's weight is {found}, where {wanted} was expected: it "
-            "takes as many channels as there are classes, and gives as many as there are features. "
-            "`nn.Conv2d` wants the channels that come in first, then those that go out.",
+            f"Your convolution was made for {conv.in_channels} channels in and {conv.out_channels} out, where"
+            f" {wanted[1]} in and {wanted[0]} out are wanted: features go in, class scores come out. `nn.Conv2d` wants"
+            " the channels that come in first, then those that go out.",
         )
     raise WrongResult(
         "kernel of the wrong shape",
@@ -396,6 +396,10 @@ def channels_mixed_in(images: Tensor, order: Tensor) -> Tensor:
 def column_by_column(images: Tensor, order: Tensor) -> Tensor:
     flat = images.transpose(2, 3).flatten(2)[:, :, order]
     return flat.view(images.shape[0], images.shape[1], images.shape[3], images.shape[2]).transpose(2, 3)
+
+
+def flattened_too_far(images: Tensor, order: Tensor) -> Tensor:
+    return images.flatten(1)[:, order].view(images.shape)
 
 
 def order_ignored(images: Tensor, order: Tensor) -> Tensor:

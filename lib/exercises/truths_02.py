@@ -195,7 +195,9 @@ def resize_convolution(x: Tensor, weight: Tensor, factor: int) -> Tensor:
 
 def resize_cases() -> list[Case]:
     return [
-        Case.from_truth(label, (random_values(*x), random_values(*weight, seed=1), factor), copied_by_hand, ("x", "weight"))
+        Case.from_truth(
+            label, (random_values(*x), random_values(*weight, seed=1), factor), copied_by_hand, ("x", "weight")
+        )
         for label, x, weight, factor in (
             ("one channel, kernel 3, factor 2", (1, 1, 2, 3), (1, 1, 3, 3), 2),
             ("two pictures, 3 channels in, 4 out, factor 3", (2, 3, 2, 2), (4, 3, 3, 3), 3),

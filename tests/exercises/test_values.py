@@ -1,5 +1,6 @@
 import dataclasses
 import math
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -117,3 +118,11 @@ def test_descriptions_stay_short_and_free_of_addresses():
     assert len(describe([[i] * 50 for i in range(1000)])) <= 300
     assert "0x" not in describe(iter([]))
     assert kind_of(torch.ones(1)) == "tensor" and kind_of(nn.Linear(1, 1)) == "Linear"
+
+
+def test_a_named_tuple_is_described_by_its_fields():
+    class Pair(NamedTuple):
+        kernel: int
+        stride: float
+
+    assert describe([Pair(3, 0.5)]) == "[Pair(kernel=3, stride=0.5)]"

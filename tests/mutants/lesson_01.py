@@ -49,6 +49,12 @@ def channels_swapped(linear):
     return nn.Conv2d(linear.out_features, linear.in_features, 1)
 
 
+def swapped_and_assigned(linear):
+    conv = nn.Conv2d(linear.out_features, linear.in_features, 1)
+    conv.weight.data = linear.weight.data[:, :, None, None]
+    return conv
+
+
 def fresh(linear):
     return nn.Conv2d(linear.in_features, linear.out_features, 1)
 
@@ -415,6 +421,11 @@ def own_order(images, order):
     return images.flatten(2)[:, :, torch.randperm(len(order))].view(images.shape)
 
 
+def one_long_list(images, order):
+    flat = images.flatten(1)
+    return flat[:, order].view(images.shape)
+
+
 def left_flat(images, order):
     return images.flatten(2)[:, :, order]
 
@@ -437,6 +448,7 @@ WRONG = {
         ("weight transposed", transposed),
         ("channels swapped", transposed_weight_assigned),
         ("channels swapped", channels_swapped),
+        ("channels swapped", swapped_and_assigned),
         ("weights not copied", fresh),
         ("kernel of the wrong shape", three_by_three),
         ("stride or padding added", padded),
@@ -494,6 +506,7 @@ WRONG = {
         ("channels mixed with pixels", colours_torn_apart),
         ("counted column by column", down_the_columns),
         ("order ignored", nothing_moved),
+        ("channels flattened too", one_long_list),
         ("changes from call to call", own_order),
         ("other shape", left_flat),
     ],
