@@ -1,0 +1,188 @@
+"""FCN: a classifier turned into a convolution, its scores upsampled and added to those of finer maps (lesson 03).
+
+Source: Long, Shelhamer & Darrell 2015, "Fully Convolutional Networks for Semantic Segmentation", sections 3 and 4.
+First the paper's FCN-32s, 16s and 8s, with the layer names of its Caffe code, over a small trunk of ours; then the
+version with a ResNet-50 that torchvision publishes.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lib.layers.resnet import resnet50
+from lib.ops.upsampling import bilinear_kernel
+
+
+class TrunkMaps(NamedTuple):
+    """The three maps that an FCN asks for its scores, named as in the paper."""
+
+    pool3: Tensor  # (B, C3, H/8, W/8)
+    pool4: Tensor  # (B, C4, H/16, W/16)
+    fc7: Tensor    # (B, C7, H/32, W/32), after the former fully connected layers
+
+
+def conv_block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    """Convolution, BatchNorm, ReLU. The size stays, or is divided by the stride (kernel 4, stride 2)."""
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=(kernel - 1) // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+class SmallTrunk(nn.Module):
+    """A stand-in for VGG-16 that learns toyworld in a minute: five blocks, each halving the map, and two "fc" layers.
+
+    The first two blocks halve with their stride and not with a pooling: nothing runs at full size. BatchNorm takes the
+    place of ImageNet training. fc6 and fc7 are VGG's fully connected layers as convolutions (lesson 01), here 3×3 and
+    1×1, padded to keep the size. With width 16 it has 0.40 M parameters.
+
+    Args:
+        width: channels after the first block; after the others there are 2, 4, 5 and 7 times as many.
+    """
+
+    def __init__(self, width: int = 16):
+        super().__init__()
+        self.block1 = conv_block(3, width, kernel=4, stride=2)
+        self.block2 = conv_block(width, 2 * width, kernel=4, stride=2)
+        self.block3 = nn.Sequential(
+            conv_block(2 * width, 4 * width), conv_block(4 * width, 4 * width), nn.MaxPool2d(2))
+        self.block4 = nn.Sequential(
+            conv_block(4 * width, 5 * width), conv_block(5 * width, 5 * width), nn.MaxPool2d(2))
+        self.block5 = nn.Sequential(conv_block(5 * width, 7 * width), nn.MaxPool2d(2))
+        self.fc6 = conv_block(7 * width, 8 * width)
+        self.fc7 = conv_block(8 * width, 8 * width, kernel=1)
+        self.channels = (4 * width, 5 * width, 8 * width)       # of pool3, pool4 and fc7
+
+    def forward(self, x: Tensor) -> TrunkMaps:
+        """Pictures (B, 3, H, W), with multiples of 32 for H and W, into maps at strides 8, 16 and 32."""
+        pool3 = self.block3(self.block2(self.block1(x)))        # (B, 4·width, H/8, W/8)
+        pool4 = self.block4(pool3)                              # (B, 5·width, H/16, W/16)
+        pool5 = self.block5(pool4)                              # (B, 7·width, H/32, W/32)
+        return TrunkMaps(pool3, pool4, self.fc7(self.fc6(pool5)))
+
+
+class FCN(nn.Module):
+    """FCN-32s, FCN-16s or FCN-8s: class scores at stride 32, refined by those at 16 and 8, upsampled to the pixels.
+
+    The scores of a map come from a 1×1 convolution that starts at zero, as in the paper: a finer map changes nothing
+    until it has learned something. Upsampling is by transposed convolutions that start as bilinear interpolation:
+    those by 2 go on learning, the last one is fixed, again as in the paper.
+
+    Any size of picture: the paper pads 100 pixels on all sides and cuts the surplus off. Here the picture is padded at
+    the right and at the bottom to multiples of 32, by repeating its last column and row, and the scores are cut to its
+    size. Along the four edges the fixed upsampling fades all scores towards zero alike (see `bilinear_kernel`); which
+    class is the highest does not change.
+
+    Args:
+        trunk: takes pictures whose sides are multiples of 32, returns `TrunkMaps`; `trunk.channels` are the maps'.
+        num_classes: K.
+        stride: of the finest map that is asked: 32, 16 or 8.
+
+    Raises:
+        ValueError: `stride` is not one of the three, or `num_classes` is not positive.
+    """
+
+    def __init__(self, trunk: nn.Module, num_classes: int, stride: int = 8):
+        super().__init__()
+        if stride not in (8, 16, 32):
+            raise ValueError(f"stride is {stride!r}; expected 32, 16 or 8")
+        if num_classes < 1:
+            raise ValueError(f"num_classes is {num_classes}; expected at least 1")
+        self.trunk, self.stride = trunk, stride
+        pool3, pool4, fc7 = trunk.channels
+        self.score_fr = score_layer(fc7, num_classes)
+        if stride <= 16:
+            self.upscore2 = bilinear_deconvolution(num_classes, 2)
+            self.score_pool4 = score_layer(pool4, num_classes)
+        if stride == 8:
+            self.upscore_pool4 = bilinear_deconvolution(num_classes, 2)
+            self.score_pool3 = score_layer(pool3, num_classes)
+        self.upscore = bilinear_deconvolution(num_classes, stride).requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Class scores of every pixel: (B, 3, H, W) -> (B, K, H, W), no softmax.
+
+        Raises:
+            ValueError: `x` is not (B, 3, H, W) with at least one pixel.
+        """
+        if x.ndim != 4 or x.shape[1] != 3 or 0 in x.shape[2:]:
+            raise ValueError(f"x is {tuple(x.shape)}; expected (B, 3, H, W)")
+        height, width = x.shape[2:]
+        x = F.pad(x, (0, -width % 32, 0, -height % 32), mode="replicate")       # sides up to multiples of 32
+        maps = self.trunk(x)
+        scores = self.score_fr(maps.fc7)                                        # (B, K, H/32, W/32)
+        if self.stride <= 16:
+            scores = self.upscore2(scores) + self.score_pool4(maps.pool4)       # (B, K, H/16, W/16)
+        if self.stride == 8:
+            scores = self.upscore_pool4(scores) + self.score_pool3(maps.pool3)  # (B, K, H/8, W/8)
+        return self.upscore(scores)[:, :, :height, :width]                      # (B, K, H, W)
+
+
+def score_layer(channels: int, num_classes: int) -> nn.Conv2d:
+    """The 1×1 convolution from a map to class scores; all zeros at the start (section 4.3)."""
+    layer = nn.Conv2d(channels, num_classes, 1)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def bilinear_deconvolution(channels: int, factor: int) -> nn.ConvTranspose2d:
+    """A transposed convolution that starts as bilinear upsampling by `factor`, each channel by itself (section 3.3)."""
+    kernel = bilinear_kernel(factor)                                            # (k, k)
+    layer = nn.ConvTranspose2d(channels, channels, len(kernel), factor, padding=factor // 2, bias=False)
+    nn.init.zeros_(layer.weight)                                                # (from K, to K, k, k)
+    with torch.no_grad():
+        layer.weight[range(channels), range(channels)] = kernel
+    return layer
+
+
+class FCNHead(nn.Sequential):
+    """Scores from the map of a ResNet: 3×3 convolution to a quarter of the channels, then 1×1. torchvision's names."""
+
+    def __init__(self, in_channels: int, num_classes: int):
+        between = in_channels // 4
+        super().__init__(
+            nn.Conv2d(in_channels, between, 3, padding=1, bias=False), nn.BatchNorm2d(between), nn.ReLU(inplace=True),
+            nn.Dropout(0.1), nn.Conv2d(between, num_classes, 1),
+        )
+
+
+class FCNResNet50(nn.Module):
+    """FCN over a ResNet-50 whose last two stages look further (dilation) instead of halving the map: stride 8.
+
+    No skips are needed then: one head, and bilinear upsampling. A second head on the stage before helps in training.
+
+    Args:
+        num_classes: K, background included.
+        aux_loss: build the second head.
+    """
+
+    def __init__(self, num_classes: int, aux_loss: bool):
+        super().__init__()
+        self.backbone = resnet50(replace_stride_with_dilation=(False, True, True))
+        self.classifier = FCNHead(2048, num_classes)
+        self.aux_classifier = FCNHead(1024, num_classes) if aux_loss else None
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Class scores "out", and "aux" where there is a second head: (B, 3, H, W) -> (B, K, H, W) each, any size.
+
+        Pictures are normalised by ImageNet's mean (0.485, 0.456, 0.406) and deviation (0.229, 0.224, 0.225).
+
+        Raises:
+            ValueError: `x` is not (B, 3, H, W).
+        """
+        maps = self.backbone(x)
+        scores = {"out": self.classifier(maps["layer4"])}                       # (B, K, H/8, W/8)
+        if self.aux_classifier is not None:
+            scores["aux"] = self.aux_classifier(maps["layer3"])                 # (B, K, H/8, W/8)
+        return {name: F.interpolate(score, x.shape[2:], mode="bilinear", align_corners=False)
+                for name, score in scores.items()}                              # (B, K, H, W)
+
+
+def fcn_resnet50(num_classes: int = 21, aux_loss: bool = True) -> FCNResNet50:
+    """torchvision's model of the same name, with random weights; its published weights load strictly.
+
+    Those know the 20 classes of PASCAL VOC and background. They come with the second head: without `aux_loss` leave
+    out what begins with "aux_classifier.".
+    """
+    return FCNResNet50(num_classes, aux_loss)

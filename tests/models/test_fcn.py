@@ -1,0 +1,151 @@
+import pytest
+import torch
+import torchvision
+
+from lib.models.fcn import FCN, FCNResNet50, SmallTrunk, TrunkMaps, bilinear_deconvolution, fcn_resnet50
+from lib.ops.upsampling import bilinear_upsample
+
+
+def tiny(stride, num_classes=3):
+    """An FCN that has forgotten its zeros, in evaluation mode."""
+    model = FCN(SmallTrunk(4), num_classes, stride).eval()
+    for name, parameter in model.named_parameters():
+        if name.startswith("score"):
+            torch.nn.init.normal_(parameter)
+    return model.requires_grad_(False)
+
+
+@pytest.mark.parametrize("stride", [32, 16, 8])
+@pytest.mark.parametrize("size", [(96, 96), (64, 32), (33, 70), (1, 1)])
+def test_scores_for_every_pixel_of_any_size(stride, size):
+    torch.manual_seed(0)
+    assert tiny(stride)(torch.rand(2, 3, *size)).shape == (2, 3, *size)
+
+
+@pytest.mark.parametrize("stride", [32, 16, 8])
+def test_a_batch_is_its_pictures_one_by_one(stride):
+    torch.manual_seed(0)
+    model, x = tiny(stride), torch.rand(3, 3, 40, 50)
+    torch.testing.assert_close(model(x), torch.cat([model(one[None]) for one in x]))
+    assert model(x[:0]).shape == (0, 3, 40, 50)
+
+
+def test_odd_sizes_are_padded_by_repeating_and_cut():
+    torch.manual_seed(0)
+    model, x = tiny(8), torch.rand(1, 3, 40, 50)
+    last_row = x[:, :, -1:].expand(-1, -1, 24, -1)
+    padded = torch.cat([x, last_row], dim=2)
+    padded = torch.cat([padded, padded[..., -1:].expand(-1, -1, -1, 14)], dim=3)        # (1, 3, 64, 64)
+    assert torch.equal(model(x), model(padded)[:, :, :40, :50])
+
+
+def test_the_trunk_halves_five_times():
+    maps = SmallTrunk(4)(torch.rand(2, 3, 64, 96))
+    assert isinstance(maps, TrunkMaps)
+    assert [tuple(one.shape[2:]) for one in maps] == [(8, 12), (4, 6), (2, 3)]
+    assert tuple(one.shape[1] for one in maps) == SmallTrunk(4).channels
+
+
+class Staircase(torch.nn.Module):
+    """A trunk whose maps are set from outside."""
+
+    channels = (1, 1, 1)
+
+    def __init__(self, *maps):
+        super().__init__()
+        self.maps = TrunkMaps(*maps)
+
+    def forward(self, x):
+        return self.maps
+
+
+@pytest.mark.parametrize("stride, expected", [(32, 1), (16, 1 + 10), (8, 1 + 10 + 100)])
+def test_scores_are_sums_over_the_maps_down_to_the_stride(stride, expected):
+    trunk = Staircase(torch.full((1, 1, 32, 32), 100.), torch.full((1, 1, 16, 16), 10.), torch.ones(1, 1, 8, 8))
+    model = FCN(trunk, 1, stride)
+    for name, parameter in model.named_parameters():
+        if name.startswith("score") and name.endswith("weight"):
+            torch.nn.init.ones_(parameter)
+    middle = model(torch.zeros(1, 3, 256, 256))[:, :, 64:-64, 64:-64]                   # the rim fades
+    torch.testing.assert_close(middle, torch.full_like(middle, expected))
+
+
+@pytest.mark.parametrize("stride", [32, 16, 8])
+def test_starts_with_scores_of_zero_and_a_fixed_last_layer(stride):
+    model = FCN(SmallTrunk(4), 5, stride)
+    x = torch.rand(2, 3, 32, 32)
+    assert model(x).abs().max() == 0
+    assert not model.upscore.weight.requires_grad and model.upscore.stride == (stride, stride)
+    learned = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert ("upscore2.weight" in learned) == (stride <= 16) and ("upscore_pool4.weight" in learned) == (stride == 8)
+    model(x).square().add(model(x)).sum().backward()
+    assert model.score_fr.weight.grad.abs().max() > 0, "zeros at the start must not stop the learning"
+
+
+def test_deconvolution_starts_as_bilinear_upsampling_of_each_channel():
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 4, 5)
+    for factor in (2, 8):
+        ours, rim = bilinear_deconvolution(3, factor)(x), factor // 2
+        theirs = bilinear_upsample(x, factor)
+        torch.testing.assert_close(ours[..., rim:-rim, rim:-rim], theirs[..., rim:-rim, rim:-rim])
+        assert torch.equal(ours.argmax(1), theirs.argmax(1)), "fading at the rim must not change the winner"
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """torchvision's model and ours, with the same random weights and statistics."""
+    torch.manual_seed(0)
+    theirs = torchvision.models.segmentation.fcn_resnet50(
+        weights=None, weights_backbone=None, num_classes=21, aux_loss=True).eval()
+    for name, tensor in theirs.state_dict().items():
+        if name.endswith("running_var"):
+            tensor.uniform_(0.5, 2)
+        elif name.endswith("running_mean"):
+            tensor.normal_(0, 0.1)
+        elif tensor.is_floating_point() and tensor.ndim == 1:
+            tensor.uniform_(0.5, 1) if name.endswith("weight") else tensor.normal_(0, 0.1)
+    ours = fcn_resnet50().eval()
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    return ours.requires_grad_(False), theirs.requires_grad_(False)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (41, 75), (1, 9)])
+def test_fcn_resnet50_equals_torchvision(pair, size):
+    ours, theirs = pair
+    x = torch.randn(2, 3, *size)
+    mine, other = ours(x), theirs(x)
+    assert set(mine) == set(other) == {"out", "aux"}
+    for name, expected in other.items():
+        assert mine[name].shape == (2, 21, *size)
+        assert expected.std() > 0.01, "an all but constant answer would prove nothing"
+        assert ((mine[name] - expected).abs().max() / expected.abs().max()).item() < 1e-5
+
+
+def test_weights_go_both_ways(pair):
+    ours, theirs = pair
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+    assert sum(p.numel() for p in ours.parameters()) == 35_322_218      # torchvision's published figure
+
+
+def test_fcn_resnet50_without_the_second_head(pair):
+    ours, _ = pair
+    alone = fcn_resnet50(aux_loss=False).eval()
+    alone.load_state_dict({k: v for k, v in ours.state_dict().items() if not k.startswith("aux_classifier.")})
+    x = torch.randn(1, 3, 33, 33)
+    scores = alone(x)
+    assert list(scores) == ["out"] and torch.allclose(scores["out"], ours(x)["out"], rtol=1e-5, atol=1e-5)
+    assert isinstance(fcn_resnet50(num_classes=2).train()(x.expand(2, -1, -1, -1)), dict)
+
+
+@pytest.mark.parametrize("call, named", [
+    (lambda: FCN(SmallTrunk(4), 3, 4), "stride"),
+    (lambda: FCN(SmallTrunk(4), 0), "num_classes"),
+    (lambda: FCN(SmallTrunk(4), 3)(torch.zeros(3, 32, 32)), "x"),
+    (lambda: FCN(SmallTrunk(4), 3)(torch.zeros(1, 1, 32, 32)), "x"),
+    (lambda: FCN(SmallTrunk(4), 3)(torch.zeros(1, 3, 0, 32)), "x"),
+    (lambda: FCNResNet50(2, aux_loss=False)(torch.zeros(3, 32, 32)), "x"),
+])
+def test_bad_input_is_named(call, named):
+    with pytest.raises(ValueError, match=f"^{named} "):
+        call()
