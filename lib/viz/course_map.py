@@ -20,8 +20,8 @@ class Lesson(NamedTuple):
 LESSONS = (
     Lesson(1, "FC = 1×1 conv", "a classifier that\nanswers at every place", "pixels", ready=True),
     Lesson(2, "Upsampling", "from a coarse map back\nto every pixel", "pixels", ready=True),
-    Lesson(3, "FCN and skips", "deep maps know what,\nshallow maps know where", "pixels"),
-    Lesson(4, "U-Net", "a way back up that is as\nrich as the way down", "pixels"),
+    Lesson(3, "FCN and skips", "deep maps know what,\nshallow maps know where", "pixels", ready=True),
+    Lesson(4, "U-Net", "a way back up that is as\nrich as the way down", "pixels", ready=True),
     Lesson(5, "Boxes and AP", "how to say where, and how\nto measure if it is right", "boxes"),
     Lesson(6, "R-CNN", "propose regions,\nclassify each", "boxes"),
     Lesson(7, "Fast R-CNN", "one feature map\nfor all regions", "boxes"),
