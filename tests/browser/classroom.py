@@ -95,13 +95,24 @@ class ExplorerHands:
         expect(self.frame.locator("img")).to_be_visible(timeout=20 * SECONDS)
 
     def picture(self) -> list:
-        """What the picture shows: [width, height, a checksum of its bytes]."""
+        """What the picture shows: [width, height, a checksum of its bytes].
+
+        A picture that is replaced while it is read cannot be decoded: then the new one is read. One that cannot be decoded
+        and stays is an error.
+        """
         return self.frame.locator("img").evaluate(
             """async (image) => {
-                 await image.decode();
-                 const bytes = new Uint8Array(await (await fetch(image.src)).arrayBuffer());
-                 const sum = bytes.reduce((sum, byte) => (sum * 31 + byte) >>> 0, 7);
-                 return [image.naturalWidth, image.naturalHeight, sum];
+                 for (;;) {
+                   const address = image.src;
+                   try {
+                     await image.decode();
+                     const bytes = new Uint8Array(await (await fetch(address)).arrayBuffer());
+                     const sum = bytes.reduce((sum, byte) => (sum * 31 + byte) >>> 0, 7);
+                     return [image.naturalWidth, image.naturalHeight, sum];
+                   } catch (error) {
+                     if (image.src === address) throw error;
+                   }
+                 }
                }"""
         )
 
