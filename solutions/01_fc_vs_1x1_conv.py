@@ -765,6 +765,10 @@ plt.show()
 # the way to guessing: shuffled pixels still have their colours, and this network's last layer flattens too, so it can
 # learn some of the new places by heart.)
 #
+# How much is lost depends on the task, and we chose one that shows it. The first that we tried was to name an object cut out along its box. There
+# a convolutional network lost only a little: how *much* of the cut is object and how much is ground gives the shape away, and shuffling does not
+# change amounts.
+#
 # That the flattening network *cannot* notice needs no experiment. Train it on whole pictures, rearrange the **columns of its weights** in the same
 # order, and it gives the same answers for shuffled pictures. The next cell does just that.
 
