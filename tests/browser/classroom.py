@@ -84,15 +84,18 @@ class Classroom:
         expect(self.panel.locator(".jp-KernelName")).not_to_have_text("No Kernel", timeout=seconds * SECONDS)
 
 
-class ExplorerHands:
-    """The first explorer of a notebook: its slider, its picture, its keys."""
+class PictureHands:
+    """Hands on a picture that answers: act, and see it change."""
 
-    def __init__(self, classroom: Classroom) -> None:
-        self.page = classroom.page
-        self.place = classroom.panel.locator(".jp-OutputArea-output", has=self.page.locator(".explorer-picture")).first
-        self.frame = self.place.locator(".explorer-picture")
+    def __init__(self, page: Page, place: Locator, frame: Locator) -> None:
+        self.page, self.place, self.frame = page, place, frame
         self.frame.scroll_into_view_if_needed()
-        expect(self.frame.locator("img")).to_be_visible(timeout=20 * SECONDS)
+        expect(self.image).to_be_visible(timeout=20 * SECONDS)
+
+    @property
+    def image(self) -> Locator:
+        """The picture itself."""
+        return self.frame
 
     def picture(self) -> list:
         """What the picture shows: [width, height, a checksum of its bytes].
@@ -100,7 +103,7 @@ class ExplorerHands:
         A picture that is replaced while it is read cannot be decoded: then the new one is read. One that cannot be decoded
         and stays is an error.
         """
-        return self.frame.locator("img").evaluate(
+        return self.image.evaluate(
             """async (image) => {
                  for (;;) {
                    const address = image.src;
@@ -122,7 +125,7 @@ class ExplorerHands:
         start = time.monotonic()
         act()
         while self.picture() == before:
-            assert time.monotonic() - start < PICTURE_LIMIT, f"the explorer's picture did not change: {what}"
+            assert time.monotonic() - start < PICTURE_LIMIT, f"the picture did not change: {what}"
             self.page.wait_for_timeout(10)
         seconds = time.monotonic() - start
         self.settle()
@@ -135,16 +138,50 @@ class ExplorerHands:
             last = now
             self.page.wait_for_timeout(250)
 
-    def slider(self) -> Locator:
-        """The handle of the slider that chooses the channel."""
-        return self.place.locator(".widget-slider", has_text="channel").locator(".noUi-handle")
-
     def press(self, where: Locator, key: str) -> None:
         """Focus and press one key."""
         where.focus()
         self.page.keyboard.press(key)
 
+    def step(self, handle: Locator) -> float:
+        """Move a slider by one step, to the side that has room. Gives the seconds until the picture changed."""
+        first, most = (float(handle.get_attribute(name)) for name in ("aria-valuenow", "aria-valuemax"))
+        key = "ArrowRight" if first < most else "ArrowLeft"
+        seconds = self.changes("slider", lambda: self.press(handle, key))
+        assert float(handle.get_attribute("aria-valuenow")) != first
+        return seconds
+
+
+class ExplorerHands(PictureHands):
+    """The first explorer of a notebook: its slider, its picture, its keys."""
+
+    def __init__(self, classroom: Classroom) -> None:
+        page = classroom.page
+        place = classroom.panel.locator(".jp-OutputArea-output", has=page.locator(".explorer-picture")).first
+        super().__init__(page, place, place.locator(".explorer-picture"))
+
+    @property
+    def image(self) -> Locator:
+        return self.frame.locator("img")
+
+    def slider(self) -> Locator:
+        """The handle of the slider that chooses the channel."""
+        return self.place.locator(".widget-slider", has_text="channel").locator(".noUi-handle")
+
     def click_at(self, across: float, down: float) -> None:
         """Click the picture at a place, both in 0..1."""
-        box = self.frame.locator("img").bounding_box()
+        box = self.image.bounding_box()
         self.page.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"])
+
+
+def slider_widgets(classroom: Classroom) -> list[tuple[PictureHands, list[Locator]]]:
+    """The widgets of a notebook that are a picture with sliders, and the handles of each."""
+    page = classroom.page
+    places = classroom.panel.locator(".jp-OutputArea-output", has=page.locator("img.widget-image")).filter(
+        has=page.locator(".widget-slider"), has_not=page.locator(".explorer-picture")
+    )
+    found = []
+    for place in places.all():
+        handles = place.locator(".widget-slider .noUi-handle").all()
+        found.append((PictureHands(page, place, place.locator("img.widget-image").first), handles))
+    return found

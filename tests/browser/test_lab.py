@@ -1,15 +1,16 @@
 """What a learner does, done in a real browser: run a lesson, move the explorer, answer an exercise.
 
-Lesson 00 is opened, and every lesson that shows an explorer. A new lesson needs nothing here.
+Lesson 00 is opened, and every lesson that shows an explorer or another widget. A new lesson needs nothing here.
 """
 
+import re
 import time
 from pathlib import Path
 
 import nbformat
 import pytest
 from build_notebooks import lesson_paths, notebook_path
-from classroom import Classroom, ExplorerHands
+from classroom import Classroom, ExplorerHands, slider_widgets
 from kernel_run import ROOT
 
 def _learners(path: Path) -> Path:
@@ -20,8 +21,13 @@ def _shows_an_explorer(path: Path) -> bool:
     return path.exists() and "explore(" in path.read_text(encoding="utf-8")
 
 
+def _shows_a_widget(path: Path) -> bool:
+    """A widget of ours begins with `explore`: `explore(...)`, `explore_stamps(...)`."""
+    return path.exists() and re.search(r"\bexplore\w*\(", path.read_text(encoding="utf-8")) is not None
+
+
 FIRST = "00_start_here"
-LESSONS = [path for path in map(_learners, lesson_paths(ROOT)) if path.stem == FIRST or _shows_an_explorer(path)]
+LESSONS = [path for path in map(_learners, lesson_paths(ROOT)) if path.stem == FIRST or _shows_a_widget(path)]
 
 
 @pytest.fixture
@@ -41,7 +47,7 @@ def open_lesson(lab, chromium):
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
-def test_run_all_and_use_the_explorer(open_lesson, path):
+def test_run_all_and_use_the_widgets(open_lesson, path):
     start = time.monotonic()
     classroom = open_lesson(path.name)
     classroom.clear_outputs()
@@ -52,6 +58,8 @@ def test_run_all_and_use_the_explorer(open_lesson, path):
     said = f"\n{path.stem}: {classroom.cells().count()} cells run in {ran:.0f} s"
     if _shows_an_explorer(path):
         said += "; " + use_the_explorer(classroom)
+    for hands, handles in slider_widgets(classroom):
+        said += "; widget: " + ", ".join(f"slider {1000 * hands.step(handle):.0f} ms" for handle in handles)
     print(f"{said}; {time.monotonic() - start:.0f} s in all", flush=True)
 
 
