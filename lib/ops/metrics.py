@@ -1,4 +1,6 @@
-"""How well a segmentation fits the truth: by pixels, by regions and by boundaries (lessons 03 and 04).
+"""How well predictions fit the truth. Segmentation: by pixels, by regions and by boundaries (lessons 03 and 04).
+
+Detection has a file of its own, `detection_metrics.py`; its `average_precision` can be imported from here as well.
 
 Class maps hold whole numbers 0..K-1. Pixels whose truth is `ignore_index` are left out of everything.
 Sources: Everingham et al. 2010, "The PASCAL Visual Object Classes (VOC) Challenge" (the ignored border); Long,
@@ -11,6 +13,10 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from lib.ops.detection_metrics import average_precision
+
+__all__ = ["average_precision", "boundary_f_score", "confusion_matrix", "iou_per_class", "mean_iou", "pixel_accuracy"]
 
 
 def confusion_matrix(predicted: Tensor, target: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:

@@ -1,11 +1,11 @@
-"""How good a segmentation model is: the one evaluation that all lessons use."""
+"""How good a model is: one evaluation for segmentation and one for detection, which all lessons use."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 
-from lib.ops.metrics import boundary_f_score, confusion_matrix, iou_per_class, mean_iou, pixel_accuracy
+from lib.ops.metrics import average_precision, boundary_f_score, confusion_matrix, iou_per_class, mean_iou, pixel_accuracy
 
 
 @torch.no_grad()
@@ -62,3 +62,48 @@ def evaluate_segmentation(
         per_class = torch.cat(edges).nanmean(0)                                     # (N, K) -> (K,)
         result |= {"boundary F": per_class.nanmean().item(), "boundary F per class": per_class}
     return result | {"IoU": iou_per_class(matrix), "matrix": matrix}
+
+
+@torch.no_grad()
+def evaluate_detection(
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, list[dict[str, Tensor]]]],
+    predict: Callable[[nn.Module, Tensor, list[dict[str, Tensor]]], list[dict[str, Tensor]]] | None = None,
+    device: torch.device | str | None = None,
+) -> dict:
+    """Compare the boxes that a model finds with the truth, by `average_precision`.
+
+    Args:
+        model: pictures (B, 3, H, W) in, a list of {"boxes", "scores", "labels"} out. It comes back in the mode (train
+            or eval) in which it came.
+        batches: of (pictures, list of {"boxes", "labels", ...}); an `OrderedDetectionBatches`, a list or a DataLoader.
+        predict: how to ask a model that wants more than pictures: (model, pictures, targets) -> list of predictions,
+            all on `device`. A detector that is given its proposals takes them from the targets. None: model(pictures).
+        device: where to compute; the model is moved there. None: where the model is.
+
+    Returns:
+        What `average_precision` gives for all pictures together.
+
+    Raises:
+        ValueError: there is no batch, or not one prediction for each picture.
+    """
+    if device is None:
+        device = next(model.parameters(), torch.empty(0)).device
+    was_training = model.training
+    model.to(device).eval()
+    predictions, truth = [], []
+    try:
+        for images, targets in batches:
+            images = images.to(device)
+            targets = [{name: value.to(device) for name, value in target.items()} for target in targets]
+            found = model(images) if predict is None else predict(model, images, targets)
+            if len(found) != len(targets):
+                raise ValueError(f"{'model' if predict is None else 'predict'} gives {len(found)} predictions; "
+                                 f"expected one for each of the {len(targets)} pictures")
+            predictions += [{name: value.cpu() for name, value in each.items()} for each in found]
+            truth += targets
+    finally:
+        model.train(was_training)
+    if not truth:
+        raise ValueError("batches gave no picture; expected at least one batch")
+    return average_precision(predictions, truth)

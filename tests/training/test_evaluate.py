@@ -3,8 +3,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lib.ops.metrics import boundary_f_score, confusion_matrix, mean_iou, pixel_accuracy
-from lib.training.evaluate import evaluate_segmentation
+from lib.ops.metrics import average_precision, boundary_f_score, confusion_matrix, mean_iou, pixel_accuracy
+from lib.training.evaluate import evaluate_detection, evaluate_segmentation
 
 
 class Parrot(nn.Module):
@@ -51,4 +51,54 @@ def test_bad_input_is_named_and_the_mode_comes_back():
         evaluate_segmentation(model, [], 4)
     with pytest.raises(ValueError, match="^model "):
         evaluate_segmentation(model, [(images, targets)], 5)
+    assert model.training
+
+
+class Finder(nn.Module):
+    """Finds a box where the picture says: its first numbers are x1, y1, x2, y2 and the score."""
+
+    def forward(self, images):
+        assert not self.training and not torch.is_grad_enabled()
+        rows = images[:, 0, 0, :5]
+        return [{"boxes": row[None, :4], "scores": row[4:], "labels": torch.ones(1, dtype=torch.int64)} for row in rows]
+
+
+def detection_case():
+    images = torch.zeros(3, 3, 2, 8)
+    images[:, 0, 0, :5] = torch.tensor([[0, 0, 10, 10, 0.9], [5, 5, 9, 9, 0.8], [0, 0, 20, 10, 0.7]])
+    targets = [{"boxes": torch.tensor([box]), "labels": torch.ones(1, dtype=torch.int64)}
+               for box in ([0.0, 0, 10, 10], [20.0, 20, 30, 30], [0.0, 0, 20, 13])]
+    return images, targets
+
+
+def test_detections_of_all_batches_are_counted_together():
+    images, targets = detection_case()
+    model = Finder().train()
+    result = evaluate_detection(model, [(images[:2], targets[:2]), (images[2:], targets[2:])])
+    with torch.no_grad():
+        assert result == average_precision(model.eval()(images), targets)
+    assert result["AP50"] == pytest.approx((34 + 33 * 2 / 3) / 101)         # right, wrong, right, of three objects
+    assert evaluate_detection(model.train(), [(images, targets)]) == result and model.training
+
+
+def test_predict_may_use_the_targets():
+    images, targets = detection_case()
+    given = [target | {"proposals": target["boxes"]} for target in targets]
+
+    def predict(model, images, targets):
+        return [{"boxes": target["proposals"], "scores": torch.ones(1), "labels": target["labels"]}
+                for target in targets]
+
+    assert evaluate_detection(Finder(), [(images, given)], predict)["AP"] == pytest.approx(1)
+
+
+def test_bad_detection_input_is_named_and_the_mode_comes_back():
+    images, targets = detection_case()
+    model = Finder().train()
+    with pytest.raises(ValueError, match="^batches "):
+        evaluate_detection(model, [])
+    with pytest.raises(ValueError, match="^model "):
+        evaluate_detection(model, [(images, targets[:2])])
+    with pytest.raises(ValueError, match="^predict "):
+        evaluate_detection(model, [(images, targets)], lambda model, images, targets: [])
     assert model.training

@@ -1,0 +1,115 @@
+"""Anchors: boxes of a few sizes and shapes around every place of a feature map (lesson 08).
+
+A region proposal network does not search for boxes. It says of each anchor whether a thing is near, and how to move the
+anchor onto it. Source: Ren et al. 2015, "Faster R-CNN: Towards Real-Time Object Detection with Region Proposal
+Networks", section 3.1.1 (three sizes times three shapes at each place of one map); Lin et al. 2017, "Feature Pyramid
+Networks for Object Detection", section 4.1 (several maps, one size each).
+"""
+
+import torch
+from torch import Tensor
+
+
+def cell_anchors(scales: tuple[float, ...], aspect_ratios: tuple[float, ...]) -> Tensor:
+    """The anchors of one place, around the point (0, 0).
+
+    An anchor of scale s and ratio r is s / √r wide and s · √r high: always s² large, and r times as high as wide. Like
+    torchvision, and the papers' code, we round all sides to whole pixels (a half goes to the even number).
+
+    Args:
+        scales: S sides of a square of the same area, in pixels.
+        aspect_ratios: R times height / width.
+
+    Returns:
+        (R · S, 4) xyxy; all scales of the first ratio come first.
+
+    Raises:
+        ValueError: one of the two is empty or holds a number that is not above 0.
+    """
+    for name, numbers in (("scales", scales), ("aspect_ratios", aspect_ratios)):
+        if not isinstance(numbers, (tuple, list)) or not numbers or min(numbers) <= 0:
+            raise ValueError(f"{name} is {numbers!r}; expected a tuple of numbers above 0")
+    sides = torch.tensor(scales, dtype=torch.float32)                           # (S,)
+    stretch = torch.tensor(aspect_ratios, dtype=torch.float32).sqrt()           # (R,)
+    widths = (1 / stretch[:, None] * sides).flatten()                           # (R · S,)
+    heights = (stretch[:, None] * sides).flatten()                              # (R · S,)
+    return (torch.stack([-widths, -heights, widths, heights], dim=1) / 2).round()       # (R · S, 4)
+
+
+def grid_anchors(around_zero: Tensor, grid_size: tuple[int, int], stride: tuple[int, int]) -> Tensor:
+    """The anchors of one place, copied to every place of a feature map.
+
+    Place (row, column) of the map stands for the point (column · stride, row · stride) of the picture: the corner of
+    its cell, not the middle, as in the papers' code.
+
+    Args:
+        around_zero: (A, 4) xyxy, from `cell_anchors`.
+        grid_size: (h, w) of the feature map.
+        stride: (down, across), pixels from one place to the next.
+
+    Returns:
+        (h · w · A, 4) xyxy: row by row, place by place, and all A anchors of a place in a row.
+    """
+    if around_zero.ndim != 2 or around_zero.shape[1] != 4:
+        raise ValueError(f"around_zero is {tuple(around_zero.shape)}; expected (A, 4), xyxy")
+    rows = torch.arange(grid_size[0], device=around_zero.device) * stride[0]            # (h,)
+    columns = torch.arange(grid_size[1], device=around_zero.device) * stride[1]         # (w,)
+    y, x = torch.meshgrid(rows, columns, indexing="ij")                                 # (h, w) each
+    points = torch.stack([x, y, x, y], dim=2).reshape(-1, 1, 4)                         # (h · w, 1, 4)
+    return (points + around_zero).reshape(-1, 4)                                        # (h · w · A, 4)
+
+
+class AnchorGenerator:
+    """All anchors of a picture, for one feature map or for the levels of a pyramid.
+
+    The same anchors in the same order as torchvision's class of the same name, which gives them once for each picture
+    of a batch.
+
+    Args:
+        sizes: for each level the scales of its anchors, in pixels: ((16, 32, 64),) is one level with three.
+        aspect_ratios: for each level the ratios height / width.
+
+    Raises:
+        ValueError: no level, another number of levels, or a level without numbers above 0.
+    """
+
+    def __init__(
+        self, sizes: tuple[tuple[float, ...], ...] = ((128, 256, 512),),
+        aspect_ratios: tuple[tuple[float, ...], ...] = ((0.5, 1.0, 2.0),),
+    ):
+        if not sizes or len(sizes) != len(aspect_ratios):
+            raise ValueError(f"sizes has {len(sizes)} levels and aspect_ratios {len(aspect_ratios)}; expected as many, "
+                             "and at least one")
+        self.sizes, self.aspect_ratios = sizes, aspect_ratios
+        self.cell_anchors = [cell_anchors(*level) for level in zip(sizes, aspect_ratios)]
+
+    def num_anchors_per_location(self) -> list[int]:
+        """How many anchors one place has, for each level."""
+        return [len(anchors) for anchors in self.cell_anchors]
+
+    def __call__(self, image_size: tuple[int, int], feature_maps: list[Tensor]) -> Tensor:
+        """The anchors of one picture.
+
+        Args:
+            image_size: (H, W) of the pictures as they went into the network, padding included.
+            feature_maps: for each level (B, C, h, w); only the sizes count. The stride is H // h and W // w.
+
+        Returns:
+            (A, 4) xyxy, level after level, with the device and dtype of the feature maps. Anchors may reach out of the
+            picture.
+
+        Raises:
+            ValueError: another number of maps than of levels, or a map larger than the picture.
+        """
+        if len(feature_maps) != len(self.cell_anchors):
+            raise ValueError(f"feature_maps has {len(feature_maps)} maps; expected one for each of the "
+                             f"{len(self.cell_anchors)} levels of sizes")
+        levels = []
+        for anchors, feature_map in zip(self.cell_anchors, feature_maps):
+            grid_size = tuple(feature_map.shape[-2:])
+            stride = (image_size[0] // max(grid_size[0], 1), image_size[1] // max(grid_size[1], 1))
+            if min(stride) < 1:
+                raise ValueError(f"feature_maps holds {tuple(feature_map.shape)}; expected maps no larger than the "
+                                 f"picture, {tuple(image_size)}")
+            levels.append(grid_anchors(anchors.to(feature_map), grid_size, stride))     # (h · w · A, 4)
+        return torch.cat(levels)

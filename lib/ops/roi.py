@@ -1,0 +1,150 @@
+"""Cutting a feature map instead of the picture: every region becomes a small map of the same size (lessons 07 and 12).
+
+A region of interest (RoI) is a box in pixels of the picture; `spatial_scale` (1/8 for a map of stride 8) takes it to
+the map. RoI pooling rounds it to whole cells, RoIAlign reads between the cells. Both are written out here and tested
+equal to `torchvision.ops`, which models use. Sources: Girshick 2015, "Fast R-CNN", section 2.1; He et al. 2017, "Mask
+R-CNN", section 3, "RoIAlign"; `aligned`: Wu et al. 2019, Detectron2.
+"""
+
+import torch
+from torch import Tensor
+
+
+def roi_pool(
+    input: Tensor, boxes: Tensor | list[Tensor], output_size: int | tuple[int, int], spatial_scale: float = 1.0
+) -> Tensor:
+    """Each box is rounded to whole cells and divided into bins; of each bin the largest number is kept.
+
+    The cell of the box's first corner and that of its last both belong to the region, so it is at least one cell large.
+    A bin goes from a rounded-down to a rounded-up cell: bins may overlap, and leave no cell out. A bin outside of the
+    map is 0. Boxes receive no gradient: moving one a little changes nothing.
+
+    Args:
+        input: (B, C, h, w) feature maps.
+        boxes: a list of (K_i, 4) xyxy, one for each of the B pictures; or (K, 5), the number of the picture first.
+        output_size: bins (down, across); one number means a square.
+        spatial_scale: cells per pixel.
+
+    Returns:
+        (K, C, *output_size). Equal to `torchvision.ops.roi_pool`.
+
+    Raises:
+        ValueError: a shape does not fit, or a number is out of range.
+    """
+    pictures, regions, (down, across) = _checked(input, boxes, output_size, spatial_scale)
+    pooled = input.new_zeros(len(regions), input.shape[1], down, across)                # (K, C, down, across)
+    for number, (picture, region) in enumerate(zip(pictures.tolist(), _rounded(regions * spatial_scale).tolist())):
+        left, top, right, bottom = region                                               # cells
+        rows = _bin_edges(top, bottom, down, input)
+        columns = _bin_edges(left, right, across, input)
+        for i, (first_row, after_row) in enumerate(rows):
+            for j, (first_column, after_column) in enumerate(columns):
+                cells = input[picture, :, first_row:after_row, first_column:after_column].flatten(1)    # (C, cells)
+                if cells.shape[1]:
+                    pooled[number, :, i, j] = cells.max(dim=1).values                   # (C,)
+    return pooled
+
+
+def _rounded(values: Tensor) -> Tensor:
+    """The nearest whole numbers, a half away from zero (`torch.round` takes a half to the even number)."""
+    return values.sign() * (values.abs() + 0.5).floor()
+
+
+def _bin_edges(first: float, last: float, bins: int, like: Tensor) -> list[tuple[int, int]]:
+    """For each bin of the cells first..last (both included) its first cell and the one after its last.
+
+    The division is made with the precision of the map, as torchvision does it. What would lie before the map is cut off
+    here; slicing cuts off what lies behind it.
+    """
+    width = like.new_tensor(max(last - first + 1, 1)) / bins                            # of a bin, in cells
+    numbers = torch.arange(bins, dtype=like.dtype, device=like.device)                  # (bins,)
+    starts = (numbers * width).floor() + first                                          # (bins,)
+    ends = ((numbers + 1) * width).ceil() + first                                       # (bins,)
+    return list(zip(starts.clamp(min=0).int().tolist(), ends.clamp(min=0).int().tolist()))
+
+
+def roi_align(
+    input: Tensor, boxes: Tensor | list[Tensor], output_size: int | tuple[int, int], spatial_scale: float = 1.0,
+    sampling_ratio: int = -1, aligned: bool = False,
+) -> Tensor:
+    """Nothing is rounded: each bin is the mean of a few points, and each point is mixed from the four cells around it.
+
+    Mixing along the rows and mixing along the columns do not depend on each other, so for each box two small matrices
+    of weights do it all: one says how much each row of the map counts in each row of bins, one the same for columns.
+
+    Args:
+        input: (B, C, h, w) feature maps.
+        boxes: a list of (K_i, 4) xyxy, one for each of the B pictures; or (K, 5), the number of the picture first.
+        output_size: bins (down, across); one number means a square.
+        spatial_scale: cells per pixel.
+        sampling_ratio: points along each side of a bin. 0 or less: as many as the bin has cells along that side,
+            rounded up.
+        aligned: whether a cell's value belongs to its middle. Without it, as in the first version, everything is
+            taken half a cell too far right and down, and a region is at least one cell large.
+
+    Returns:
+        (K, C, *output_size). A point that lies more than a cell outside of the map counts as 0. Equal to
+        `torchvision.ops.roi_align`.
+
+    Raises:
+        ValueError: a shape does not fit, or a number is out of range.
+    """
+    pictures, regions, (down, across) = _checked(input, boxes, output_size, spatial_scale)
+    height, width = input.shape[2:]
+    pooled = [input.new_zeros(0, input.shape[1], down, across)]
+    for picture, region in zip(pictures.tolist(), regions * spatial_scale - (0.5 if aligned else 0.0)):
+        left, top, right, bottom = region
+        least = -torch.inf if aligned else 1.0
+        row_weights = _mixing_weights(top, (bottom - top).clamp(min=least), down, sampling_ratio, height)
+        column_weights = _mixing_weights(left, (right - left).clamp(min=least), across, sampling_ratio, width)
+        cut = row_weights @ input[picture] @ column_weights.T                           # (C, down, across)
+        pooled.append(cut[None])
+    return torch.cat(pooled)
+
+
+def _mixing_weights(start: Tensor, length: Tensor, bins: int, sampling_ratio: int, cells: int) -> Tensor:
+    """How much each cell along one axis counts in each bin: (bins, cells). A row sums to 1 inside of the map."""
+    width = length / bins                                                               # of a bin, in cells
+    samples = sampling_ratio if sampling_ratio > 0 else int(width.ceil())
+    if samples < 1 or not cells:                                                        # no width, no points
+        return start.new_zeros(bins, cells)
+    bin_starts = start + torch.arange(bins, device=start.device) * width                # (bins,)
+    inside_bin = (torch.arange(samples, device=start.device) + 0.5) * width / samples   # (samples,)
+    points = bin_starts[:, None] + inside_bin                                           # (bins, samples)
+    on_map = (points >= -1) & (points <= cells)
+    points = points.clamp(0, cells - 1)                     # up to a cell outside of the map, its rim is repeated
+    before = points.floor().long()
+    after = (before + 1).clamp(max=cells - 1)
+    share = points - before                                                             # of the cell after
+    weights = start.new_zeros(bins, cells)
+    weights.scatter_add_(1, before, (1 - share) * on_map)
+    weights.scatter_add_(1, after, share * on_map)
+    return weights / samples                                                            # (bins, cells)
+
+
+def _checked(
+    input: Tensor, boxes: Tensor | list[Tensor], output_size: int | tuple[int, int], spatial_scale: float
+) -> tuple[Tensor, Tensor, tuple[int, int]]:
+    """The number of the picture of each box (K,), the boxes (K, 4) in the map's dtype, and the bins down and across."""
+    if input.ndim != 4:
+        raise ValueError(f"input is {tuple(input.shape)}; expected (B, C, h, w)")
+    size = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(f"output_size is {output_size!r}; expected one or two whole numbers of at least 1")
+    if not spatial_scale > 0:
+        raise ValueError(f"spatial_scale is {spatial_scale!r}; expected a number above 0")
+    if isinstance(boxes, Tensor):
+        if boxes.ndim != 2 or boxes.shape[1] != 5:
+            raise ValueError(f"boxes is {tuple(boxes.shape)}; expected (K, 5), or a list of (K, 4)")
+        pictures, regions = boxes[:, 0].long(), boxes[:, 1:]
+        if len(boxes) and not 0 <= pictures.min() <= pictures.max() < len(input):
+            raise ValueError(f"boxes speaks of pictures {pictures.min()}..{pictures.max()}; expected "
+                             f"0..{len(input) - 1}")
+    else:
+        if len(boxes) != len(input) or any(one.ndim != 2 or one.shape[1] != 4 for one in boxes):
+            raise ValueError(f"boxes holds {[tuple(one.shape) for one in boxes]}; expected (K, 4) for each of "
+                             f"{len(input)} pictures")
+        counts = torch.tensor([len(one) for one in boxes], dtype=torch.int64, device=input.device)
+        pictures = torch.arange(len(boxes), device=input.device).repeat_interleave(counts)      # (K,)
+        regions = torch.cat([input.new_zeros(0, 4), *boxes])                                    # (K, 4)
+    return pictures, regions.to(input).detach(), size

@@ -1,0 +1,124 @@
+import pytest
+import torch
+import torchvision
+
+from lib.ops.roi import roi_align, roi_pool
+
+SCALES = [1.0, 0.5, 1 / 8, 1 / 16]
+SIZES = [7, 2, (3, 5), (1, 1)]
+
+
+def some_boxes(count, size, seed=0):
+    """Boxes inside, across the rim and outside of a picture, and some without width, height or both."""
+    generator = torch.Generator().manual_seed(seed)
+    corners = torch.rand(count, 2, generator=generator) * size * 1.4 - 0.2 * size
+    sizes = torch.rand(count, 2, generator=generator) * size * 0.7
+    boxes = torch.cat([corners, corners + sizes], dim=1)
+    special = torch.tensor([[0., 0, 1, 1], [0.2, 0.2, 0.6, 0.6], [0.3, 0.3, 0.3, 0.3], [0.1, 0.4, 0.9, 0.4],
+                            [0.5, 0, 0.5, 1], [1.5, 1.5, 2, 2], [-1, -1, -0.5, -0.5], [-1, -1, 3, 3],
+                            [0.2, 0.3, 0.2001, 0.3001]]) * size
+    return torch.cat([boxes, special])
+
+
+def setting(scale, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    maps = torch.randn(3, 4, 9, 11, generator=generator)
+    size = 10 / scale
+    return maps, [some_boxes(6, size, seed), torch.zeros(0, 4), some_boxes(4, size, seed + 1)]
+
+
+def gradient(function, maps):
+    maps = maps.clone().requires_grad_()
+    out = function(maps)
+    weights = torch.arange(out.numel(), dtype=out.dtype).cos().reshape(out.shape)
+    return out.detach(), torch.autograd.grad((out * weights).sum(), maps)[0]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("size", SIZES)
+def test_roi_pool_equals_torchvision(scale, size):
+    maps, boxes = setting(scale)
+    ours, our_gradient = gradient(lambda x: roi_pool(x, boxes, size, scale), maps)
+    theirs, their_gradient = gradient(lambda x: torchvision.ops.roi_pool(x, boxes, size, scale), maps)
+    assert torch.equal(ours, theirs)
+    torch.testing.assert_close(our_gradient, their_gradient, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("sampling_ratio", [-1, 0, 1, 2])
+@pytest.mark.parametrize("aligned", [False, True])
+def test_roi_align_equals_torchvision(scale, size, sampling_ratio, aligned):
+    maps, boxes = setting(scale)
+    ours, our_gradient = gradient(lambda x: roi_align(x, boxes, size, scale, sampling_ratio, aligned), maps)
+    theirs, their_gradient = gradient(
+        lambda x: torchvision.ops.roi_align(x, boxes, size, scale, sampling_ratio, aligned), maps)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(our_gradient, their_gradient, rtol=1e-4, atol=1e-5)
+
+
+def test_roi_pool_rounds_a_half_away_from_zero_as_torchvision():
+    maps = torch.arange(100.).sin().view(1, 1, 10, 10)
+    halves = torch.arange(-3, 9) + 0.5
+    boxes = torch.stack([halves, halves, halves + 2, halves + 3], dim=1)
+    assert torch.equal(roi_pool(maps, [boxes], 2), torchvision.ops.roi_pool(maps, [boxes], 2))
+
+
+def test_roi_pool_among_equal_cells_passes_the_gradient_to_one_as_torchvision():
+    maps, boxes = torch.zeros(1, 2, 8, 8), [torch.tensor([[0., 0., 7., 7.], [2., 1., 6., 5.]])]
+    ours, theirs = (gradient(lambda x: pool(x, boxes, 2), maps)[1] for pool in (roi_pool, torchvision.ops.roi_pool))
+    torch.testing.assert_close(ours, theirs)
+    assert (ours != 0).sum() <= 2 * 2 * 4
+
+
+@pytest.mark.parametrize("pool", [roi_pool, roi_align])
+def test_boxes_with_the_number_of_the_picture(pool):
+    maps, boxes = setting(0.5)
+    numbered = torch.cat([torch.cat([torch.full((len(one), 1), float(i)), one], 1) for i, one in enumerate(boxes)])
+    assert torch.equal(pool(maps, numbered, 3, 0.5), pool(maps, boxes, 3, 0.5))
+    alone = pool(maps[2:], boxes[2:], 3, 0.5)
+    assert torch.equal(pool(maps, boxes, 3, 0.5)[-len(alone):], alone), "a batch is its pictures one by one"
+
+
+@pytest.mark.parametrize("pool", [roi_pool, roi_align])
+def test_nothing_gives_nothing(pool):
+    assert pool(torch.zeros(2, 3, 5, 5), [torch.zeros(0, 4)] * 2, (2, 4)).shape == (0, 3, 2, 4)
+    assert pool(torch.zeros(2, 3, 5, 5), torch.zeros(0, 5), 2).shape == (0, 3, 2, 2)
+    assert pool(torch.zeros(0, 3, 5, 5), [], 2).shape == (0, 3, 2, 2)
+
+
+def test_worked_by_hand():
+    cells = torch.arange(16.).view(1, 1, 4, 4)
+    assert roi_pool(cells, [torch.tensor([[0., 0., 3., 3.]])], 2).flatten().tolist() == [5, 7, 13, 15]
+    overlapping = roi_pool(cells, [torch.tensor([[0., 0., 2., 2.]])], 2)
+    assert overlapping.flatten().tolist() == [5, 6, 9, 10]
+    assert roi_pool(cells, [torch.tensor([[16., 8., 24., 24.]])], 1, 1 / 8).item() == 15
+    middle = roi_align(cells, [torch.tensor([[1., 1., 3., 3.]])], 1, 1.0, 2, aligned=True)
+    assert middle.item() == pytest.approx(7.5)                      # the mean of 5, 6, 9 and 10
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+def test_roi_align_moves_smoothly_and_roi_pool_in_steps(aligned):
+    torch.manual_seed(0)
+    maps = torch.randn(1, 3, 12, 12)
+    start = torch.tensor([16., 16., 56., 48.])
+    shifts = torch.arange(0, 8, 0.25)
+    pooled = torch.cat([roi_pool(maps, [(start + shift)[None]], 3, 1 / 8) for shift in shifts]).flatten(1)
+    smooth = torch.cat([roi_align(maps, [(start + shift)[None]], 3, 1 / 8, 2, aligned) for shift in shifts]).flatten(1)
+    assert len(pooled.unique(dim=0)) == 2 and len(smooth.unique(dim=0)) == len(shifts)
+
+
+@pytest.mark.parametrize("pool", [roi_pool, roi_align])
+@pytest.mark.parametrize("arguments, named", [
+    ((torch.zeros(3, 5, 5), [torch.zeros(1, 4)], 2), "input"),
+    ((torch.zeros(1, 3, 5, 5), [torch.zeros(1, 5)], 2), "boxes"),
+    ((torch.zeros(2, 3, 5, 5), [torch.zeros(1, 4)], 2), "boxes"),
+    ((torch.zeros(1, 3, 5, 5), torch.zeros(1, 4), 2), "boxes"),
+    ((torch.zeros(1, 3, 5, 5), torch.tensor([[1., 0, 0, 2, 2]]), 2), "boxes"),
+    ((torch.zeros(1, 3, 5, 5), [torch.zeros(1, 4)], 0), "output_size"),
+    ((torch.zeros(1, 3, 5, 5), [torch.zeros(1, 4)], (2, 2, 2)), "output_size"),
+    ((torch.zeros(1, 3, 5, 5), [torch.zeros(1, 4)], 2, 0.0), "spatial_scale"),
+])
+def test_bad_input_is_named(pool, arguments, named):
+    with pytest.raises(ValueError, match=f"^{named} "):
+        pool(*arguments)
