@@ -1,0 +1,277 @@
+"""R-CNN: proposed boxes, each warped and shown to a network that was trained for something else (lesson 06).
+
+Source: Girshick, Donahue, Darrell & Malik 2014, "Rich feature hierarchies for accurate object detection and semantic
+segmentation", section 2 and appendices A to C. Four parts that do not know of each other: proposals (selective search,
+`lib/ops/selective_search.py`), features (any network, which is not trained here), a linear SVM for each class, and for
+each class a linear regression that moves the box. The paper also fine-tunes its network on warped boxes; we do not.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from sklearn.svm import LinearSVC
+from torch import Tensor, nn
+from torchvision.ops import batched_nms, clip_boxes_to_image
+
+from lib.ops.box_coder import BoxCoder
+from lib.ops.boxes import box_iou
+
+# ------------------------------------------------------------------------------------------------ from box to input
+
+
+def enlarge_boxes(boxes: Tensor, size: int, context: int) -> Tensor:
+    """Boxes (K, 4) with a margin that is `context` pixels wide once they are warped to `size` × `size`.
+
+    The middle stays; width and height grow by the factor size / (size - 2 · context).
+    """
+    if not 0 <= 2 * context < size:
+        raise ValueError(f"context is {context!r}; expected 0 or more, and less than half of the size {size}")
+    middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2     # (K, 2) each
+    half = half * size / (size - 2 * context)
+    return torch.cat([middle - half, middle + half], dim=1)             # (K, 4)
+
+
+def crop_resize(image: Tensor, boxes: Tensor, size: int, outside: Tensor) -> Tensor:
+    """Stretch what is in each box to a square. A box may reach out of the picture.
+
+    Args:
+        image: (3, H, W) floats.
+        boxes: (K, 4) xyxy pixels.
+        size: side of the squares, in pixels.
+        outside: (3,) the colour that is seen beyond the picture.
+
+    Returns:
+        (K, 3, size, size). Each pixel is the mean of bilinear samples at most a picture's pixel apart, so that
+        a large box is not only picked from but smoothed.
+    """
+    if image.ndim != 3 or 0 in image.shape:
+        raise ValueError(f"image is {tuple(image.shape)}; expected (3, H, W)")
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(f"boxes is {tuple(boxes.shape)}; expected (K, 4)")
+    height, width = image.shape[1:]
+    longest = (boxes[:, 2:] - boxes[:, :2]).amax().item() if len(boxes) else 1
+    fine = max(1, math.ceil(longest / size))                            # samples along a side of an output pixel
+    steps = (torch.arange(size * fine, device=image.device) + 0.5) / (size * fine)      # (S,) with S = size · fine
+    x = boxes[:, :1] + steps * (boxes[:, 2:3] - boxes[:, :1])           # (K, S)
+    y = boxes[:, 1:2] + steps * (boxes[:, 3:] - boxes[:, 1:2])
+    grid = torch.stack([(2 * x / width - 1)[:, None, :].expand(-1, len(steps), -1),
+                        (2 * y / height - 1)[:, :, None].expand(-1, -1, len(steps))], dim=3)    # (K, S, S, 2)
+    crops = F.grid_sample(image.expand(len(boxes), -1, -1, -1), grid, padding_mode="border", align_corners=False)
+    inside = ((x >= 0) & (x <= width))[:, None, None, :] & ((y >= 0) & (y <= height))[:, None, :, None]
+    return F.avg_pool2d(torch.where(inside, crops, outside[:, None, None]), fine)       # (K, 3, size, size)
+
+
+def context_warp(image: Tensor, boxes: Tensor, size: int, context: int) -> Tensor:
+    """What the network sees of each box: all of it, stretched to a square, with a margin of what is around it.
+
+    The margin is `context` pixels wide in the square. Beyond the picture stands the picture's mean colour.
+
+    Args:
+        image: (3, H, W) floats.
+        boxes: (K, 4) xyxy pixels.
+        size, context: of the square, in its own pixels; the paper's are 227 and 16.
+
+    Returns:
+        (K, 3, size, size).
+
+    Raises:
+        ValueError: `context` leaves no room for the box, or a shape is wrong.
+
+    Source: appendix A, "warp".
+    """
+    return crop_resize(image, enlarge_boxes(boxes, size, context), size, outside=image.mean(dim=(1, 2)))
+
+
+# ------------------------------------------------------------------------------------------------ what to learn from
+
+
+def svm_labels(iou: Tensor, labels: Tensor, label: int) -> Tensor:
+    """What each region is to the SVM of one class: 1 an example, 0 a counterexample, -1 not used.
+
+    Examples are the true boxes of the class themselves. Counterexamples are all regions that overlap no thing of this
+    class by 0.3 or more, things of other classes among them. What lies between, parts of a thing, is left out.
+
+    Args:
+        iou: (R, N) of all regions, the true boxes among them, with the N true boxes.
+        labels: (N,) of the true boxes.
+        label: the class of this SVM.
+
+    Returns:
+        (R,) int64.
+    """
+    of_class = iou[:, labels == label]                                  # (R, n)
+    best = of_class.amax(dim=1) if of_class.shape[1] else iou.new_zeros(len(iou))       # (R,)
+    kinds = torch.full_like(best, -1, dtype=torch.int64)
+    kinds[best < 0.3] = 0
+    kinds[best > 1 - 1e-6] = 1
+    return kinds
+
+
+class Regions(NamedTuple):
+    """All regions of some training pictures, their true boxes included. R regions, D features, K classes."""
+
+    features: Tensor    # (R, D)
+    kinds: Tensor       # (R, K): `svm_labels` for labels 1..K
+    boxes: Tensor       # (R, 4)
+    matched: Tensor     # (R, 4) the true box that overlaps it most
+    overlap: Tensor     # (R,) their IoU
+    labels: Tensor      # (R,) the label of that true box
+
+
+class RCNN(nn.Module):
+    """R-CNN: a list of proposals in, detections out.
+
+    Args:
+        features: the network, (B, 3, size, size) crops in 0..1 -> (B, width) features. It is called, never trained,
+            and not stored with the weights.
+        width: how many features it gives.
+        num_classes: with the background, 0.
+        size, context: of the crops, see `context_warp`. The paper's 16 of 227 is 5 of 64.
+        score_threshold: detections below are left out. An SVM says "yes" above 0; -1 keeps the doubtful ones.
+        nms_threshold: of two boxes of a class that overlap more, the lower one goes.
+
+    `seconds` counts, stage by stage, where the time goes: warp, network, SVM, boxes, NMS.
+    """
+
+    def __init__(
+        self, features: Callable[[Tensor], Tensor], width: int, num_classes: int, size: int = 64, context: int = 5,
+        score_threshold: float = -1.0, nms_threshold: float = 0.3,
+    ):
+        super().__init__()
+        if num_classes < 2:
+            raise ValueError(f"num_classes is {num_classes!r}; expected the background and at least one class")
+        self.features = features
+        self.num_classes, self.size, self.context = num_classes, size, context
+        self.score_threshold, self.nms_threshold = score_threshold, nms_threshold
+        self.svm = nn.Linear(width, num_classes - 1).requires_grad_(False)
+        self.regressor = nn.Linear(width, 4 * (num_classes - 1)).requires_grad_(False)
+        self.coder = BoxCoder()
+        self.seconds: dict[str, float] = {}
+
+    @torch.no_grad()
+    def forward(self, image: Tensor, proposals: Tensor) -> dict[str, Tensor]:
+        """Detections of one picture.
+
+        Args:
+            image: (3, H, W) floats in 0..1.
+            proposals: (P, 4) xyxy pixels.
+
+        Returns:
+            {"boxes": (D, 4), "scores": (D,) distances from the SVM's border, "labels": (D,)}, best first.
+        """
+        features = self.region_features(image, proposals)               # (P, width)
+        with self._stage("SVM"):
+            scores = self.svm(features)                                 # (P, K)
+            rows, classes = (scores > self.score_threshold).nonzero(as_tuple=True)      # (D,) each: a box and a class
+            scores = scores[rows, classes]
+        with self._stage("boxes"):
+            moved = self.coder.decode_single(self.regressor(features), proposals).unflatten(1, (-1, 4))     # (P, K, 4)
+            boxes = clip_boxes_to_image(moved[rows, classes], image.shape[1:])          # (D, 4)
+        with self._stage("NMS"):
+            kept = batched_nms(boxes, scores, classes, self.nms_threshold)
+        return {"boxes": boxes[kept], "scores": scores[kept], "labels": classes[kept] + 1}
+
+    @torch.no_grad()
+    def region_features(self, image: Tensor, boxes: Tensor) -> Tensor:
+        """What the network says of each box, each on its own: (K, 4) -> (K, width), each row scaled to length 20."""
+        if not len(boxes):
+            return self.svm.weight.new_zeros(0, self.svm.in_features)
+        found = []
+        for some in boxes.split(64):
+            with self._stage("warp"):
+                crops = context_warp(image, some, self.size, self.context)      # (64, 3, size, size)
+            with self._stage("network"):
+                found.append(self.features(crops))                      # (64, width)
+        return 20 * F.normalize(torch.cat(found))                       # (K, width)
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        yield
+        if self.svm.weight.is_cuda:
+            torch.cuda.synchronize()
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
+
+    # -------------------------------------------------------------------------------------------- training, in parts
+
+    def regions(self, image: Tensor, proposals: Tensor, boxes: Tensor, labels: Tensor) -> Regions:
+        """The regions of one training picture: its proposals and its true boxes (N, 4) with labels (N,)."""
+        everything = torch.cat([boxes, proposals])                      # (R, 4)
+        iou = box_iou(everything, boxes)                                # (R, N)
+        kinds = torch.stack([svm_labels(iou, labels, label) for label in range(1, self.num_classes)], dim=1)
+        overlap, place = iou.max(dim=1)
+        return Regions(self.region_features(image, everything), kinds, everything, boxes[place], overlap, labels[place])
+
+    def fit_svms(
+        self, regions: Regions, strength: float = 1e-3, negatives: int = 500, rounds: int = 1, seed: int = 0
+    ) -> list[int]:
+        """Train the SVM of each class, and then again with those counterexamples that it got wrong.
+
+        Args:
+            regions: of all training pictures, with features as `region_features` gives them.
+            strength: C, the price of a mistake against the width of the margin.
+            negatives: counterexamples that a class starts with, drawn at random.
+            rounds: how often the hard negatives, those that score above -1, are added. 0: never.
+            seed: for the draw.
+
+        Returns:
+            of each class, how many counterexamples it has used in the end.
+
+        Raises:
+            ValueError: a class has no example or no counterexample.
+        """
+        draw = torch.Generator().manual_seed(seed)
+        used = []
+        for index, kinds in enumerate(regions.kinds.T):
+            examples, others = regions.features[kinds == 1].cpu(), regions.features[kinds == 0].cpu()
+            if not len(examples) or not len(others):
+                raise ValueError(f"regions has {len(examples)} examples and {len(others)} counterexamples of class "
+                                 f"{index + 1}; expected at least one of each")
+            chosen = torch.zeros(len(others), dtype=torch.bool)
+            chosen[torch.randperm(len(others), generator=draw)[:negatives]] = True
+            for turn in range(rounds + 1):
+                weight, bias = _linear_svm(examples, others[chosen], strength)
+                if turn < rounds:
+                    chosen |= others @ weight + bias > -1
+            self.svm.weight[index], self.svm.bias[index] = weight, bias
+            used.append(int(chosen.sum()))
+        return used
+
+    def fit_boxes(self, regions: Regions, ridge: float = 1000.0, overlap: float = 0.6) -> None:
+        """Learn, class by class, to move a region to the thing that it overlaps by more than `overlap`.
+
+        A linear regression from the features to the four numbers of `BoxCoder`, with `ridge` (the paper's λ) times
+        the squared weights added to the squared errors. Source: appendix C.
+        """
+        weight = torch.zeros(self.num_classes - 1, 4, self.regressor.in_features)
+        bias = torch.zeros(self.num_classes - 1, 4)
+        for index in range(self.num_classes - 1):
+            pairs = (regions.labels == index + 1) & (regions.overlap > overlap)
+            if pairs.any():
+                targets = self.coder.encode_single(regions.matched[pairs], regions.boxes[pairs])        # (n, 4)
+                weight[index], bias[index] = _ridge_regression(regions.features[pairs], targets, ridge)
+        self.regressor.weight.copy_(weight.flatten(0, 1))
+        self.regressor.bias.copy_(bias.flatten())
+
+
+def _linear_svm(examples: Tensor, others: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+    """The widest border between two sets: weight (D,) and bias, positive on the side of the examples."""
+    answers = [1] * len(examples) + [-1] * len(others)
+    svm = LinearSVC(C=strength, dual=False)
+    svm.fit(torch.cat([examples, others]).numpy(), answers)
+    return torch.from_numpy(svm.coef_[0]).float(), torch.tensor(svm.intercept_[0]).float()
+
+
+def _ridge_regression(inputs: Tensor, targets: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
+    """Weight (T, D) and bias (T,) of the line through (n, D) -> (n, T) with small weights; the bias is free."""
+    inputs, targets = inputs.cpu().double(), targets.cpu().double()
+    centre, level = inputs.mean(0), targets.mean(0)
+    inputs = inputs - centre
+    square = inputs.T @ inputs + ridge * torch.eye(inputs.shape[1], dtype=torch.float64)    # (D, D)
+    weight = torch.linalg.solve(square, inputs.T @ (targets - level)).T                     # (T, D)
+    return weight.float(), (level - weight @ centre).float()

@@ -1,0 +1,216 @@
+import pytest
+import torch
+from sklearn.linear_model import Ridge
+from torch.nn import functional as F
+from torchvision.ops import box_iou, nms
+
+from lib.models.rcnn import RCNN, Regions, context_warp, crop_resize, enlarge_boxes, svm_labels
+
+
+def mean_colour(crops):
+    """A network of three features."""
+    return crops.mean(dim=(2, 3))
+
+
+def coarse_colours(crops):
+    """A network that knows the colour of each sixteenth, the ring of context among them: 48 features."""
+    return F.adaptive_avg_pool2d(crops, 4).flatten(1)
+
+
+def scene(seed):
+    """A red square (1) and a blue one (2) on grey, 40 × 60: the picture, boxes, labels."""
+    draw = torch.Generator().manual_seed(seed)
+    image, boxes = torch.full((3, 40, 60), 0.5), []
+    for index, colour in enumerate(([1.0, 0.0, 0.0], [0.0, 0.0, 1.0])):
+        x, y = torch.randint(0, 15, (2,), generator=draw).tolist()
+        x += 30 * index
+        image[:, y:y + 14, x:x + 12] = torch.tensor(colour)[:, None, None]
+        boxes.append([x, y, x + 12, y + 14])
+    return image, torch.tensor(boxes).float(), torch.tensor([1, 2])
+
+
+def random_boxes(count, seed=0):
+    corners = torch.rand(count, 2, 2, generator=torch.Generator().manual_seed(seed)) * torch.tensor([60, 40])
+    low, high = corners.amin(1).floor(), corners.amax(1).ceil() + 1
+    return torch.cat([low, high], dim=1).clamp(max=torch.tensor([60, 40, 60, 40]))
+
+
+def jittered(boxes, seed=0, count=20):
+    noise = torch.randn(count, len(boxes), 4, generator=torch.Generator().manual_seed(seed)) * 1.5
+    return (boxes + noise).flatten(0, 1)
+
+
+# ------------------------------------------------------------------------------------------------ warping
+
+
+def test_a_box_of_the_right_size_is_cut_out_unchanged():
+    torch.manual_seed(0)
+    image = torch.rand(3, 20, 30)
+    crop = crop_resize(image, torch.tensor([[4.0, 6, 12, 14]]), 8, torch.zeros(3))
+    torch.testing.assert_close(crop[0], image[:, 6:14, 4:12])
+
+
+def test_shrinking_averages_and_growing_interpolates():
+    torch.manual_seed(0)
+    image = torch.rand(3, 16, 16)
+    box = torch.tensor([[0.0, 0, 16, 16]])
+    small = crop_resize(image, box, 4, torch.zeros(3))
+    torch.testing.assert_close(small, F.avg_pool2d(image, 4)[None])
+    large = crop_resize(image, box, 32, torch.zeros(3))
+    torch.testing.assert_close(large, F.interpolate(image[None], (32, 32), mode="bilinear"))
+
+
+def test_beyond_the_picture_is_the_colour_that_was_given():
+    image = torch.rand(3, 10, 10)
+    crop = crop_resize(image, torch.tensor([[-10.0, 0, 10, 20]]), 20, torch.tensor([0.1, 0.2, 0.3]))[0]
+    torch.testing.assert_close(crop[:, :10, 10:], image)
+    for part in (crop[:, :, :10], crop[:, 10:]):
+        assert torch.equal(part, torch.tensor([0.1, 0.2, 0.3])[:, None, None].expand_as(part))
+
+
+def test_x_goes_with_width():
+    image = torch.zeros(3, 20, 40)
+    image[:, 5:9, 20:36] = 1
+    assert crop_resize(image, torch.tensor([[20.0, 5, 36, 9]]), 4, torch.zeros(3)).min() > 0.8
+
+
+def test_the_margin_is_context_pixels_wide_in_the_crop():
+    image = torch.zeros(3, 60, 80)
+    box = torch.tensor([[30.0, 20, 50, 30]])                                # 20 × 10
+    image[:, 20:30, 30:50] = 1
+    crop = context_warp(image, box, 40, 10)[0, 0]
+    assert crop[10:30, 10:30].min() > 0.45 and crop[11:29, 11:29].min() == 1
+    assert crop[:9].max() == 0 and crop[:, :9].max() == 0 and crop[31:].max() == 0
+    torch.testing.assert_close(enlarge_boxes(box, 40, 10), torch.tensor([[20.0, 15, 60, 35]]))
+    assert torch.equal(enlarge_boxes(box, 40, 0), box)
+
+
+def test_many_boxes_are_warped_as_each_alone():
+    torch.manual_seed(0)
+    image, boxes = torch.rand(3, 40, 60), random_boxes(6)
+    fine = context_warp(image, boxes[:1], 8, 1)
+    assert fine.shape == (1, 3, 8, 8)
+    together = context_warp(image, boxes, 64, 5)                            # nothing is larger than the crop
+    torch.testing.assert_close(together, torch.cat([context_warp(image, one[None], 64, 5) for one in boxes]))
+    assert context_warp(image, boxes[:0], 64, 5).shape == (0, 3, 64, 64)
+
+
+# ------------------------------------------------------------------------------------------------ training
+
+
+def test_who_is_an_example():
+    iou = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.1], [0.29, 0.9], [0.3, 0.0]])
+    assert svm_labels(iou, torch.tensor([1, 2]), 1).tolist() == [1, 0, -1, 0, -1]
+    assert svm_labels(iou, torch.tensor([1, 2]), 2).tolist() == [0, 1, 0, -1, 0]
+    assert svm_labels(iou, torch.tensor([1, 1]), 1).tolist() == [1, 1, -1, -1, -1]
+    assert svm_labels(iou, torch.tensor([1, 1]), 3).tolist() == [0] * 5
+
+
+def regions_of_scenes(model, count=12):
+    parts = []
+    for seed in range(count):
+        image, boxes, labels = scene(seed)
+        parts.append(model.regions(image, torch.cat([random_boxes(20, seed), jittered(boxes, seed, 5)]), boxes, labels))
+    return Regions(*(torch.cat(column) for column in zip(*parts)))
+
+
+@pytest.fixture(scope="module")
+def detector():
+    model = RCNN(coarse_colours, width=48, num_classes=3, size=16, context=4)
+    regions = regions_of_scenes(model)
+    model.fit_svms(regions, strength=1.0)
+    model.fit_boxes(regions, ridge=1.0)
+    return model
+
+
+def test_regions_know_their_truth():
+    model = RCNN(mean_colour, width=3, num_classes=3, size=16, context=0)
+    image, boxes, labels = scene(0)
+    proposals = random_boxes(7)
+    regions = model.regions(image, proposals, boxes, labels)
+    assert torch.equal(regions.boxes, torch.cat([boxes, proposals])) and regions.features.shape == (9, 3)
+    iou = box_iou(regions.boxes, boxes)
+    torch.testing.assert_close(regions.overlap, iou.amax(1))
+    assert torch.equal(regions.matched[:2], boxes) and torch.equal(regions.labels[:2], labels)
+    assert torch.equal(regions.kinds[:, 1], svm_labels(iou, labels, 2))
+    torch.testing.assert_close(regions.features[0], torch.tensor([20.0, 0.0, 0.0]), rtol=0, atol=1)
+
+
+def test_it_finds_the_squares(detector):
+    for seed in range(100, 105):
+        image, boxes, labels = scene(seed)
+        found = detector(image, torch.cat([random_boxes(30, seed), jittered(boxes, seed)]))
+        best = [found["boxes"][(found["labels"] == label).nonzero()[0, 0]] for label in labels.tolist()]
+        assert (box_iou(torch.stack(best), boxes).diagonal() > 0.6).all()
+        assert found["scores"].tolist() == sorted(found["scores"].tolist(), reverse=True)
+
+
+def test_detections_are_clipped_and_thinned_class_by_class(detector):
+    image, boxes, _ = scene(200)
+    found = detector(image, torch.cat([jittered(boxes), torch.tensor([[-20.0, -20, 12, 14]])]))
+    assert (found["boxes"] >= 0).all() and (found["boxes"] <= torch.tensor([60, 40, 60, 40])).all()
+    for label in (1, 2):
+        of_class = found["labels"] == label
+        kept = nms(found["boxes"][of_class], found["scores"][of_class], 0.3)
+        assert len(kept) == of_class.sum() > 0
+
+
+def test_no_proposals_give_no_detections(detector):
+    found = detector(torch.rand(3, 40, 60), torch.zeros(0, 4))
+    assert found["boxes"].shape == (0, 4) and found["scores"].shape == found["labels"].shape == (0,)
+
+
+def test_hard_negatives_are_those_that_were_wrong():
+    model = RCNN(mean_colour, width=3, num_classes=2)
+    torch.manual_seed(0)
+    others = torch.cat([torch.randn(400, 3) - torch.tensor([9.0, 0, 0]), torch.tensor([[0.5, 0.0, 0.0]] * 20)])
+    features = torch.cat([torch.randn(50, 3) * 0.1 + torch.tensor([2.0, 0, 0]), others])
+    kinds = torch.tensor([1] * 50 + [0] * 420)[:, None]
+    nothing = torch.zeros(470, 4)
+    regions = Regions(features, kinds, nothing, nothing, torch.zeros(470), kinds[:, 0])
+    assert model.fit_svms(regions, strength=1.0, negatives=5, rounds=0) == [5]
+    easy = (model.svm(others[-20:]) > 0).all()
+    used = model.fit_svms(regions, strength=1.0, negatives=5, rounds=1)[0]
+    assert easy and 20 <= used < 100 and (model.svm(others[-20:]) < 0).all()
+
+
+def test_the_box_regression_is_ridge_regression():
+    torch.manual_seed(0)
+    model = RCNN(mean_colour, width=3, num_classes=3)
+    features, overlap = torch.randn(80, 3), torch.rand(80)
+    matched = torch.tensor([10.0, 10, 30, 40]) + torch.randn(80, 4)
+    boxes, labels = matched + torch.randn(80, 4) * 2, torch.randint(1, 3, (80,))
+    model.fit_boxes(Regions(features, torch.zeros(80, 2), boxes, matched, overlap, labels), ridge=10.0, overlap=0.5)
+    pairs = (labels == 2) & (overlap > 0.5)
+    truth = Ridge(alpha=10.0).fit(features[pairs], model.coder.encode_single(matched[pairs], boxes[pairs]))
+    torch.testing.assert_close(model.regressor.weight[4:], torch.tensor(truth.coef_).float(), rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(model.regressor.bias[4:], torch.tensor(truth.intercept_).float(), rtol=1e-3, atol=1e-5)
+
+
+def test_the_regression_brings_boxes_closer(detector):
+    image, boxes, labels = scene(300)
+    proposals = jittered(boxes, 5)
+    moved = detector.coder.decode_single(detector.regressor(detector.region_features(image, proposals)), proposals)
+    moved = moved.unflatten(1, (-1, 4))[torch.arange(40), labels.repeat(20) - 1]            # (40, 4)
+    truth = boxes.repeat(20, 1)
+    assert box_iou(moved, truth).diagonal().mean() > box_iou(proposals, truth).diagonal().mean() + 0.03
+
+
+def test_seconds_are_counted_by_stage_and_the_network_is_not_stored(detector):
+    assert set(detector.seconds) == {"warp", "network", "SVM", "boxes", "NMS"}
+    assert all(seconds > 0 for seconds in detector.seconds.values())
+    assert sum(tensor.numel() for tensor in detector.state_dict().values()) == 49 * 2 + 49 * 8
+
+
+@pytest.mark.parametrize("call, named", [
+    (lambda: enlarge_boxes(torch.zeros(1, 4), 20, 10), "context"),
+    (lambda: enlarge_boxes(torch.zeros(1, 4), 20, -1), "context"),
+    (lambda: crop_resize(torch.zeros(3, 4, 4), torch.zeros(4), 8, torch.zeros(3)), "boxes"),
+    (lambda: RCNN(mean_colour, 3, 1), "num_classes"),
+    (lambda: RCNN(mean_colour, 3, 2)(torch.zeros(1, 3, 4, 4), torch.zeros(1, 4)), "image"),
+    (lambda: RCNN(mean_colour, 3, 3).fit_svms(Regions(torch.zeros(1, 3), torch.ones(1, 2), *[torch.zeros(1, 4)] * 4)),
+     "regions"),
+])
+def test_bad_input_is_named(call, named):
+    with pytest.raises(ValueError, match=f"^{named} "):
+        call()
