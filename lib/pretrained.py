@@ -5,6 +5,7 @@ from importlib.resources import files
 
 import timm
 import torch
+import torch.nn.functional as F
 from timm.data import ImageNetInfo
 from torch import nn
 
@@ -57,6 +58,25 @@ def prepare(photo: torch.Tensor) -> torch.Tensor:
         raise ValueError(f"photo is {tuple(photo.shape)}; expected (3, H, W) or (B, 3, H, W)")
     batch = photo if photo.ndim == 4 else photo[None]       # (B, 3, H, W)
     return (batch - 0.5) / 0.5
+
+
+def halfway_features(network: nn.Module, crops: torch.Tensor) -> torch.Tensor:
+    """What `efficientnet_lite0` knows of a crop after five of its seven stages, in each quarter of the crop (lesson 06).
+
+    There the maps have stride 16 and 112 channels. They know parts and shapes; the last stages turn these into the
+    1,000 classes of ImageNet, which another task has no use for.
+
+    Args:
+        network: an `efficientnet_lite0`.
+        crops: (B, 3, H, W) floats in 0..1, multiples of 32.
+
+    Returns:
+        (B, 448): four times the 112 channels, averaged over the four quarters.
+    """
+    maps = network.bn1(network.conv_stem(prepare(crops)))           # (B, 32, H/2, W/2); bn1 ends in the ReLU6
+    for stage in network.blocks[:5]:
+        maps = stage(maps)                                          # at last (B, 112, H/16, W/16)
+    return F.adaptive_avg_pool2d(maps, 2).flatten(1)            # (B, 448)
 
 
 @cache

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from lib.datasets.photos import crop_square, load_photo
-from lib.pretrained import efficientnet_lite0, imagenet_classes, prepare
+from lib.pretrained import efficientnet_lite0, halfway_features, imagenet_classes, prepare
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +26,19 @@ def test_the_network_comes_ready_to_use(network):
     assert sum(p.numel() for p in network.parameters()) == 4_652_008
     with torch.no_grad():
         assert network.forward_features(torch.zeros(1, 3, 64, 96)).shape == (1, 1280, 2, 3)
+
+
+def test_halfway_features_are_the_fifth_stages_in_four_quarters(network):
+    torch.manual_seed(0)
+    crops, seen = torch.rand(2, 3, 64, 64), []
+    hook = network.blocks[4].register_forward_hook(lambda module, inputs, output: seen.append(output))
+    with torch.no_grad():
+        network(prepare(crops))
+        features = halfway_features(network, crops)
+    hook.remove()
+    maps = seen[0]
+    assert maps.shape == (2, 112, 4, 4) and features.shape == (2, 448)
+    torch.testing.assert_close(features.view(2, 112, 2, 2)[:, :, 1, 0], maps[:, :, 2:, :2].mean((2, 3)))
 
 
 def test_class_names():

@@ -230,11 +230,12 @@ def _in_space(image: Tensor, space: str) -> np.ndarray:
 def selective_search(
     image: Tensor, scales: tuple[float, ...] = (50, 100), spaces: tuple[str, ...] = ("hsv", "lab"),
     similarities: tuple[Similarity, ...] = (region_similarity, similarity_without_colour),
-    sigma: float = 0.8, min_size: int = 20, min_side: int = 1,
+    sigma: float = 0.8, min_size: int = 50, min_side: int = 1,
 ) -> Tensor:
     """Boxes around everything that might be a thing, the most promising first.
 
-    One grouping for each scale, colour space and similarity; by default eight, the paper's "fast" set. The more often
+    One grouping for each scale, colour space and similarity; by default eight, the paper's "fast" set, for photos of
+    some 300 × 400 pixels. The more often
     and the later a box is found, the further in front it stands: of the i-th region of a grouping, counted from its
     end, the box gets i times a number in 0..1, and the smallest goes first (section 3.4). In place of the paper's random
     numbers stand multiples of the golden ratio, which are spread as evenly and the same every time.
