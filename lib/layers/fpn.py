@@ -122,7 +122,7 @@ class MultiScaleRoIAlign(nn.Module):
         return pooled                                                               # (P, C, rows, columns)
 
     def levels(self, boxes: list[Tensor], scales: list[float]) -> Tensor:
-        """Place in `featmap_names` of the map for each box, (P,): k = k0 + log2(√area / canonical scale), rounded down."""
+        """Which map suits each box, (P,) from 0: k = k0 + log2(√area / canonical scale), rounded down."""
         side = box_area(torch.cat(boxes)).sqrt()                                    # (P,)
         level = torch.floor(self.canonical_level + torch.log2(side / self.canonical_scale) + 1e-6)
         finest, coarsest = (-round(torch.tensor(scale).log2().item()) for scale in (scales[0], scales[-1]))

@@ -49,7 +49,8 @@ class GeneralizedRCNNTransform(nn.Module):
                 raise ValueError(f"images has a picture {tuple(image.shape)} {image.dtype}; expected (3, H, W) floats")
         resized = [self.resize(self.normalize(image)) for image in images]              # (3, h, w) each
         sizes = [tuple(image.shape[1:]) for image in resized]
-        height, width = (-(-max(side) // self.size_divisible) * self.size_divisible for side in zip(*sizes, strict=True))
+        step = self.size_divisible
+        height, width = (-(-max(sides) // step) * step for sides in zip(*sizes, strict=True))      # rounded up
         padded = [F.pad(image, (0, width - w, 0, height - h)) for image, (h, w) in zip(resized, sizes, strict=True)]
         return ImageList(torch.stack(padded), sizes, [tuple(image.shape[1:]) for image in images])
 
@@ -69,8 +70,11 @@ class GeneralizedRCNNTransform(nn.Module):
 
     def resize_targets(self, targets: list[dict[str, Tensor]], images: ImageList) -> list[dict[str, Tensor]]:
         """The truth for pictures as they came -> for the pictures in the batch: "boxes" and "proposals" are moved."""
-        return [target | {name: resize_boxes(target[name], old, new) for name in ("boxes", "proposals") if name in target}
-                for target, old, new in zip(targets, images.original_sizes, images.image_sizes, strict=True)]
+        moved = []
+        for target, old, new in zip(targets, images.original_sizes, images.image_sizes, strict=True):
+            boxes = {name: target[name] for name in ("boxes", "proposals") if name in target}
+            moved.append(target | {name: resize_boxes(one, old, new) for name, one in boxes.items()})
+        return moved
 
     def postprocess(self, predictions: list[dict[str, Tensor]], images: ImageList) -> list[dict[str, Tensor]]:
         """Predictions for the pictures in the batch -> for the pictures as they came."""

@@ -150,6 +150,8 @@ class RCNN(nn.Module):
         self.score_threshold, self.nms_threshold = score_threshold, nms_threshold
         self.svm = nn.Linear(width, num_classes - 1).requires_grad_(False)
         self.regressor = nn.Linear(width, 4 * (num_classes - 1)).requires_grad_(False)
+        for untrained in (*self.svm.parameters(), *self.regressor.parameters()):
+            nn.init.zeros_(untrained)                                   # says neither yes nor no, and moves nothing
         self.coder = BoxCoder()
         self.seconds: dict[str, float] = {}
 
@@ -164,14 +166,18 @@ class RCNN(nn.Module):
         Returns:
             {"boxes": (D, 4), "scores": (D,) distances from the SVM's border, "labels": (D,)}, best first.
         """
-        features = self.region_features(image, proposals)               # (P, width)
+        return self.detect(self.region_features(image, proposals), proposals, image.shape[1:])
+
+    @torch.no_grad()
+    def detect(self, features: Tensor, proposals: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
+        """`forward` for proposals whose features (P, width) are known, on a picture of `size` (H, W)."""
         with self._stage("SVM"):
             scores = self.svm(features)                                 # (P, K)
             rows, classes = (scores > self.score_threshold).nonzero(as_tuple=True)      # (D,) each: a box and a class
             scores = scores[rows, classes]
         with self._stage("boxes"):
             moved = self.coder.decode_single(self.regressor(features), proposals).unflatten(1, (-1, 4))     # (P, K, 4)
-            boxes = clip_boxes_to_image(moved[rows, classes], image.shape[1:])          # (D, 4)
+            boxes = clip_boxes_to_image(moved[rows, classes], tuple(size))              # (D, 4)
         with self._stage("NMS"):
             kept = batched_nms(boxes, scores, classes, self.nms_threshold)
         return {"boxes": boxes[kept], "scores": scores[kept], "labels": classes[kept] + 1}

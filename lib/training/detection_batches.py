@@ -14,8 +14,8 @@ def toyworld_detection(world: Toyworld) -> tuple[Tensor, list[Target]]:
     """All pictures of a toyworld split, and which things are in them.
 
     Returns:
-        images (N, 3, H, W) uint8, 0..255, and for each {"boxes": (n, 4) float, "labels": (n,) int64, 1..5}. Bytes take a
-        quarter of the memory of floats; the batches below turn them into 0..1.
+        images (N, 3, H, W) uint8, 0..255, and for each {"boxes": (n, 4) float, "labels": (n,) int64, 1..5}. Bytes take
+        a quarter of the memory of floats; the batches below turn them into 0..1.
     """
     images = torch.from_numpy(world.arrays["image"].copy())                             # (N, 3, H, W)
     samples = (world[index] for index in range(len(world)))
@@ -94,7 +94,7 @@ class RandomDetectionBatches:
 
 
 def mirror(target: Target, width: int) -> Target:
-    """The truth of a picture that was mirrored left to right: a box's left side is its right side, seen from the other edge."""
+    """The truth of a picture that was mirrored left to right: what was a box's right side is its left one now."""
     turned = dict(target)
     for name in ("boxes", "proposals"):
         if name in target:
@@ -115,9 +115,10 @@ def _check(images: Tensor, targets: list[Target], batch_size: int) -> None:
     for number, target in enumerate(targets):
         for name in ("boxes", "proposals"):
             if name in target and (target[name].ndim != 2 or target[name].shape[1] != 4):
-                raise ValueError(f"targets has {name} {tuple(target[name].shape)} for picture {number}; expected (n, 4)")
+                raise ValueError(f"targets has {name} {tuple(target[name].shape)} for picture {number}; expected "
+                                 "(n, 4)")
         if "boxes" not in target or len(target["boxes"]) != len(target.get("labels", ())):
-            raise ValueError(f"targets has {', '.join(target) or 'nothing'} for picture {number}; expected boxes and as "
-                             "many labels")
+            raise ValueError(f"targets has {', '.join(target) or 'nothing'} for picture {number}; expected boxes, and "
+                             "as many labels")
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size is {batch_size!r}; expected a whole number of at least 1")

@@ -98,7 +98,6 @@ def draw_detections(image: Tensor, answers: dict[str, dict[str, Tensor]], names:
         place_tags(axis, boxes, texts, colours, size)
         present.update(labels.tolist())
     if present:
-        figure.set_figheight(figure.get_figheight() + 0.25)                         # room for the legend
         figure.legend(handles=[_swatch(class_colour(number), names[number]) for number in sorted(present)],
                       loc="outside lower center", ncols=min(len(present), 6), frameon=False, fontsize=9)
     return figure
@@ -141,12 +140,13 @@ def draw_proposals(image: Tensor, proposals: dict[str, Tensor | dict[str, Tensor
                    [CLASS_COLOURS[1]] * len(found), size)
         axis.set_title(f"{title}\n{len(found)} of {len(wanted)} objects found", fontsize=10)
     rows = len({axis.get_subplotspec().rowspan.start for axis in axes})
-    figure.set_figheight(figure.get_figheight() + 0.25 + 0.15 * rows)               # room for legend, long titles
+    figure.set_figheight(figure.get_figheight() + 0.15 * rows)                      # room for titles of two lines
     handles = [Line2D([], [], color=CLASS_COLOURS[3], linewidth=1.5, label="a proposal")]
     if truth is not None:
         handles += [Line2D([], [], color=CLASS_COLOURS[1], linewidth=3, label="best for an object, with its IoU"),
                     Line2D([], [], color="#777777", linewidth=1.5, linestyle=":", label="object without one")]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    figure.draw_without_rendering()                     # one pass of the layout leaves too little room for two lines
     return figure
 
 

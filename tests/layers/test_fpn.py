@@ -3,6 +3,7 @@ import torch
 import torchvision.ops
 from torch import nn
 from torchvision.models.detection.backbone_utils import BackboneWithFPN as TheirBackboneWithFPN
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool as TheirMaxPool
 
 from lib.layers.fpn import BackboneWithFPN, FeaturePyramidNetwork, LastLevelMaxPool, MultiScaleRoIAlign, infer_scale
 
@@ -14,7 +15,7 @@ def maps_of(sizes, channels=(3, 4, 5)):
 @pytest.mark.parametrize("sizes", [[(16, 12), (8, 6), (4, 3)], [(15, 13), (7, 6), (3, 3)], [(1, 1), (1, 1), (1, 1)]])
 def test_equals_torchvision(sizes):
     torch.manual_seed(0)
-    theirs = torchvision.ops.FeaturePyramidNetwork([3, 4, 5], 6, torchvision.ops.feature_pyramid_network.LastLevelMaxPool())
+    theirs = torchvision.ops.FeaturePyramidNetwork([3, 4, 5], 6, TheirMaxPool())
     for parameter in theirs.parameters():
         nn.init.normal_(parameter)
     ours = FeaturePyramidNetwork([3, 4, 5], 6, LastLevelMaxPool())

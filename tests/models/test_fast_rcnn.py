@@ -1,5 +1,6 @@
 import copy
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,11 +11,16 @@ from torchvision.models.detection.roi_heads import fastrcnn_loss as their_loss
 from torchvision.ops import roi_align
 
 import lib.ops.roi
+from lib.datasets.toyworld import Toyworld
 from lib.layers.small_backbone import SmallBackbone
 from lib.models.fast_rcnn import (
     FastRCNN, FastRCNNPredictor, RoIHeads, RoIPooling, TwoMLPHead, fast_rcnn_small, fastrcnn_loss, labels_of,
 )
 from lib.ops.boxes import box_iou
+from lib.ops.selective_search import selective_search_small
+from lib.training import OrderedDetectionBatches, evaluate_detection, load_checkpoint, toyworld_detection
+
+CHECKPOINT = Path(__file__).resolve().parents[2] / "data" / "checkpoints" / "07_fast_rcnn.safetensors"
 
 
 def some_boxes(count, seed, size=96):
@@ -69,7 +75,8 @@ def scene():
     torch.manual_seed(3)
     targets = [{"boxes": some_boxes(3, 7), "labels": torch.tensor([1, 3, 2])},
                {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}]
-    proposals = [torch.cat([some_boxes(30, 1), targets[0]["boxes"].repeat(12, 1) + torch.randn(36, 4) * 3]), some_boxes(20, 2)]
+    near = targets[0]["boxes"].repeat(12, 1) + torch.randn(36, 4) * 3
+    proposals = [torch.cat([some_boxes(30, 1), near]), some_boxes(20, 2)]
     return {"0": torch.randn(2, 5, 12, 12)}, proposals, [(96, 96), (90, 80)], targets
 
 
@@ -162,9 +169,9 @@ def test_our_own_pooling_and_the_fast_one_give_the_same_detector():
     fast.roi_heads.box_roi_pool = RoIPooling(3)
     for one, other in zip(slow(images, proposals), fast(images, proposals)):
         torch.testing.assert_close(one["boxes"], other["boxes"])
+    features, sizes = {"0": torch.randn(2, 4, 12, 12)}, [(96, 96)] * 2
     align = RoIPooling(3, partial(roi_align, sampling_ratio=2))
-    features = {"0": torch.randn(2, 4, 12, 12)}
-    assert not torch.allclose(align(features, proposals, [(96, 96)] * 2), RoIPooling(3)(features, proposals, [(96, 96)] * 2))
+    assert not torch.allclose(align(features, proposals, sizes), RoIPooling(3)(features, proposals, sizes))
 
 
 def test_the_gradient_reaches_the_first_layer():
@@ -207,6 +214,22 @@ def test_the_small_one_is_small_and_takes_pictures_as_they_are():
     image = torch.rand(2, 3, 96, 96)
     assert torch.equal(model.transform(image).tensors, image)
     assert copy.deepcopy(model).load_state_dict(model.state_dict(), strict=True)
+
+
+def test_the_shipped_weights_fit_and_know_toyworld():
+    model = fast_rcnn_small()
+    made = load_checkpoint(model, CHECKPOINT)
+    images, targets = toyworld_detection(Toyworld("val", 20))
+    for image, target in zip(images, targets):
+        target["proposals"] = selective_search_small(image / 255)[:made["proposals"]]
+    measured = evaluate_detection(model, OrderedDetectionBatches(images, targets),
+                                  lambda model, images, targets: model(images, [one["proposals"] for one in targets]))
+    assert measured["AP50"] > 0.6 and made["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+    assert CHECKPOINT.stat().st_size < 1.5e6
+    runs = made["runs"]
+    assert [one["seed"] for one in runs["end to end"]] == [one["seed"] for one in runs["trunk frozen"]] == [0, 1, 2]
+    learned, frozen = ([one["val"]["AP50"] for one in runs[name]] for name in ("end to end", "trunk frozen"))
+    assert min(learned) > max(frozen)
 
 
 GOOD = {"boxes": some_boxes(2, 0), "labels": torch.tensor([1, 2]), "proposals": some_boxes(5, 1)}

@@ -7,7 +7,7 @@ from torchvision.ops import box_iou
 from lib.viz.anchors import explore_anchors
 
 IMAGE = torch.full((3, 96, 96), 0.5)
-TRUTH = torch.tensor([[42., 38, 54, 58], [6., 6, 10, 10]])
+TRUTH = torch.tensor([[42.0, 38, 54, 58], [6.0, 6, 10, 10]])
 
 
 def test_the_anchors_are_those_of_torchvision_and_the_numbers_are_counted_on_them():
@@ -26,7 +26,7 @@ def test_controls_change_the_anchors_and_the_picture():
     scale, shapes, step = explorer.children[0].children
     pictures = {explorer._picture.value}
     best = explorer.numbers()[3][1]
-    scale.value = 0.5                                           # smaller anchors suit the small object better
+    scale.value = 0.5  # smaller anchors suit the small object better
     assert explorer.scale == 0.5 and explorer.numbers()[3][1] > 2 * best
     pictures.add(explorer._picture.value)
     explorer.ratios = "1"
@@ -43,10 +43,15 @@ def test_a_picture_without_objects():
     assert explore_anchors(IMAGE, torch.zeros(0, 4)).numbers()[:3] == (1296, 0, 0)
 
 
-@pytest.mark.parametrize("call, named", [
-    (lambda: explore_anchors(IMAGE, TRUTH[0]), "truth_boxes"), (lambda: explore_anchors(IMAGE, TRUTH, sizes=()), "sizes"),
-    (lambda: explore_anchors(IMAGE, TRUTH, ratios="5"), "ratios"), (lambda: explore_anchors(IMAGE, TRUTH, stride=7), "stride"),
-])
+@pytest.mark.parametrize(
+    "call, named",
+    [
+        (lambda: explore_anchors(IMAGE, TRUTH[0]), "truth_boxes"),
+        (lambda: explore_anchors(IMAGE, TRUTH, sizes=()), "sizes"),
+        (lambda: explore_anchors(IMAGE, TRUTH, ratios="5"), "ratios"),
+        (lambda: explore_anchors(IMAGE, TRUTH, stride=7), "stride"),
+    ],
+)
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         call()
