@@ -24,6 +24,7 @@ from lib.ops.boxes import box_iou
 
 COLOUR_BINS, TEXTURE_BINS, DIRECTIONS = 25, 10, 8       # the paper's
 STEEPEST = 0.1          # a change of brightness a pixel that fills the last texture bin
+GOLDEN = 0.6180339887
 SPACES = ("rgb", "hsv", "lab")
 
 
@@ -207,12 +208,13 @@ def _in_space(image: Tensor, space: str) -> np.ndarray:
         raise ValueError(f"image is {tuple(image.shape)} {image.dtype}; expected (3, H, W) floats in 0..1")
     if space not in SPACES:
         raise ValueError(f"space is {space!r}; expected one of {', '.join(SPACES)}")
-    pixels = image.detach().cpu().permute(1, 2, 0).double().numpy()     # (H, W, 3)
+    # Whole bytes, and few decimals below: what is equal stays equal on every machine, and ties fall the same way.
+    pixels = (image.detach().cpu().permute(1, 2, 0).double().numpy() * 255).round() / 255       # (H, W, 3)
     if space == "hsv":
-        return rgb2hsv(pixels)
-    if space == "lab":
-        return (rgb2lab(pixels) + (0, 100, 100)) / (100, 200, 200)
-    return pixels
+        pixels = rgb2hsv(pixels)
+    elif space == "lab":
+        pixels = (rgb2lab(pixels) + (0, 100, 100)) / (100, 200, 200)
+    return pixels.round(6)
 
 
 # ------------------------------------------------------------------------------------------------ the whole
@@ -227,9 +229,9 @@ def selective_search(
 
     One grouping for each scale, colour space and similarity; by default eight, the paper's "fast" set, for photos of
     some 300 × 400 pixels. Of the i-th region of a grouping, counted from its end, the box gets i times a number in
-    0..1, and the smallest goes first (section 3.4). So boxes that are found late in a grouping, or in several
-    groupings, tend to stand in front. In place of the paper's random numbers stand multiples of the golden ratio, which
-    are spread as evenly and are the same every time.
+    0..1, and the smallest goes first (section 3.4). So boxes that are found late in a grouping tend to stand in front.
+    In the paper that number is random; here it is i times the golden ratio, without its whole part: spread as evenly,
+    and the same every time.
 
     Args:
         image: (3, H, W) floats, 0..1.
@@ -240,7 +242,6 @@ def selective_search(
         (P, 4) float, xyxy pixels, no box twice.
     """
     best: dict[tuple[int, int, int, int], float] = {}
-    drawn = 0
     for space in spaces:
         for scale in scales:
             patches = oversegment(image, scale, sigma, min_size, space)
@@ -248,12 +249,10 @@ def selective_search(
             for similarity in similarities:
                 regions, _ = group_regions(start, neighbours, patches.numel(), similarity)
                 for rank, region in enumerate(reversed(regions), start=1):
-                    drawn += 1
                     x1, y1, x2, y2 = region.box
-                    if min(x2 - x1, y2 - y1) < min_side:
-                        continue
-                    value = rank * (drawn * 0.6180339887 % 1)
-                    best[region.box] = min(value, best.get(region.box, value))
+                    if min(x2 - x1, y2 - y1) >= min_side:
+                        value = rank * (rank * GOLDEN % 1)
+                        best[region.box] = min(value, best.get(region.box, value))
     ordered = sorted(best, key=lambda box: (best[box], box))
     return torch.tensor(ordered, dtype=torch.float32).reshape(-1, 4)
 

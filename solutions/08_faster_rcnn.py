@@ -1,0 +1,932 @@
+# %% [markdown]
+# # 08 · Faster R-CNN: the network proposes its own boxes
+#
+# The upper pictures below: on the left, the hundred boxes that selective search (lesson 06) would like to have looked at; on the right, ten boxes by the network of this lesson. It found them on the way, on a feature
+# map that it needed anyway. The lower pictures: what its second stage makes of them, and the truth.
+
+# %%
+import time
+
+import matplotlib.pyplot as plt
+import torch
+
+from lib.datasets.folders import REPOSITORY
+from lib.datasets.toyworld import CLASSES, Toyworld
+from lib.device import choose_device
+from lib.models.faster_rcnn import faster_rcnn_small
+from lib.ops.selective_search import selective_search_small
+from lib.training import load_checkpoint
+from lib.viz.detections import draw_detections, draw_proposals
+
+device = choose_device()
+folder = REPOSITORY / "data" / "checkpoints"
+net = faster_rcnn_small(num_classes=6).to(device)
+made = load_checkpoint(net, folder / "08_faster_rcnn.safetensors")
+net = net.eval().requires_grad_(False)                          # trained before; we only ask
+
+# %%
+val_world = Toyworld("val", length=200)
+scene = val_world[185]
+picture = scene.image.to(device)                                # (3, 96, 96)
+net.proposals(picture[None])                                    # the first run of all is slower
+begin = time.perf_counter()
+searched = selective_search_small(scene.image)                  # (P, 4), best first
+between = time.perf_counter()
+learned = net.proposals(picture[None])[0]                       # boxes (100, 4), scores (100,)
+end = time.perf_counter()
+found = net(picture[None])[0]                                   # boxes, scores, labels
+
+# %%
+ten = learned["boxes"][:10]
+draw_proposals(scene.image, {"searched: 100 boxes": searched[:100], "learned: 10 boxes": ten},
+               truth=scene.boxes, size=3.2)
+truth = {"boxes": scene.boxes, "labels": scene.labels}
+draw_detections(scene.image, {"detections": found, "truth": truth}, min_score=0.5, size=3.2)
+plt.show()
+print(f"selective search ≈ {1000 * (between - begin):.0f} ms,",
+      f"feature map and proposals ≈ {1000 * (end - between):.0f} ms")
+
+# %% [markdown]
+# **You will be able to**
+#
+# - lay anchors over a picture and say which objects they reach and which they miss;
+# - tell each anchor what it has to learn: this object, nothing, or no opinion;
+# - turn the four numbers of an anchor into a box, and a thousand boxes into ten proposals;
+# - train a network that proposes, and put together a whole two-stage detector out of your own functions.
+#
+# | | |
+# | --- | --- |
+# | Time | 75 minutes to read and do, about half a minute of computing on two cores |
+# | Builds on | lesson 05 (IoU, NMS, recall, AP), 06 (selective search, box targets), 07 (RoI pooling, sampling, two losses) |
+# | Paper | Ren, He, Girshick & Sun 2015, *Faster R-CNN: Towards Real-Time Object Detection with Region Proposal Networks* |
+#
+# A number printed with ≈ was measured, and may come out a little different on your machine.
+
+# %%
+import torch.nn.functional as F
+from torch import nn
+from torchvision.ops import batched_nms, clip_boxes_to_image, nms, remove_small_boxes, roi_pool
+
+from lib.exercises import check, progress, use
+from lib.layers.small_backbone import SmallBackbone
+from lib.models.faster_rcnn import RPNHead
+from lib.ops.box_coder import BoxCoder
+from lib.ops.boxes import box_area, box_iou
+from lib.ops.matching import BalancedPositiveNegativeSampler
+from lib.training import (OrderedDetectionBatches, RandomDetectionBatches, evaluate_detection,
+                          fit, toyworld_detection)
+from lib.viz import draw_glow, explore
+from lib.viz.anchors import explore_anchors
+from lib.viz.curves import draw_recall_curve, draw_speed_accuracy
+from lib.viz.detections import draw_anchors, draw_matches
+
+# %% [markdown]
+# ## 1. The last slow part
+#
+# Fast R-CNN runs its network once for a picture and cuts a hundred regions out of one map. What is left to wait for? Selective search: it looks at pixels and merges them, on
+# the processor, and it knows nothing of what the network sees.
+#
+# **Predict.** Of the time of one detection with Fast R-CNN, how much goes into selective search? A quarter, a half, more?
+
+# %%
+def milliseconds(work, repeats: int = 5) -> float:
+    """The shortest of a few runs: what the work takes when nothing else is in the way."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return 1000 * min(times)
+
+# %%
+hundred = searched[:100].to(device)
+maps = net.backbone(picture[None])                              # {"0": (1, 96, 12, 12)}
+cost = {"selective search": milliseconds(lambda: selective_search_small(scene.image)),
+        "feature map": milliseconds(lambda: net.backbone(picture[None])),
+        "second stage": milliseconds(lambda: net.roi_heads(maps, [hundred], [(96, 96)]))}
+for name, ms in cost.items():
+    print(f"{name:<17} ≈ {ms:5.1f} ms, ≈ {ms / sum(cost.values()):4.0%}")
+assert cost["selective search"] > cost["feature map"] + cost["second stage"]
+
+# %% [markdown]
+# In the paper it was the same, with larger numbers: 0.3 seconds for the network on a GPU, 1.5 for selective search on a processor.
+#
+# But the network has just computed a map, and that map knows where things are. Look: three directions of its 96 channels as colours.
+
+# %%
+from lib.viz import pca_colours, show_images
+
+colours = pca_colours(maps["0"][0].cpu())
+show_images([scene.image, colours], ["the picture", "its map, 12 × 12 cells"], size=3)
+plt.show()
+
+# %% [markdown]
+# So ask each cell: *is there a thing here, and where is its box?* The first question is a class, easy. The second is four numbers, and there is a catch: a convolution gives one answer for a cell, but several
+# things of very different size may stand there. And a network that starts from nothing is bad at large numbers.
+#
+# The way out: give each cell a few boxes to start from, small and large, wide and tall. The network need only say of each of them *is it about right?* and *how must it be changed?* Such a
+# start is called an **anchor**.
+#
+# ## 2. Anchors
+#
+# Our network uses three sizes and three shapes, nine anchors for each cell.
+
+# %%
+sizes, ratios = net.rpn.anchor_generator.sizes[0], net.rpn.anchor_generator.aspect_ratios[0]
+print("sizes:", sizes, "pixels; ratios, height / width:", ratios)
+
+# %% [markdown]
+# **Predict.** The map has 12 × 12 cells. How many anchors are there in all?
+#
+# A size s is the side of a square. The tall and the wide anchor have the **same area** s², and a ratio r = height / width. From w · h = s² and h / w = r follows w = s / √r and h = s · √r.
+#
+# One convention must be settled: where does the cell (row, column) lie in the picture? This course follows the paper's code (and torchvision's): at the point **x = column · stride, y = row · stride**, the cell's left upper corner. The
+# middle would be more natural. It makes no difference for the network, which learns its moves from wherever the anchors stand, as long as they stay there.
+#
+# ### Exercise 1 · `make_anchors`
+#
+# *15 minutes · ★★★*
+#
+# - `height`, `width`: rows and columns of the map. `stride`: pixels from one cell to the next.
+# - `sizes`, `ratios`: tuples of numbers.
+# - Returns (height · width · A, 4) float32, xyxy, with A = len(ratios) · len(sizes). The **middle** of each anchor of cell (row, column) lies at (column · stride, row · stride).
+# - The order matters, because the network's answers will come in the same: row by row, cell by cell, and for each cell all sizes of the first ratio, then all sizes of the second, ...
+# - Round the four numbers of an anchor around the point (0, 0) to whole pixels, as the paper's code did, before you move it to its place.
+
+# %% tags=["exercise"]
+def make_anchors(height: int, width: int, stride: int, sizes: tuple, ratios: tuple) -> torch.Tensor:
+    ### BEGIN SOLUTION
+    side = torch.tensor(sizes, dtype=torch.float32)                     # (S,)
+    root = torch.tensor(ratios, dtype=torch.float32).sqrt()[:, None]    # (R, 1)
+    w, h = (side / root).flatten(), (side * root).flatten()             # (A,) each
+    around_zero = (torch.stack([-w, -h, w, h], dim=1) / 2).round()      # (A, 4)
+    rows, columns = torch.arange(height) * stride, torch.arange(width) * stride
+    y, x = torch.meshgrid(rows, columns, indexing="ij")                 # (height, width) each
+    places = torch.stack([x, y, x, y], dim=2).reshape(-1, 1, 4)         # (height · width, 1, 4)
+    return (places + around_zero).reshape(-1, 4)
+    ### END SOLUTION
+
+# %%
+check(make_anchors)
+
+# %% [markdown]
+# <details><summary>Hint: where to begin</summary>
+#
+# Make the A anchors around the point (0, 0) first, two loops are fine. Print w · h and h / w of each.
+# </details>
+# <details><summary>Hint: how do they get to their places?</summary>
+#
+# A place adds (x, y, x, y) to a box. `torch.meshgrid(rows, columns, indexing="ij")` gives the y and the x of every cell.
+# </details>
+# <details><summary>Hint: right boxes, wrong order</summary>
+#
+# Shapes (places, 1, 4) and (1, A, 4) add up to (places, A, 4). `reshape(-1, 4)` then goes through the last axes first: all anchors of a place, then the next place.
+# </details>
+
+# %%
+make_anchors = use(make_anchors)
+
+# %%
+anchors = make_anchors(12, 12, 8, sizes, ratios)                # (1296, 4)
+centres = (anchors[::9, :2] + anchors[::9, 2:]) / 2             # (144, 2)
+place = 6 * 12 + 4                                              # row 6, column 4
+draw_anchors(scene.image, anchors[9 * place:9 * place + 9], centres, highlight=torch.arange(9),
+             title=f"nine of {len(anchors):,} anchors")
+plt.show()
+assert torch.equal(anchors, net.rpn.anchor_generator((96, 96), [torch.zeros(1, 1, 12, 12)]))
+
+# %% [markdown]
+# Do these nine suit the things in this world? Play: which scale reaches most objects? Which object is hardest to reach? What does a stride of 16 do to the small ones? What is won, and what does it cost, with a stride of 4?
+
+# %%
+explore_anchors(scene.image, scene.boxes, sizes=sizes)
+
+# %% [markdown]
+# The anchors never fit exactly. They need not: they are a start.
+#
+# ## 3. Who is responsible for what?
+#
+# To train, each of the 1,296 anchors needs an answer to learn. It depends on the **IoU** with the true boxes:
+#
+# - 0.7 or more with some object: **positive**, it must find the object that it overlaps most;
+# - less than 0.3 with every object: **background**;
+# - in between: too close to call, it is **ignored**.
+#
+# **Predict.** How many of the five objects of our scene have an anchor with an IoU of 0.7 or more?
+
+# %%
+iou = box_iou(scene.boxes, anchors)                             # (5, 1296)
+for (x1, y1, x2, y2), label, best in zip(scene.boxes, scene.labels, iou.amax(dim=1)):
+    print(f"{CLASSES[label - 1]:<9} {x2 - x1:3.0f} × {y2 - y1:3.0f} pixels, best anchor {best:.2f}")
+
+# %% [markdown]
+# Most objects would be nobody's business, and never be learned. So there is one more rule, and it is easily forgotten:
+#
+# - the best anchors of each object are **positive**, whatever their IoU (if it is above 0).
+#
+# ### Exercise 2 · `match_anchors`
+#
+# *12 minutes · ★★☆*
+#
+# - `iou`: (M, A), overlap of M objects with A anchors. M may be 0.
+# - Returns (A,) int64: the number of an object, 0 to M − 1; or −1 for background (best overlap *below* `low`); or −2 for *ignored*. An overlap of exactly `high` is positive.
+# - Last rule: for each object, every anchor whose overlap with it equals the object's highest (and is above 0) is positive. It belongs to the object that **the anchor** overlaps most,
+#   which in a crowd may be another one.
+
+# %% tags=["exercise"]
+def match_anchors(iou: torch.Tensor, high: float = 0.7, low: float = 0.3) -> torch.Tensor:
+    ### BEGIN SOLUTION
+    if len(iou) == 0:
+        return torch.full((iou.shape[1],), -1, device=iou.device)
+    best, nearest = iou.max(dim=0)                              # (A,) each
+    matches = nearest.clone()
+    matches[best < high] = -2
+    matches[best < low] = -1
+    highest = iou.amax(dim=1, keepdim=True)                     # (M, 1)
+    rescued = ((iou == highest) & (highest > 0)).any(dim=0)     # (A,)
+    matches[rescued] = nearest[rescued]
+    return matches
+    ### END SOLUTION
+
+# %%
+check(match_anchors)
+
+# %% [markdown]
+# <details><summary>Hint: the first three rules</summary>
+#
+# `iou.max(dim=0)` gives two things for each anchor: its highest overlap, and with which object. Start with the object, then overwrite.
+# </details>
+# <details><summary>Hint: the last rule</summary>
+#
+# Which entries of `iou` are equal to the highest of their row? Which columns have such an entry? Do it last, or the thresholds take it back.
+# </details>
+# <details><summary>Hint: it fails without objects</summary>
+#
+# There is no highest number of nothing. If M is 0, everything is background.
+# </details>
+
+# %%
+match_anchors = use(match_anchors)
+
+# %%
+matches = match_anchors(iou)
+draw_matches(scene.image, anchors, matches, scene.boxes, "who learns what")
+plt.show()
+positive, background, ignored = matches >= 0, matches == -1, matches == -2      # (1296,) each
+print(f"{positive.sum()} positive, {background.sum():,} background, {ignored.sum()} ignored")
+
+# %% [markdown]
+# A handful against more than a thousand. If the loss took all of them, *nothing anywhere* would be nearly right. Lesson 07 met the same, and so the same remedy: draw 64 anchors of each picture, at most half of them
+# positive.
+
+# %%
+sampler = BalancedPositiveNegativeSampler(64, positive_fraction=0.5)
+
+
+def draw_64(matches: torch.Tensor) -> torch.Tensor:
+    """The same matches, but all anchors that are not drawn are ignored."""
+    kinds = torch.where(matches >= 0, 1, torch.where(matches == -1, 0, -1))     # (A,)
+    (positive,), (background,) = sampler([kinds])                               # (A,) bool each
+    return torch.where(positive | background, matches, -2)
+
+# %%
+torch.manual_seed(0)
+drawn = draw_64(matches)
+print(f"{(drawn >= 0).sum()} positive, {(drawn == -1).sum()} background")
+
+# %% [markdown]
+# ## 4. Asking the cells
+#
+# The **region proposal network** (RPN) is tiny: a 3 × 3 convolution that looks around, and two 1 × 1 convolutions, for nine answers *is it a thing?* and nine times four numbers *how to change the anchor?*
+# Lesson 01 again: a small classifier at every place at once.
+#
+# **Predict.** Which shapes do the two have, for a map (1, 96, 12, 12)?
+
+# %%
+(objectness_map,), (delta_map,) = net.rpn.head([maps["0"]])
+print("objectness:", tuple(objectness_map.shape), " changes:", tuple(delta_map.shape))
+
+# %% [markdown]
+# The answers lie in maps, the anchors in a list. Both must come in the same order, or each anchor gets the answer of another one. `make_anchors` goes row by row, cell by cell, anchor by anchor, so the channels have to be the **last**
+# axis before we make a list of it.
+
+# %%
+def in_rows(objectness_map: torch.Tensor, delta_map: torch.Tensor) -> tuple:
+    """(B, 9, h, w) and (B, 36, h, w) -> (B, A) and (B, A, 4), with A = h · w · 9."""
+    objectness = objectness_map.permute(0, 2, 3, 1).flatten(1)
+    return objectness, delta_map.permute(0, 2, 3, 1).reshape(len(delta_map), -1, 4)
+
+# %%
+objectness, deltas = in_rows(objectness_map, delta_map)
+print(tuple(objectness.shape), tuple(deltas.shape))
+best = objectness[0].argmax().item()
+print("surest anchor:", *(f"{number:.0f}" for number in anchors[best]))
+print("its changes:  ", *(f"{number:.2f}" for number in deltas[0, best]))
+
+# %% [markdown]
+# Four numbers, the same as in lesson 06: tx and ty move the middle, counted in widths and heights of the anchor, tw and th are logarithms of the change of size. There you turned a pair of boxes into four numbers. Now
+# the way back:
+#
+# > x = xₐ + tx · wₐ,  y = yₐ + ty · hₐ,  w = wₐ · exp(tw),  h = hₐ · exp(th)
+#
+# ### Exercise 3 · `decode_boxes`
+#
+# *10 minutes · ★★☆*
+#
+# - `deltas`: (N, 4): tx, ty, tw, th. `anchors`: (N, 4), xyxy.
+# - Returns (N, 4), xyxy.
+# - A network that knows nothing yet may say tw = 50, and exp(50) is no box. Believe at most **log(1000 / 16)** of tw and of th.
+
+# %% tags=["exercise"]
+def decode_boxes(deltas: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
+    ### BEGIN SOLUTION
+    sides = anchors[:, 2:] - anchors[:, :2]                     # (N, 2) width, height
+    middles = anchors[:, :2] + sides / 2                        # (N, 2)
+    middles = middles + deltas[:, :2] * sides
+    limit = torch.tensor(1000 / 16).log().item()
+    sides = sides * deltas[:, 2:].clamp(max=limit).exp()
+    return torch.cat([middles - sides / 2, middles + sides / 2], dim=1)
+    ### END SOLUTION
+
+# %%
+check(decode_boxes)
+
+# %% [markdown]
+# <details><summary>Hint: where to begin</summary>
+#
+# Turn the anchors into middle and size. At the end, turn middle and size back into corners.
+# </details>
+# <details><summary>Hint: check two cases by hand</summary>
+#
+# (0, 0, 0, 0) must give the anchor itself. (1, 0, 0, 0) must give its neighbour on the right: the same box, one width further.
+# </details>
+# <details><summary>Hint: the limit</summary>
+#
+# `tensor.clamp(max=...)`, before `exp`. There is no limit downwards: exp of a very negative number is just a very small box.
+# </details>
+
+# %%
+decode_boxes = use(decode_boxes)
+
+# %% [markdown]
+# There and back again: from each anchor to the object that it was matched with, and back.
+
+# %%
+coder = BoxCoder()                                              # lesson 06's direction
+goals = coder.encode_single(scene.boxes[matches[positive]], anchors[positive])
+back = decode_boxes(goals, anchors[positive])
+error = (back - scene.boxes[matches[positive]]).abs().max()
+print(f"largest error of the round trip: below 0.001 pixels: {error < 1e-3}")
+assert error < 1e-3
+
+# %% [markdown]
+# ## 5. From a thousand boxes to ten
+#
+# Decoded, the 1,296 anchors are 1,296 boxes, most of them worthless, the good ones in clouds. Four steps make a list of proposals:
+#
+# 1. take the `pre_nms` boxes with the highest objectness, to save work;
+# 2. cut them at the border of the picture;
+# 3. drop boxes that are narrower or lower than 0.001 pixels after that: there is nothing in them;
+# 4. non-maximum suppression (lesson 05), and of the survivors the best `post_nms`.
+#
+# ### Exercise 4 · `filter_proposals`
+#
+# *10 minutes · ★★☆*
+#
+# - `boxes`: (N, 4) xyxy. `objectness`: (N,) logits, the higher the surer. `image_size`: (height, width).
+# - `threshold`: two boxes with a higher IoU are one too many.
+# - Returns (P, 4), at most `post_nms`, the best first.
+#
+# `clip_boxes_to_image(boxes, size)`, `remove_small_boxes(boxes, min_size)` and `nms(boxes, scores, threshold)` are at hand; the last two return *places*. In this exercise, the order is the point.
+
+# %% tags=["exercise"]
+def filter_proposals(boxes: torch.Tensor, objectness: torch.Tensor, image_size: tuple[int, int],
+                     pre_nms: int, post_nms: int, threshold: float) -> torch.Tensor:
+    ### BEGIN SOLUTION
+    order = objectness.argsort(descending=True)[:pre_nms]
+    boxes, objectness = clip_boxes_to_image(boxes[order], image_size), objectness[order]
+    large = remove_small_boxes(boxes, 0.001)
+    boxes, objectness = boxes[large], objectness[large]
+    return boxes[nms(boxes, objectness, threshold)[:post_nms]]
+    ### END SOLUTION
+
+# %%
+check(filter_proposals)
+
+# %% [markdown]
+# <details><summary>Hint: the best n</summary>
+#
+# `objectness.argsort(descending=True)` are places, the best first. A slice takes the first n, and does not mind if there are fewer.
+# </details>
+# <details><summary>Hint: the wrong boxes survive</summary>
+#
+# Whenever boxes are chosen, the same must be chosen of `objectness`, or box and score no longer belong together.
+# </details>
+# <details><summary>Hint: does it need a sigmoid?</summary>
+#
+# Only the order counts here. Does a sigmoid change it?
+# </details>
+
+# %%
+filter_proposals = use(filter_proposals)
+
+# %%
+anchors = anchors.to(device)
+boxes = decode_boxes(deltas[0], anchors)                        # (1296, 4)
+order = objectness[0].argsort(descending=True)
+draw_proposals(scene.image, {
+    "all anchors, moved": boxes, "the best 300": boxes[order[:300]],
+    "without doubles": filter_proposals(boxes, objectness[0], (96, 96), 300, 100, 0.7),
+    "the best ten": filter_proposals(boxes, objectness[0], (96, 96), 300, 10, 0.7)}, size=2.4)
+plt.show()
+
+# %% [markdown]
+# These are the proposals of a network that was trained before. How did it learn that?
+#
+# ## 6. Training the first stage
+#
+# Two questions, two losses, as in lesson 07. *Is it a thing?* is a yes or no: binary cross-entropy. *How to change the anchor?* is asked of positives only: smooth L1 against the four numbers that lead to their object.
+#
+# ### Exercise 5 · `rpn_loss`
+#
+# *10 minutes · ★★☆*
+#
+# - `objectness`: (A,) logits. `deltas`: (A, 4). `matches`: (A,), as `match_anchors` gives them.
+# - `targets`: (A, 4), what `deltas` should be; without meaning where an anchor is not positive.
+# - Returns two numbers. The mean binary cross-entropy over all anchors that are not ignored, with 1 for positives and 0 for background; and the smooth L1 loss (β = 1/9) of the positives, **added up** and divided by the number of
+#   anchors that are not ignored.
+
+# %% tags=["exercise"]
+def rpn_loss(objectness: torch.Tensor, deltas: torch.Tensor, matches: torch.Tensor,
+             targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    ### BEGIN SOLUTION
+    counted, positive = matches != -2, matches >= 0
+    judged = F.binary_cross_entropy_with_logits(objectness[counted], positive[counted].float())
+    moved = F.smooth_l1_loss(deltas[positive], targets[positive], beta=1 / 9, reduction="sum")
+    return judged, moved / counted.sum()
+    ### END SOLUTION
+
+# %%
+check(rpn_loss)
+
+# %% [markdown]
+# <details><summary>Hint: two masks</summary>
+#
+# Which anchors count at all? Which of them are positive? `tensor[mask]` picks.
+# </details>
+# <details><summary>Hint: which functions?</summary>
+#
+# `F.binary_cross_entropy_with_logits(logits, labels)`, the labels as floats; `F.smooth_l1_loss(..., beta=1 / 9, reduction="sum")`.
+# </details>
+# <details><summary>Hint: nan where there is no positive</summary>
+#
+# What do you divide by?
+# </details>
+
+# %%
+rpn_loss = use(rpn_loss)
+
+# %% [markdown]
+# Everything is there. A trunk (a bit slimmer than the one above, to be quick) and a head, with random weights:
+
+# %%
+class FirstStage(nn.Module):
+    """Pictures (B, 3, H, W) -> objectness (B, 9, H/8, W/8) and changes (B, 36, H/8, W/8)."""
+
+    def __init__(self, width: int = 16):
+        super().__init__()
+        self.backbone = SmallBackbone(width)
+        self.head = RPNHead(self.backbone.out_channels, num_anchors=9)
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        (objectness_map,), (delta_map,) = self.head([self.backbone(images)["0"]])
+        return objectness_map, delta_map
+
+# %%
+def first_stage_loss(model: nn.Module, batch: tuple) -> dict[str, torch.Tensor]:
+    images, targets = batch
+    objectness, deltas = in_rows(*model(images))                # (B, 1296), (B, 1296, 4)
+    losses = []
+    for sure, moves, target in zip(objectness, deltas, targets):
+        matches = draw_64(match_anchors(box_iou(target["boxes"], anchors)))
+        goals = coder.encode_single(target["boxes"][matches.clamp(min=0)], anchors)
+        losses.append(torch.stack(rpn_loss(sure, moves, matches, goals)))
+    judged, moved = torch.stack(losses).mean(dim=0)
+    return {"objectness": judged, "boxes": moved}
+
+# %% [markdown]
+# What shall we watch? The **recall** of its ten best proposals: the share of all objects that one of them overlaps by half. And the proposals of our scene, as they get better. To have no doubles among so few, we suppress from an overlap of 0.5 on, where the paper takes 0.7.
+
+# %%
+val_images, val_targets = toyworld_detection(val_world)
+val_images = val_images.to(device).float() / 255                # (200, 3, 96, 96)
+
+
+@torch.no_grad()
+def propose(model, images, count: int, anchors=anchors, threshold=0.7) -> list[torch.Tensor]:
+    """For each picture the best `count` proposals (count, 4)."""
+    objectness, deltas = in_rows(*model(images))
+    boxes = [decode_boxes(moves, anchors) for moves in deltas]              # (1296, 4) each
+    return [filter_proposals(some, sure, (96, 96), 300, count, threshold).cpu()
+            for some, sure in zip(boxes, objectness)]
+
+
+def recall(proposals: list, targets: list, count: int, overlap: float = 0.5) -> float:
+    """The share of all objects that one of the first `count` proposals overlaps enough."""
+    best = [box_iou(target["boxes"], boxes[:count]).amax(dim=1)
+            for boxes, target in zip(proposals, targets)]
+    return (torch.cat(best) >= overlap).float().mean().item()
+
+# %%
+torch.manual_seed(0)
+first_stage = FirstStage().to(device)
+some_images, some_targets = val_images[:60], val_targets[:60]
+snapshots, seen = {}, {}
+
+
+def watch(model: nn.Module) -> dict[str, float]:
+    step = 50 * len(snapshots)
+    snapshots[step] = propose(model, picture[None], 10, threshold=0.5)[0]
+    seen[step] = propose(model, some_images, 100, threshold=0.5)
+    return {"recall of ten": recall(seen[step], some_targets, 10)}
+
+# %%
+watch(first_stage.eval())                                       # before the first step
+train_scenes = toyworld_detection(Toyworld("train", length=2000))
+batches = RandomDetectionBatches(*train_scenes, batch_size=4)
+fit(first_stage, batches, first_stage_loss, steps=400, learning_rate=4e-3,
+    validate=watch, validations=8)
+
+# %%
+watched = (0, 50, 150, 400)
+draw_proposals(scene.image, {f"step {step}": snapshots[step] for step in watched},
+               truth=scene.boxes, size=2.4)
+plt.show()
+
+# %%
+numbers = [1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100]          # of proposals
+rising = {step: [recall(seen[step], some_targets, count) for count in numbers] for step in watched}
+draw_recall_curve({f"step {step}": (numbers, rising[step]) for step in watched})
+plt.show()
+of_ten = {step: rising[step][numbers.index(10)] for step in watched}
+for step, share in of_ten.items():
+    print(f"step {step:>3}: the ten best proposals find ≈ {share:.0%} of the objects")
+assert of_ten[400] > 0.45 and of_ten[400] > of_ten[0] + 0.3
+
+# %% [markdown]
+# At the start it proposes anchors at random. First the boxes gather around things, then their edges get better. That was a short run, of the first stage alone; from here on we use weights that had longer.
+#
+# ## 7. Both stages at once
+#
+# A first stage that proposes, and Fast R-CNN behind it. Both want a map from a trunk. The point of the paper: **it can be the same map**. Then proposals cost next to nothing, and the trunk learns from both.
+#
+# The paper trained in four rounds, one stage after the other, and mentions a simpler way with nearly the same result, *approximate joint training*: add all four losses, and one gradient step does for everything. That is how everybody does it
+# today. (Approximate, because the second stage's loss also depends on where the proposals lie, and no gradient runs through their corners.)
+
+# %%
+torch.manual_seed(0)
+fresh = faster_rcnn_small(num_classes=6).to(device)
+images, targets = next(iter(batches))
+images = images.to(device)
+targets = [{name: value.to(device) for name, value in target.items()} for target in targets]
+with torch.no_grad():
+    before, after = fresh.loss(images, targets), net.loss(images, targets)
+for name in after:
+    print(f"{name:<17} untrained ≈ {before[name]:.3f}, trained ≈ {after[name]:.3f}")
+assert sum(after.values()) < 0.6 * sum(before.values())
+
+# %%
+print(f"trained: {made['steps']:,} steps of {made['batch']} pictures,",
+      f"{made['parameters']:,} weights")
+
+# %% [markdown]
+# The last loss is no smaller: a trained first stage brings more boxes that lie on a thing, and only those are judged by it.
+#
+# The trained detector's weights are in `net`. But we do not need its code: **you have written all parts of a two-stage detector.** Here they are in a row. Two things are new in the second stage. Each region has four numbers for *each class*. And they
+# were learned 10, 10, 5 and 5 times as large as yours, so that they weigh more in the loss: divide first, then it is your `decode_boxes` again.
+
+# %%
+@torch.no_grad()
+def detect(images: torch.Tensor) -> list[dict[str, torch.Tensor]]:
+    maps = net.backbone(images)["0"]                            # (B, 96, 12, 12)
+    (objectness_map,), (delta_map,) = net.rpn.head([maps])
+    proposals = [filter_proposals(decode_boxes(moves, anchors), sure, (96, 96), 300, 100, 0.7)
+                 for sure, moves in zip(*in_rows(objectness_map, delta_map))]
+    regions = roi_pool(maps, proposals, 5, 1 / 8)               # (R, 96, 5, 5)
+    scores, deltas = net.roi_heads.box_predictor(net.roi_heads.box_head(regions))
+    counts = [len(boxes) for boxes in proposals]
+    return [second_stage(*parts)
+            for parts in zip(proposals, scores.split(counts), deltas.split(counts))]
+
+
+def second_stage(proposals, scores, deltas) -> dict[str, torch.Tensor]:
+    """Of one picture: proposals (P, 4), scores (P, 6) and changes (P, 24) -> detections."""
+    deltas = deltas.reshape(-1, 4) / deltas.new_tensor([10, 10, 5, 5])      # (P · 6, 4)
+    boxes = decode_boxes(deltas, proposals.repeat_interleave(6, dim=0))     # (P · 6, 4)
+    boxes = clip_boxes_to_image(boxes, (96, 96)).view(-1, 6, 4)
+    likely = scores.softmax(dim=1)                                          # (P, 6)
+    likely[:, 0] = 0                                                        # background is no find
+    place, label = (likely > 0.05).nonzero(as_tuple=True)
+    boxes, likely = boxes[place, label], likely[place, label]
+    keep = batched_nms(boxes, likely, label, net.roi_heads.nms_thresh)      # class by class
+    keep = keep[:100]
+    return {"boxes": boxes[keep], "scores": likely[keep], "labels": label[keep]}
+
+# %%
+mine, theirs = detect(val_images[:50]), net(val_images[:50])
+for ours, lib in zip(mine, theirs):
+    assert torch.equal(ours["labels"], lib["labels"])
+    assert torch.allclose(ours["boxes"], lib["boxes"], atol=1e-3)
+print("50 pictures: the same boxes, scores and classes as lib.models.faster_rcnn")
+
+# %%
+four = [3, 41, 60, 177]
+draw_detections(val_images[four].cpu(), {f"scene {number}": answer for number, answer
+                                         in zip(four, detect(val_images[four]))}, min_score=0.5)
+plt.show()
+
+# %% [markdown]
+# ## 8. Searched or learned?
+#
+# How many proposals does it take to find an object? Recall against number, on 60 scenes that nobody learned from. The network's doubles are suppressed at 0.7, as in the paper, and once more at 0.5: who only wants an overlap of
+# a half does not need two boxes that overlap by more.
+#
+# **Predict.** Five learned boxes find a certain share of all objects. How many searched ones find as many: ten, twenty, fifty?
+
+# %%
+looker = FirstStage().to(device).eval()                         # your first stage ...
+looker.backbone, looker.head = net.backbone, net.rpn.head       # ... with the trained weights
+found_by = {"learned, doubles from 0.7": propose(looker, some_images, 100),
+            "learned, doubles from 0.5": propose(looker, some_images, 100, threshold=0.5),
+            "searched": [selective_search_small(image.cpu()) for image in some_images]}
+curves = {name: [recall(boxes, some_targets, count) for count in numbers]
+          for name, boxes in found_by.items()}
+draw_recall_curve({name: (numbers, shares) for name, shares in curves.items()})
+plt.show()
+
+# %%
+print(" " * 26, "5 boxes  10     50     100    100 at IoU 0.9")
+for name, boxes in found_by.items():
+    asked = ((5, 0.5), (10, 0.5), (50, 0.5), (100, 0.5), (100, 0.9))
+    shares = [recall(boxes, some_targets, count, overlap) for count, overlap in asked]
+    print(f"{name:<26}", "  ".join(f"≈ {share:4.0%}" for share in shares))
+assert (recall(found_by["learned, doubles from 0.5"], some_targets, 5)
+        > recall(found_by["searched"], some_targets, 50) - 0.03)
+
+# %% [markdown]
+# Five learned boxes are worth about fifty searched ones: a tenth. Was it luck? The detector was trained three times, from three seeds, and measured on all 200 validation scenes:
+
+# %%
+by_search = made["recall of selective search"]
+by_seed = [run["recall, doubles from 0.5"] for run in made["runs"]]
+for count in ("5", "10", "100"):
+    print(f"{count:>3} learned: ", ", ".join(f"{shares[count]:.1%}" for shares in by_seed))
+for count in ("50", "100"):
+    print(f"{count:>3} searched: {by_search[count]:.1%}")
+assert min(shares["5"] for shares in by_seed) > by_search["50"] - 0.03
+
+# %% [markdown]
+# Read the other end too. With a hundred boxes, selective search has nearly caught up. And where an overlap of 0.9 is asked, its boxes are *far better*: in toyworld a thing ends where its colour ends, and a searched box ends there to the pixel. The first stage has cells of 8 × 8 pixels. It says where
+# to look, roughly, and the second stage moves every box once more. Keep this in mind for section 11.
+
+# %% [markdown]
+# ## 9. Look inside
+#
+# Click through the first stage. In `head.cls_logits` the nine channels are the nine anchors: 0 to 2 the wide ones, 3 to 5 the square, 6 to 8 the tall, each small to large. Which channel likes the figure, which the box in front?
+
+# %%
+explorer = explore(looker, picture)
+explorer.layer, explorer.channel = "head.cls_logits", 4         # the square one of middle size
+explorer
+
+# %% [markdown]
+# How sure is each cell that one of its wide, square or tall anchors sits on a thing?
+
+# %%
+sure = objectness_map[0].sigmoid().unflatten(0, (3, 3)).amax(dim=1).cpu()   # (shapes, 12, 12)
+draw_glow(scene.image, dict(zip(("wide", "square", "tall"), sure)))
+plt.show()
+
+# %% [markdown]
+# A cell speaks for anchors at its left upper *corner*, so the light lies half a cell right of the things and below them.
+#
+# A first stage knows no classes. But it knows shapes, and shapes go with classes. **Predict.** Which class will mostly be found by tall anchors? By wide ones?
+#
+# For each object of the 200 scenes: of the anchors whose box ends up on it, which shape has the surest?
+
+# %%
+shape_of = torch.arange(1296) // 3 % 3                          # 0 wide, 1 square, 2 tall
+votes = torch.zeros(6, 3)
+with torch.no_grad():
+    answers = in_rows(*looker(val_images))
+for sure, moves, target in zip(*(part.cpu() for part in answers), val_targets):
+    overlap = box_iou(target["boxes"], decode_boxes(moves, anchors.cpu()))      # (N, 1296)
+    surest = sure.expand_as(overlap).masked_fill(overlap < 0.5, -torch.inf)
+    for label, row in zip(target["labels"], surest):
+        votes[label, shape_of[row.argmax()]] += 1
+print("surest anchor:     wide  square  tall")
+shares = votes / votes.sum(dim=1, keepdim=True)                 # (6, 3)
+for name, (wide, square, tall) in zip(CLASSES, shares[1:].tolist()):
+    print(f"{name:<16} ≈ {wide:5.0%}  ≈ {square:4.0%}  ≈ {tall:4.0%}")
+assert shares[CLASSES.index("figure") + 1, 2] > shares[CLASSES.index("sphere") + 1, 2] + 0.2
+
+# %% [markdown]
+# Tall anchors are for figures. The wide ones are hardly ever the surest: little in toyworld is twice as wide as it is high.
+#
+# ## 10. Break it
+#
+# **Leave out the last rule of matching.** What would the network never have been told?
+
+# %%
+all_boxes = torch.cat([target["boxes"] for target in val_targets])      # (N, 4) of 200 scenes
+best = box_iou(all_boxes, anchors.cpu()).amax(dim=1)                    # (N,)
+small = box_area(all_boxes) < 16 ** 2
+for name, has_positive in (("with the rule", best > 0), ("without it", best >= 0.7)):
+    share_small, share_large = (has_positive[some].float().mean() for some in (small, ~small))
+    print(f"{name:<14} a positive anchor for {share_small:4.0%} of the small objects,",
+          f"{share_large:4.0%} of the large ones")
+assert (best > 0).all() and (best >= 0.7).float().mean() < 0.5
+
+# %% [markdown]
+# Most objects would have no positive anchor, and the anchors nearest to them would be ignored or even background.
+#
+# **Give it fewer anchors to start from.** How well does the best anchor of an object fit, before anything is learned?
+
+# %%
+sets = {"1 size, 1 shape": (8, sizes[1:2], (1.0,)), "3 sizes, 1 shape": (8, sizes, (1.0,)),
+        "3 sizes, 3 shapes": (8, sizes, ratios), "the same, stride 4": (4, sizes, ratios),
+        "the same, stride 16": (16, sizes, ratios)}
+reach = {}
+for name, (stride, some_sizes, some_ratios) in sets.items():
+    trial = make_anchors(96 // stride, 96 // stride, stride, some_sizes, some_ratios)
+    best = box_iou(all_boxes, trial).amax(dim=1)
+    reach[name] = (best >= 0.5).float().mean()
+    print(f"{name:<19} {len(trial):>5,} anchors, mean of the best IoUs {best.mean():.2f},",
+          f"0.5 or more for {reach[name]:4.0%}")
+assert reach["1 size, 1 shape"] < reach["3 sizes, 1 shape"] < reach["3 sizes, 3 shapes"]
+
+# %% [markdown]
+# **Move the anchors behind its back.** The network has learned with anchors at the cells' corners. Decode its answers with anchors in the middle of the cells, 4 pixels further right and down. **Predict:** how much will it lose?
+# And what if the anchors are right, but we ignore the four numbers and take the surest anchors as they are?
+
+# %%
+class NoMoves(nn.Module):
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        objectness_map, delta_map = looker(images)
+        return objectness_map, torch.zeros_like(delta_map)
+
+
+trials = {"as it learned": propose(looker, val_images, 30),
+          "anchors 4 pixels off": propose(looker, val_images, 30, anchors + 4),
+          "anchors as they are": propose(NoMoves(), val_images, 30)}
+result = {name: [recall(proposals, val_targets, 30, overlap) for overlap in (0.5, 0.7)]
+          for name, proposals in trials.items()}
+for name, (half, most) in result.items():
+    print(f"{name:<21} recall of 30: ≈ {half:.0%} at IoU 0.5, ≈ {most:.0%} at IoU 0.7")
+assert result["as it learned"][1] > result["anchors 4 pixels off"][1] + 0.2
+assert result["as it learned"][1] > result["anchors as they are"][1] + 0.2
+
+# %% [markdown]
+# The answers of a network have no meaning without its anchors. Half a stride seems little, but a small cone is hardly wider. Two programs that put anchors at corners and in the middle cannot
+# share weights, and nothing warns you. And the four numbers are not a finishing touch: most of the accuracy is in them.
+
+# %% [markdown]
+# ## 11. The family
+#
+# R-CNN, Fast R-CNN and Faster R-CNN, side by side: seconds for one picture, everything included, and AP on the 200 validation scenes.
+
+# %%
+import json
+from functools import partial
+
+from lib.models.fast_rcnn import fast_rcnn_small
+from lib.models.rcnn import RCNN
+from lib.pretrained import efficientnet_lite0, halfway_features
+
+network = efficientnet_lite0().to(device).requires_grad_(False)
+rcnn = RCNN(partial(halfway_features, network), 448, num_classes=6, context=5).to(device)
+load_checkpoint(rcnn, folder / "06_rcnn.safetensors")
+fast = fast_rcnn_small(num_classes=6).to(device)
+load_checkpoint(fast, folder / "07_fast_rcnn.safetensors")
+fast = fast.eval().requires_grad_(False)
+
+# %%
+def search(image: torch.Tensor) -> torch.Tensor:
+    return selective_search_small(image.cpu())[:100].to(device)
+
+
+ways = {"R-CNN": lambda image: rcnn(image, search(image)),
+        "Fast R-CNN": lambda image: fast(image[None], [search(image)]),
+        "Faster R-CNN": lambda image: net(image[None])}
+seconds = {name: milliseconds(lambda: way(picture), repeats=3) / 1000 for name, way in ways.items()}
+
+# %%
+def runs_of(name: str) -> dict:
+    return json.loads((folder / f"{name}.json").read_text())
+
+
+validated = {"R-CNN": [run["whole"] for run in runs_of("06_rcnn")["val"]],
+             "Fast R-CNN": [run["val"] for run in runs_of("07_fast_rcnn")["runs"]["end to end"]],
+             "Faster R-CNN": [run["val"] for run in runs_of("08_faster_rcnn")["runs"]]}
+mean = {name: {which: sum(run[which] for run in runs) / len(runs) for which in ("AP", "AP50")}
+        for name, runs in validated.items()}                    # over the seeds
+draw_speed_accuracy({name: (seconds[name], mean[name]["AP"]) for name in ways})
+plt.show()
+for name, runs in validated.items():
+    each = ", ".join(f"{run['AP']:.3f}" for run in runs)
+    print(f"{name:<13} ≈ {1000 * seconds[name]:4.0f} ms a picture,",
+          f"AP {mean[name]['AP']:.3f} ({each}), AP50 {mean[name]['AP50']:.3f}")
+assert seconds["R-CNN"] > 3 * seconds["Fast R-CNN"] > 9 * seconds["Faster R-CNN"]
+
+# %% [markdown]
+# Each step of the family moved work from *for each region* to *once for the picture*: first the features, then the proposals. That is what the seconds say. But here the fastest has the lowest AP, and in the papers it had the highest! Why?
+#
+# The two detectors without ImageNet differ in one thing only, their proposals. So exchange them: let each second stage judge the other's proposals.
+
+# %%
+with_both = [dict(target, searched=searched, learned=learned) for target, searched, learned in
+             zip(some_targets, found_by["searched"], found_by["learned, doubles from 0.7"])]
+some_batches = OrderedDetectionBatches(some_images.cpu(), with_both)
+
+
+def exchange(model: nn.Module, which: str) -> dict:
+    def judge(model, images, targets):
+        proposals = [target[which][:100] for target in targets]
+        return model.roi_heads(model.backbone(images), proposals, [(96, 96)] * len(images))
+    return evaluate_detection(model, some_batches, judge)
+
+# %%
+table = {(name, which): exchange(model, which) for name, model in (("Fast", fast), ("Faster", net))
+         for which in ("searched", "learned")}
+for (name, which), result in table.items():
+    print(f"{name:<6} R-CNN's second stage, {which:<8} boxes: AP {result['AP']:.2f},",
+          f"AP50 {result['AP50']:.2f}, AP75 {result['AP75']:.2f}")
+assert table["Fast", "searched"]["AP75"] > table["Fast", "learned"]["AP75"]
+assert table["Faster", "searched"]["AP75"] > table["Faster", "learned"]["AP75"]
+
+# %% [markdown]
+# AP50 hardly changes: both kinds of boxes find the things. AP75 does: searched boxes fit better, with either second stage. It is the table of section 8 again. In toyworld, where every thing has a colour of its own and a sharp edge, selective search is at its best. Photos are not like that: there a
+# shirt ends where no person ends. On PASCAL VOC, learned proposals were better, with the same network behind them.
+#
+# Still, a rough proposal should do no harm, as the second stage moves it. Can it? **Predict:** what does a region's 5 × 5 map say about where exactly the region lies, if RoI pooling has rounded it to cells of 8 × 8 pixels? Lesson 07 drew it. A pooling that does not round, *RoIAlign*, comes in
+# lesson 12. The same detector was trained with it, too, as often and as long:
+
+# %%
+aligned = [run["val"]["AP"] for run in runs_of("08_faster_rcnn")["runs with RoIAlign"]]
+each = ", ".join(f"{ap:.3f}" for ap in aligned)
+print(f"Faster R-CNN with RoIAlign: AP {sum(aligned) / len(aligned):.3f} ({each})")
+assert min(aligned) > max(mean["Fast R-CNN"]["AP"], mean["Faster R-CNN"]["AP"])
+
+# %% [markdown]
+# That was it. The proposals are good enough; the rounding hid from the second stage what it had to correct. It hurts searched boxes less, probably because there is little to correct in them (Fast R-CNN was not trained with RoIAlign to find out). In the paper's pictures, 600 pixels and more to a side, a thing covers many more cells, and rounding to one of them matters less.
+#
+# How fair is the race otherwise? Fast and Faster R-CNN share trunk, second stage, pictures and steps. R-CNN is another animal: its network learned ImageNet, more than a million photos, and looks at each region with 64 × 64 pixels; SVMs and box regressions were trained on 300 scenes. The others began with
+# random weights, and a region is 5 × 5 numbers cut from cells of 8 × 8 pixels. In the papers, all three had ImageNet's weights.
+#
+# ## 12. Recap
+#
+# | | R-CNN | Fast R-CNN | Faster R-CNN |
+# | --- | --- | --- | --- |
+# | proposals | searched | searched | learned, from the map |
+# | trunk runs | once for each region | once for each picture | once for each picture |
+# | trained | in three separate parts | second stage and trunk together | everything together |
+#
+# **What the paper reported.** On PASCAL VOC 2007, with 300 proposals and VGG-16: mAP 69.9 % trained on VOC 2007, where selective search with 2,000 proposals had 66.9 %; 73.2 % with VOC 2012 added. Five pictures a second on a GPU, everything included: of the 198 milliseconds, the proposals
+# took 10. Selective search took about 1.5 seconds. One size and one shape of anchor cost 3 to 4 points of mAP against three times three. Without the four numbers (anchors as they are), mAP with a smaller network fell from 56.8 % to 52.1 %.
+#
+# **What was simpler here.** Pictures of 96 × 96 and a trunk of six layers that nobody trained before. 64 anchors a picture instead of 256. Both losses are divided by the number of drawn anchors, as torchvision does it, while the paper divides the boxes' loss by the number of places and weighs
+# it by 10. The paper leaves out anchors that cross the border of the picture while it trains; here they take part.
+#
+# ### Three questions
+#
+# **1.** A map of 20 × 30 cells, nine anchors each. How many numbers does the layer for the changes give?
+# (a) 36 (b) 5,400 (c) 21,600
+#
+# <details><summary>Answer</summary>
+#
+# **(c)** Four for each of 20 · 30 · 9 anchors. (a) are its *channels*; (b) is the number of anchors, and of objectness scores.
+# </details>
+#
+# **2.** Somebody trains without the last rule of matching. Large objects are proposed well, others never. Which?
+# (a) those that overlap another one (b) those whose size or shape lies between the anchors (c) those at the border
+#
+# <details><summary>Answer</summary>
+#
+# **(b)** No anchor reaches 0.7 with them, so no anchor was ever told to find them. An object that overlaps others (a) can still have an anchor for itself, and so can one at the border (c), as anchors reach beyond it.
+# </details>
+#
+# **3.** The first stage removes a box only if it overlaps a better one by more than 0.7. A colleague sets this to 0.3, "to get rid of doubles early". What happens?
+# (a) nothing, the second stage removes doubles anyway (b) of two things that overlap, one may lose all its proposals (c) the first stage becomes slower
+#
+# <details><summary>Answer</summary>
+#
+# **(b)** The first stage knows no classes: a figure in front of a cylinder is one cloud of boxes to it. What it throws away, the second stage never sees. The second one suppresses class by class.
+# </details>
+
+# %%
+progress()
+
+# %% [markdown]
+# **Next:** the first stage asks each cell *is there a thing, and where is its box?* Why not ask *which* thing at once, and leave out the second stage? Lesson 09: YOLO.
