@@ -1,17 +1,14 @@
 """Anchors to play with: do these sizes, shapes and steps reach the objects of a picture? (lesson 08)"""
 
-import base64
-import io
-
 import ipywidgets
 import torch
 import traitlets
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from lib.ops.anchors import cell_anchors, grid_anchors
 from lib.viz.boxes import best_overlaps, box_patch, check_boxes, class_colour, place_tags, show_picture
+from lib.viz.picture_widget import PictureWidget
 
 RATIO_SETS = {"1": (1.0,), "1/2, 1, 2": (0.5, 1.0, 2.0), "1/3, 1/2, 1, 2, 3": (1 / 3, 0.5, 1.0, 2.0, 3.0)}
 STRIDES = (4, 8, 16, 32)
@@ -40,7 +37,7 @@ def explore_anchors(image: Tensor, truth_boxes: Tensor, sizes: tuple[float, ...]
     return AnchorExplorer(image, check_boxes("truth_boxes", truth_boxes), tuple(sizes), ratios, stride)
 
 
-class AnchorExplorer(ipywidgets.VBox):
+class AnchorExplorer(PictureWidget):
     """What `explore_anchors` gives. `scale`, `ratios` and `stride` can be set from Python too."""
 
     scale = traitlets.Float(1.0)
@@ -50,17 +47,15 @@ class AnchorExplorer(ipywidgets.VBox):
     def __init__(self, image: Tensor, truth_boxes: Tensor, sizes: tuple[float, ...], ratios: str, stride: int) -> None:
         self.image, self.truth_boxes, self.sizes = image.detach().cpu(), truth_boxes, sizes
         self.ratios, self.stride = ratios, stride
-        self._picture = ipywidgets.Image(format="png")
         self._text = ipywidgets.HTML()
         scale = ipywidgets.FloatSlider(1.0, min=0.25, max=3, step=0.25, description="scale", continuous_update=False)
         shapes = ipywidgets.Dropdown(options=list(RATIO_SETS), value=ratios, description="high : wide")
         step = ipywidgets.SelectionSlider(options=list(STRIDES), value=stride, description="stride",
                                           continuous_update=False)
-        super().__init__([ipywidgets.HBox([scale, shapes, step]), self._picture, self._text])
+        super().__init__([scale, shapes, step], (self._text,))
         for name, control in (("scale", scale), ("ratios", shapes), ("stride", step)):
-            ipywidgets.link((self, name), (control, "value"))
-        self.observe(self._draw, names=["scale", "ratios", "stride"])
-        self._draw()
+            self.link(name, control)
+        self.draw()
 
     def anchors(self) -> Tensor:
         """All anchors as the controls stand: (A, 4)."""
@@ -81,13 +76,8 @@ class AnchorExplorer(ipywidgets.VBox):
         return (f"AnchorExplorer: {count:,} anchors, {close} with an IoU of 0.7 or more, {near} with 0.5 or more; best "
                 f"of each object: {', '.join(f'{value:.2f}' for value in best.tolist())}")
 
-    def _repr_mimebundle_(self, **arguments: object) -> dict:
-        bundle = dict(super()._repr_mimebundle_(**arguments))
-        bundle["text/plain"] = repr(self)
-        bundle["image/png"] = base64.b64encode(self._picture.value).decode()        # for readers without a kernel
-        return bundle
-
-    def _draw(self, change: object = None) -> None:
+    def figure(self) -> Figure:
+        """The anchors of one place, and of each object the best anchor; the text below is brought up to date."""
         anchors, (height, width) = self.anchors(), self.image.shape[-2:]
         count, close, near, _ = self.numbers()
         figure = Figure(figsize=(8, 4.3), layout="constrained", facecolor="white")
@@ -103,10 +93,8 @@ class AnchorExplorer(ipywidgets.VBox):
         place_tags(right, self.truth_boxes, [f"{value:.2f}" for value in overlap.tolist()], colours, inches=3.8)
         figure.supxlabel(f"{count:,} anchors · {close} with an IoU of 0.7 or more · {near} with 0.5 or more\n"
                          "best IoU of an object: blue from 0.7, yellow from 0.5, red below", fontsize=9)
-        buffer = io.BytesIO()
-        FigureCanvasAgg(figure).print_png(buffer)
-        self._picture.value = buffer.getvalue()
         self._text.value = repr(self)
+        return figure
 
     def _one_place(self, axis, anchors: Tensor) -> None:
         """The anchors at the place nearest to the middle of the picture, and a dot at every place."""

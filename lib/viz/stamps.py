@@ -1,17 +1,14 @@
 """Upsampling seen from one output pixel: which inputs made it, and with what weight."""
 
-import base64
-import io
-
 import ipywidgets
 import torch
 import traitlets
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from lib.ops.upsampling import transposed_conv_scatter
+from lib.viz.picture_widget import PictureWidget
 
 
 def explore_stamps(x: Tensor, weight: Tensor, stride: int, padding: int = 0) -> "StampExplorer":
@@ -43,7 +40,7 @@ def influences(shape: tuple[int, int], weight: Tensor, stride: int, padding: int
         return torch.autograd.grad(output[0, 0, row, column], probe)[0][0, 0]       # (h, w)
 
 
-class StampExplorer(ipywidgets.VBox):
+class StampExplorer(PictureWidget):
     """What `explore_stamps` gives. `row` and `column` of the output pixel can be set from Python too."""
 
     row = traitlets.Int(0)
@@ -53,26 +50,19 @@ class StampExplorer(ipywidgets.VBox):
         self.x, self.weight, self.stride, self.padding = x.detach().cpu(), weight.detach().cpu(), stride, padding
         self.output = transposed_conv_scatter(self.x[None, None], self.weight[None, None], stride, padding)[0, 0]
         height, width = self.output.shape
-        self._picture = ipywidgets.Image(format="png")
         sliders = [ipywidgets.IntSlider(0, 0, most - 1, description=name)
                    for name, most in (("row", height), ("column", width))]
-        super().__init__([ipywidgets.HBox(sliders), self._picture])
+        super().__init__(sliders)
         for name, slider in zip(("row", "column"), sliders):
-            ipywidgets.link((self, name), (slider, "value"))
-        self.observe(self._draw, names=["row", "column"])
+            self.link(name, slider)
         self.row, self.column = height // 2, width // 2
-        self._draw()
+        self.draw()
 
     def __repr__(self) -> str:
         return f"StampExplorer: {tuple(self.x.shape)} inputs, {tuple(self.output.shape)} outputs, stride {self.stride}"
 
-    def _repr_mimebundle_(self, **arguments: object) -> dict:
-        bundle = dict(super()._repr_mimebundle_(**arguments))
-        bundle["text/plain"] = repr(self)
-        bundle["image/png"] = base64.b64encode(self._picture.value).decode()        # for readers without a kernel
-        return bundle
-
-    def _draw(self, change: object = None) -> None:
+    def figure(self) -> Figure:
+        """Inputs and outputs side by side, with the weights of the inputs in the framed output."""
         share = influences(tuple(self.x.shape), self.weight, self.stride, self.padding, self.row, self.column)
         figure = Figure(figsize=(8, 4), layout="constrained")
         inputs, outputs = figure.subplots(1, 2)
@@ -82,9 +72,7 @@ class StampExplorer(ipywidgets.VBox):
             inputs.add_patch(_frame(row, column))
             inputs.text(column, row + 0.3, f"× {share[row, column]:.2g}", ha="center", va="center", fontsize=9)
         outputs.add_patch(_frame(self.row, self.column))
-        buffer = io.BytesIO()
-        FigureCanvasAgg(figure).print_png(buffer)
-        self._picture.value = buffer.getvalue()
+        return figure
 
 
 def _grid(axis, values: Tensor, title: str) -> None:

@@ -1,20 +1,17 @@
 """Non-maximum suppression, box by box: which box removed which, at a threshold that can be moved (lesson 05)."""
 
-import base64
-import io
-
 import ipywidgets
 import matplotlib.pyplot as plt
 import torch
 import traitlets
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from lib.ops.boxes import box_iou
 from lib.ops.nms import suppressed_by
 from lib.viz.boxes import box_patch, check_boxes, class_colour, place_tags, show_picture
+from lib.viz.picture_widget import PictureWidget
 
 MOST_LINES = 18                                 # of the list beside the picture; with more boxes, the best ones
 
@@ -49,7 +46,7 @@ def draw_suppression(image: Tensor, boxes: Tensor, scores: Tensor, threshold: fl
     return figure
 
 
-class SuppressionExplorer(ipywidgets.VBox):
+class SuppressionExplorer(PictureWidget):
     """What `explore_nms` gives. `threshold` and `rounds` can be set from Python too."""
 
     threshold = traitlets.Float(0.5, min=0, max=1)
@@ -58,16 +55,14 @@ class SuppressionExplorer(ipywidgets.VBox):
     def __init__(self, image: Tensor, boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> None:
         self.image, self.boxes, self.scores, self.labels = image, boxes, scores, labels
         self.removers = _removers(boxes, scores, labels, threshold)
-        self._picture = ipywidgets.Image(format="png")
         slow = {"continuous_update": False, "style": {"description_width": "initial"}}
         sliders = [ipywidgets.FloatSlider(threshold, min=0, max=1, step=0.05, description="IoU threshold", **slow),
                    ipywidgets.IntSlider(1, 0, max(len(boxes), 1), description="rounds", **slow)]
-        super().__init__([ipywidgets.HBox(sliders), self._picture])
+        super().__init__(sliders)
         self.threshold, self.rounds = threshold, len(boxes)
         for name, slider in zip(("threshold", "rounds"), sliders):
-            ipywidgets.link((self, name), (slider, "value"))
-        self.observe(self._draw, names=["threshold", "rounds"])
-        self._draw()
+            self.link(name, slider)
+        self.draw()
 
     @property
     def kept(self) -> int:
@@ -77,19 +72,12 @@ class SuppressionExplorer(ipywidgets.VBox):
     def __repr__(self) -> str:
         return f"SuppressionExplorer: {len(self.boxes)} boxes, IoU threshold {self.threshold:.2f}, {self.kept} kept"
 
-    def _repr_mimebundle_(self, **arguments: object) -> dict:
-        bundle = dict(super()._repr_mimebundle_(**arguments))
-        bundle["text/plain"] = repr(self)
-        bundle["image/png"] = base64.b64encode(self._picture.value).decode()        # for readers without a kernel
-        return bundle
-
-    def _draw(self, change: object = None) -> None:
+    def figure(self) -> Figure:
+        """The boxes, and the list of who removed whom; `removers` is brought up to date on the way."""
         self.removers = _removers(self.boxes, self.scores, self.labels, self.threshold)
         figure = Figure(figsize=(8, 4.1), layout="constrained", facecolor="white")
         _paint(figure, self.image, self.boxes, self.scores, self.removers, self.threshold, self.rounds)
-        buffer = io.BytesIO()
-        FigureCanvasAgg(figure).print_png(buffer)
-        self._picture.value = buffer.getvalue()
+        return figure
 
 
 def _sorted(boxes: Tensor, scores: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
