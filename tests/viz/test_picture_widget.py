@@ -40,7 +40,8 @@ def test_readers_without_a_kernel_get_the_picture_and_the_text():
     bar = Bar()
     bundle = bar._repr_mimebundle_()
     assert bundle["text/plain"] == "Bar: 1"
-    assert base64.b64decode(bundle["image/png"]) == bar._picture.value and bar._picture.value.startswith(b"\x89PNG")
+    png = base64.b64decode(bundle["image/png"])
+    assert png == bytes(bar._picture.value) and png.startswith(b"\x89PNG")
     assert "application/vnd.jupyter.widget-view+json" in bundle
 
 
