@@ -61,7 +61,7 @@ def prepare(photo: torch.Tensor) -> torch.Tensor:
 
 
 def halfway_features(network: nn.Module, crops: torch.Tensor) -> torch.Tensor:
-    """What `efficientnet_lite0` knows of a crop after five of its seven stages, in each quarter of the crop (lesson 06).
+    """What `efficientnet_lite0` knows of each quarter of a crop after five of its seven stages (lesson 06).
 
     There the maps have stride 16 and 112 channels. They know parts and shapes; the last stages turn these into the
     1,000 classes of ImageNet, which another task has no use for.

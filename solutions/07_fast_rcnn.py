@@ -566,8 +566,8 @@ draw_detections(scene.image, shown, columns=3, size=3)
 plt.show()
 
 # %% [markdown]
-# From many proposals around each thing, the scores pick one, the box numbers move it, and NMS (lesson 05) takes the others away. Two mistakes are left. The box of the purple cylinder reaches down to the foot of the pink one: there was a proposal that held both. And the
-# grey box at the edge is missed.
+# From many proposals around each thing, the scores pick one, the box numbers move it, and NMS (lesson 05) takes the others away. Three mistakes are left. The box of the purple cylinder reaches down to the foot of the pink one: there was a proposal that held both.
+# Its upper part is also called a box: NMS lets only detections of the same class remove each other. And the grey box at the edge is missed.
 #
 # Now the training, with your sampling and your loss. The true boxes join the proposals, so that there is always a positive.
 
@@ -687,7 +687,7 @@ draw_detections(scenes, {f"scene {index}": certain(found) for index, found in zi
 plt.show()
 
 # %% [markdown]
-# It misses things that are small or half hidden, and takes a part for a whole: a head for a sphere.
+# It misses things that are small or half hidden: in scene 44 the orange sphere behind the box, in scene 12 the figure behind the sphere.
 #
 # As for the frozen trunk: in as many steps, the head cannot make up for features that nobody made for the task. That was the weak point of SPPnet (He et al. 2014), which cut regions out of a feature map *before* Fast R-CNN did, but trained only what came
 # behind the cut. Fast R-CNN's step was to train right through it.
