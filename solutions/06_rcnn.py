@@ -860,7 +860,7 @@ print(f"so the hard negatives alone are worth {hard:.3f}")
 assert hard > 3 * max(lost["without context"], lost["without regression"])
 
 # %% [markdown]
-# All three help, with each of the three seeds. Context and regression are worth a point or two; knowing what is *not* a thing is worth eight.
+# All three help, with each of the three seeds. Context and regression are worth a point or two; knowing what is *not* a thing is worth ten.
 #
 # And one part cannot be put in at all. The SVMs know what they would like to see: a feature that tells a cone from a cylinder. But they cannot tell the network. They were fitted by another program, on stored numbers, so **no gradient
 # flows back**. The regression cannot tell the proposals where to look, either. Three trainings, one after the other, and none learns from the next. (The paper does train its network on warped boxes, with a softmax in place of the SVMs. But that is a
