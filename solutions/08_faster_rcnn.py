@@ -867,7 +867,7 @@ assert table["Fast", "searched"]["AP75"] > table["Fast", "learned"]["AP75"]
 assert table["Faster", "searched"]["AP75"] > table["Faster", "learned"]["AP75"]
 
 # %% [markdown]
-# AP50 hardly changes: both kinds of boxes find the things. AP75 does: searched boxes fit better, with either second stage. It is the table of section 8 again. In toyworld, where every thing has a colour of its own and a sharp edge, selective search is at its best. Photos are not like that: there a
+# AP50 changes little, up for one and down for the other: both kinds of boxes find the things. AP75 falls with learned boxes: searched ones fit better, with either second stage. It is the table of section 8 again. In toyworld, where every thing has a colour of its own and a sharp edge, selective search is at its best. Photos are not like that: there a
 # shirt ends where no person ends. On PASCAL VOC, learned proposals were better, with the same network behind them.
 #
 # Still, a rough proposal should do no harm, as the second stage moves it. Can it? **Predict:** what does a region's 5 × 5 map say about where exactly the region lies, if RoI pooling has rounded it to cells of 8 × 8 pixels? Lesson 07 drew it. A pooling that does not round, *RoIAlign*, comes in
