@@ -327,6 +327,12 @@ EXERCISES = [
                 wrong=truth.labelled_with(counter=1 - 1e-6),
             ),
             Mistake(
+                "one limit for everything",
+                "Every region became an example or a counterexample, with one limit between the two. Here there are three"
+                " kinds: only true boxes are examples, and regions with a part of a thing are left out, −1.",
+                when=truth.no_region_left_out,
+            ),
+            Mistake(
                 "nearly right as examples",
                 "You take regions that overlap by half as examples. Here only the true boxes themselves are.",
                 wrong=truth.labelled_with(example=0.5 - 1e-6),

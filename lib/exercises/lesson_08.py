@@ -197,12 +197,12 @@ EXERCISES = [
                 "exp forgotten",
                 "You multiplied the sides by tw and th themselves. They are logarithms: 0 means *as it is*, and your"
                 " box has no size there.",
-                wrong=truth.exp_forgotten,
+                when=truth.exp_forgotten,
             ),
             Mistake(
                 "1 + t instead of exp",
                 "Nearly right for small numbers. tw is the logarithm of new width / old width.",
-                wrong=truth.plus_one_instead_of_exp,
+                when=truth.plus_one_instead_of_exp,
             ),
             Mistake(
                 "moved by pixels",

@@ -329,6 +329,11 @@ def label_cases() -> list[Case]:
     return [Case(label, arguments, labels_by_loop(*arguments)) for label, arguments in inputs]
 
 
+def no_region_left_out(got: Tensor, expected: Tensor, case: Case) -> bool:
+    """Every region is an example or a counterexample, and parts of a thing are among the examples."""
+    return bool((got >= 0).all() and ((got == 1) & (expected == -1)).any())
+
+
 def labels_by_loop(iou: Tensor, labels: Tensor, label: int) -> Tensor:
     kinds = []
     for overlaps in iou.tolist():

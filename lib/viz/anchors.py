@@ -78,7 +78,7 @@ class AnchorExplorer(PictureWidget):
 
     def figure(self) -> Figure:
         """The anchors of one place, and of each object the best anchor; the text below is brought up to date."""
-        anchors, (height, width) = self.anchors(), self.image.shape[-2:]
+        anchors = self.anchors()
         count, close, near, _ = self.numbers()
         figure = Figure(figsize=(8, 4.3), layout="constrained", facecolor="white")
         left, right = figure.subplots(1, 2)

@@ -158,7 +158,7 @@ def padded_then_adaptive(features, box, output_size, spatial_scale):
 
 def row_by_row(features, box, output_size, spatial_scale):
     x1, y1, x2, y2 = region(box, spatial_scale)
-    n, (channels, height, width) = output_size, features.shape
+    n, (_, height, width) = output_size, features.shape
     result = []
     for channel in features:
         bins = []

@@ -207,6 +207,14 @@ def one_plus(deltas, anchors):
     return decoded(deltas, anchors, grow=lambda t: t + 1)
 
 
+def one_plus_unlimited(deltas, anchors):
+    return decoded(deltas, anchors, grow=lambda t: t + 1, limit=math.inf)
+
+
+def times_t_unlimited(deltas, anchors):
+    return decoded(deltas, anchors, grow=lambda t: t, limit=math.inf)
+
+
 def in_pixels(deltas, anchors):
     return decoded(deltas, anchors, unit=lambda w, h, *new: (1, 1))
 
@@ -503,7 +511,9 @@ WRONG = {
     ],
     "decode_boxes": [
         ("exp forgotten", times_t),
+        ("exp forgotten", times_t_unlimited),
         ("1 + t instead of exp", one_plus),
+        ("1 + t instead of exp", one_plus_unlimited),
         ("moved by pixels", in_pixels),
         ("corner taken for the middle", corner_moved),
         ("no limit", unlimited),
