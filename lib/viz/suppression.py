@@ -56,13 +56,22 @@ class SuppressionExplorer(PictureWidget):
         self.image, self.boxes, self.scores, self.labels = image, boxes, scores, labels
         self.removers = _removers(boxes, scores, labels, threshold)
         slow = {"continuous_update": False, "style": {"description_width": "initial"}}
-        sliders = [ipywidgets.FloatSlider(threshold, min=0, max=1, step=0.05, description="IoU threshold", **slow),
-                   ipywidgets.IntSlider(1, 0, max(len(boxes), 1), description="rounds", **slow)]
-        super().__init__(sliders)
-        self.threshold, self.rounds = threshold, len(boxes)
-        for name, slider in zip(("threshold", "rounds"), sliders):
-            self.link(name, slider)
+        self._rounds = ipywidgets.IntSlider(self.kept, 0, max(self.kept, 1), description="rounds", **slow)
+        limit = ipywidgets.FloatSlider(threshold, min=0, max=1, step=0.05, description="IoU threshold", **slow)
+        super().__init__([limit, self._rounds])
+        self.threshold, self.rounds = threshold, self.kept
+        self.observe(self._count_rounds, names="threshold")
+        self.link("threshold", limit)
+        self.link("rounds", self._rounds)
         self.draw()
+
+    def _count_rounds(self, change: object) -> None:
+        """Another threshold keeps another number of boxes, and there is a round for each. Whoever saw all sees all."""
+        saw_all = self.rounds >= self._rounds.max
+        self.removers = _removers(self.boxes, self.scores, self.labels, self.threshold)
+        self._rounds.max = max(self.kept, 1)
+        if saw_all:
+            self.rounds = self.kept
 
     @property
     def kept(self) -> int:
@@ -73,8 +82,7 @@ class SuppressionExplorer(PictureWidget):
         return f"SuppressionExplorer: {len(self.boxes)} boxes, IoU threshold {self.threshold:.2f}, {self.kept} kept"
 
     def figure(self) -> Figure:
-        """The boxes, and the list of who removed whom; `removers` is brought up to date on the way."""
-        self.removers = _removers(self.boxes, self.scores, self.labels, self.threshold)
+        """The boxes, and the list of who removed whom."""
         figure = Figure(figsize=(8, 4.1), layout="constrained", facecolor="white")
         _paint(figure, self.image, self.boxes, self.scores, self.removers, self.threshold, self.rounds)
         return figure
