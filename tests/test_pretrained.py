@@ -10,11 +10,14 @@ def network():
     return efficientnet_lite0()
 
 
-@pytest.mark.parametrize("name, wanted", [
-    ("chelsea", {"tabby", "tiger cat", "Egyptian cat"}),
-    ("coffee", {"espresso"}),
-    ("rocket", {"missile"}),
-])
+@pytest.mark.parametrize(
+    "name, wanted",
+    [
+        ("chelsea", {"tabby", "tiger cat", "Egyptian cat"}),
+        ("coffee", {"espresso"}),
+        ("rocket", {"missile"}),
+    ],
+)
 def test_the_network_recognises_the_photos(network, name, wanted):
     with torch.no_grad():
         scores = network(prepare(crop_square(load_photo(name), 224)))
@@ -44,7 +47,13 @@ def test_halfway_features_are_the_fifth_stages_in_four_quarters(network):
 def test_class_names():
     names = imagenet_classes()
     assert len(names) == 1000
-    assert [names[i] for i in (281, 282, 285, 657, 967)] == ["tabby", "tiger cat", "Egyptian cat", "missile", "espresso"]
+    assert [names[i] for i in (281, 282, 285, 657, 967)] == [
+        "tabby",
+        "tiger cat",
+        "Egyptian cat",
+        "missile",
+        "espresso",
+    ]
 
 
 def test_prepare_maps_0_to_1_onto_minus_1_to_1():
@@ -53,7 +62,9 @@ def test_prepare_maps_0_to_1_onto_minus_1_to_1():
     assert prepare(photo[None].expand(4, 3, 2, 2)).shape == (4, 3, 2, 2)
 
 
-@pytest.mark.parametrize("photo", [torch.zeros(2, 2), torch.zeros(1, 4, 2, 2), torch.zeros(3, 2, 2, dtype=torch.uint8), "cat"])
+@pytest.mark.parametrize(
+    "photo", [torch.zeros(2, 2), torch.zeros(1, 4, 2, 2), torch.zeros(3, 2, 2, dtype=torch.uint8), "cat"]
+)
 def test_bad_input_is_named(photo):
     with pytest.raises(ValueError, match="^photo "):
         prepare(photo)

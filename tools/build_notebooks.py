@@ -121,8 +121,10 @@ def build(lesson: Lesson, root: Path, force: bool = False) -> list[str]:
     paths = {solved: notebook_path(lesson.path, solved) for solved in (True, False)}
     for path in paths.values():
         if not force and edited(path):
-            raise BuildError(f"{path.relative_to(root)} was changed by hand since it was built; save it under another "
-                             "name, or rebuild over it with `make notebooks FORCE=1`")
+            raise BuildError(
+                f"{path.relative_to(root)} was changed by hand since it was built; save it under another "
+                "name, or rebuild over it with `make notebooks FORCE=1`"
+            )
     made = {solved: make_notebook(lesson, solved, root) for solved in paths}
     report = []
     for solved, (notebook, cost) in made.items():
@@ -166,7 +168,7 @@ def main(arguments: list[str] | None = None) -> int:
         todo = [lesson for lesson in lessons if options.again or stale[lesson.name]]
         with ThreadPoolExecutor(max(1, options.jobs)) as pool:
             futures = [(lesson, pool.submit(build, lesson, root, options.force)) for lesson in todo]
-            for lesson, future in futures:
+            for _, future in futures:
                 try:
                     print("\n".join(future.result()), flush=True)
                 except BuildError as error:

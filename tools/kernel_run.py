@@ -112,12 +112,18 @@ def execute(notebook: NotebookNode, kernel: str, folder: Path, solved: bool) -> 
         at = cell_index
 
     client = NotebookClient(
-        notebook, kernel_name=kernel, resources={"metadata": {"path": str(folder)}}, timeout=CELL_TIMEOUT,
-        store_widget_state=False, record_timing=False, coalesce_streams=True, on_cell_start=remember,
+        notebook,
+        kernel_name=kernel,
+        resources={"metadata": {"path": str(folder)}},
+        timeout=CELL_TIMEOUT,
+        store_widget_state=False,
+        record_timing=False,
+        coalesce_streams=True,
+        on_cell_start=remember,
     )
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         meter = None
-        complaints = open(Path(scratch, "stderr"), "w+", encoding="utf-8", errors="replace")
+        complaints = open(Path(scratch, "stderr"), "w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         try:
             with client.setup_kernel(env=kernel_environment(Path(scratch), os.environ, solved), stderr=complaints):
                 meter = MemoryMeter(client.km.provisioner.pid)

@@ -128,9 +128,12 @@ def _cells(path: Path, lines: list[str]) -> list[Cell]:
     nodes = jupytext.reads(text, fmt="py:percent").cells
     starts = [row for row, line in enumerate(lines, start=1) if re.match(r"# %%( |$)", line)]
     if len(starts) != len(nodes):
-        raise LessonError(path, starts[0] if starts else 1,
-                          f"{len(starts)} lines start with '# %%' but they make {len(nodes)} cells: "
-                          "text stands before the first cell, or a '# %%' stands inside a string")
+        raise LessonError(
+            path,
+            starts[0] if starts else 1,
+            f"{len(starts)} lines start with '# %%' but they make {len(nodes)} cells: "
+            "text stands before the first cell, or a '# %%' stands inside a string",
+        )
     cells = []
     for start, node in zip(starts, nodes):
         row = start
@@ -143,8 +146,12 @@ def _cells(path: Path, lines: list[str]) -> list[Cell]:
                 raise LessonError(path, start, f"unknown tag {tag!r}; the tags are {', '.join(sorted(TAGS))}")
         strange = set(node.metadata) - {"tags", "lines_to_next_cell"} - ({"jupyter"} if hidden else set())
         if strange or node.cell_type not in ("code", "markdown"):
-            raise LessonError(path, start, "a cell is code or [markdown], with tags=[...] and "
-                              f'jupyter={{"source_hidden": true}} and nothing else; this is {lines[start - 1]!r}')
+            raise LessonError(
+                path,
+                start,
+                "a cell is code or [markdown], with tags=[...] and "
+                f'jupyter={{"source_hidden": true}} and nothing else; this is {lines[start - 1]!r}',
+            )
         if not node.source.strip():
             raise LessonError(path, start, "an empty cell")
         exercise = _defined_name(node.source) if "exercise" in tags else None
@@ -210,11 +217,13 @@ def _check_code(path: Path, cell: Cell) -> list[list[str]]:
     for row, body in solutions:
         _check_solution(path, cell, row, body)
     if bool(solutions) != ("exercise" in cell.tags):
-        raise LessonError(path, cell.line,
-                          'a cell with a solution needs tags=["exercise"], and one with this tag a solution')
+        raise LessonError(
+            path, cell.line, 'a cell with a solution needs tags=["exercise"], and one with this tag a solution'
+        )
     if "exercise" in cell.tags and cell.exercise is None:
-        raise LessonError(path, cell.line,
-                          "an exercise's cell defines one function or class, below its imports, and nothing else")
+        raise LessonError(
+            path, cell.line, "an exercise's cell defines one function or class, below its imports, and nothing else"
+        )
     return [body for _, body in solutions]
 
 
@@ -245,10 +254,14 @@ def _check_exercises(path: Path, cells: list[Cell]) -> None:
         shape = [
             (index > 0 and cells[index - 1].kind == "markdown", "a markdown cell with the task before it"),
             (check is not None and _says(cells[check], f"check({name})"), f"'check({name})' as the next code cell"),
-            (use is not None and _says(cells[use], f"{name} = use({name})"),
-             f"'{name} = use({name})' as the next code cell after the check"),
-            (any("<details>" in between.text for between in cells[check or 0 : use]),
-             "hints in <details> between check and use"),
+            (
+                use is not None and _says(cells[use], f"{name} = use({name})"),
+                f"'{name} = use({name})' as the next code cell after the check",
+            ),
+            (
+                any("<details>" in between.text for between in cells[check or 0 : use]),
+                "hints in <details> between check and use",
+            ),
         ]
         for there, what in shape:
             if not there:

@@ -9,9 +9,8 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
-from nbformat import NotebookNode
-
 from lesson_source import Lesson, check_after
+from nbformat import NotebookNode
 
 LARGEST = 4_000_000  # bytes of one notebook; 3 MB is what we aim for
 OUTCOMES = ("correct", "wrong", "not attempted", "crashed")
@@ -73,8 +72,11 @@ def visible_text(node: NotebookNode, sources: bool = True) -> str:
         elif output.output_type == "error":
             texts.append(f"{output.ename}: {output.evalue}")
         else:
-            texts += [_without_tags(text) if kind == "text/html" else text
-                      for kind, text in sorted(output.data.items(), reverse=True) if kind.startswith("text/")]
+            texts += [
+                _without_tags(text) if kind == "text/html" else text
+                for kind, text in sorted(output.data.items(), reverse=True)
+                if kind.startswith("text/")
+            ]
     return "\n".join(texts)
 
 

@@ -80,8 +80,18 @@ def run_lane(lane: str, full: bool) -> Result:
         }
         if full:
             environment["COURSE_LANES_FULL"] = "1"
-        command = [sys.executable, "-m", "pytest", "-q", "-rs", "--import-mode=importlib", "-p", "no:cacheprovider",
-                   f"--junitxml={report}", *pytest_arguments(lane)]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-rs",
+            "--import-mode=importlib",
+            "-p",
+            "no:cacheprovider",
+            f"--junitxml={report}",
+            *pytest_arguments(lane),
+        ]
         start = time.perf_counter()
         status = subprocess.run(command, cwd=ROOT, env=environment).returncode
         result = read_report(report)
@@ -108,8 +118,13 @@ def pytest_arguments(lane: str) -> list[str]:
         case "solved" | "unsolved":
             folder = "solutions" if lane == "solved" else "notebooks"
             notebooks = sorted(str(path.relative_to(ROOT)) for path in (ROOT / folder).glob("[0-9][0-9]_*.ipynb"))
-            return [*TWO_WORKERS, *nbval, f"--nbval-kernel-name={kernel_name()}",
-                    f"tests/notebooks/test_{lane}.py", *notebooks]
+            return [
+                *TWO_WORKERS,
+                *nbval,
+                f"--nbval-kernel-name={kernel_name()}",
+                f"tests/notebooks/test_{lane}.py",
+                *notebooks,
+            ]
         case "browser":
             return ["-s", "-v", "tests/browser"]
     raise ValueError(f"lane is {lane!r}; expected one of {', '.join(LANES)}")
@@ -120,8 +135,9 @@ def kernel_name() -> str:
     wanted = os.environ.get("COURSE_DEVICE", "").strip().lower()
     if not wanted:
         question = "from lib.device import choose_device; print(choose_device().type)"
-        wanted = subprocess.run([sys.executable, "-c", question], cwd=ROOT, capture_output=True, text=True,
-                                check=True).stdout.strip()
+        wanted = subprocess.run(
+            [sys.executable, "-c", question], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.strip()
     return "course-cpu" if wanted == "cpu" else "course-gpu"
 
 

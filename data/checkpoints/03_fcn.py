@@ -20,7 +20,7 @@ from lib.training import OrderedBatches, RandomBatches, evaluate_segmentation, f
 
 HERE = Path(__file__).parent
 CLASSES, WIDTH, SEEDS = 7, 12, (0, 1, 2)
-FIRST, FURTHER = 1600, 400                                      # steps of the start, and of each of the three
+FIRST, FURTHER = 1600, 400  # steps of the start, and of each of the three
 PICTURES = 800
 
 
@@ -36,18 +36,34 @@ def main() -> None:
     for seed in SEEDS:
         torch.manual_seed(seed)
         start = FCN(SmallTrunk(WIDTH), CLASSES, stride=32)
-        models = {"03_fcn32s_start": (start, fit(start, RandomBatches(*train, seed=seed), loss, steps=FIRST,
-                                                 learning_rate=4e-3, seed=seed, show=False))}
+        models = {
+            "03_fcn32s_start": (
+                start,
+                fit(
+                    start,
+                    RandomBatches(*train, seed=seed),
+                    loss,
+                    steps=FIRST,
+                    learning_rate=4e-3,
+                    seed=seed,
+                    show=False,
+                ),
+            )
+        }
         for stride in (32, 16, 8):
             model = continued(start, stride)
             history = fit(model, RandomBatches(*train, seed=seed + 10), loss, steps=FURTHER, seed=seed, show=False)
             models[f"03_fcn{stride}s"] = model, history
         for name, (model, history) in models.items():
             measured = evaluate_segmentation(model, val, CLASSES)
-            scores.setdefault(name, []).append({"seed": seed, "mIoU": round(measured["mIoU"], 4),
-                                                "boundary F": round(measured["boundary F"], 4)})
-            print(f"{name:<16} seed {seed}: mIoU {measured['mIoU']:.3f}, boundary F {measured['boundary F']:.3f}, "
-                  f"{history.seconds:.0f} s", flush=True)
+            scores.setdefault(name, []).append(
+                {"seed": seed, "mIoU": round(measured["mIoU"], 4), "boundary F": round(measured["boundary F"], 4)}
+            )
+            print(
+                f"{name:<16} seed {seed}: mIoU {measured['mIoU']:.3f}, boundary F {measured['boundary F']:.3f}, "
+                f"{history.seconds:.0f} s",
+                flush=True,
+            )
             if seed == SEEDS[0]:
                 kept[name] = model.half(), history.summary() | {"batch": 8, "pictures": PICTURES}
             save_checkpoint(kept[name][0], HERE / f"{name}.safetensors", kept[name][1] | {"val": scores[name]})
@@ -57,7 +73,7 @@ def continued(start: FCN, stride: int) -> FCN:
     """An FCN of the given stride with all that the FCN-32s has learned."""
     model = FCN(SmallTrunk(WIDTH), CLASSES, stride)
     learned = {name: tensor for name, tensor in start.state_dict().items() if name != "upscore.weight"}
-    model.load_state_dict(learned, strict=False)                # the last upsampling is fixed, not learned
+    model.load_state_dict(learned, strict=False)  # the last upsampling is fixed, not learned
     return model
 
 

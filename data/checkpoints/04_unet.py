@@ -19,7 +19,13 @@ from lib.models.fcn import FCN, SmallTrunk
 from lib.models.unet import UNet
 from lib.ops.metrics import boundary_f_score
 from lib.training import (
-    History, OrderedBatches, RandomBatches, evaluate_segmentation, fit, save_checkpoint, toyworld_tensors,
+    History,
+    OrderedBatches,
+    RandomBatches,
+    evaluate_segmentation,
+    fit,
+    save_checkpoint,
+    toyworld_tensors,
 )
 
 HERE = Path(__file__).parent
@@ -58,10 +64,17 @@ def main() -> None:
 
 
 def trained(build: Callable[[], nn.Module], train: tuple[Tensor, Tensor], seed: int) -> tuple[nn.Module, History]:
-    torch.manual_seed(seed)                                     # for the weights that it starts with
+    torch.manual_seed(seed)  # for the weights that it starts with
     model = build()
-    history = fit(model, RandomBatches(*train, batch_size=BATCH, seed=seed), loss, steps=STEPS, seed=seed, show=False,
-                  learning_rate=LEARNING_RATE)
+    history = fit(
+        model,
+        RandomBatches(*train, batch_size=BATCH, seed=seed),
+        loss,
+        steps=STEPS,
+        seed=seed,
+        show=False,
+        learning_rate=LEARNING_RATE,
+    )
     return model, history
 
 
@@ -74,10 +87,19 @@ def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
 def measured(model: nn.Module, val: OrderedBatches) -> dict[str, float]:
     """mIoU, the boundary score of all classes, and that of the outlines: any thing against sky and ground."""
     scores = evaluate_segmentation(model, val, CLASSES)
-    outlines = [boundary_f_score((model(images.to(next(model.parameters()).device)).argmax(1).cpu() > 1).long(),
-                                 (classes > 1).long(), num_classes=2)[:, 1] for images, classes in val]
-    return {"mIoU": round(scores["mIoU"], 4), "boundary F": round(scores["boundary F"], 4),
-            "outline F": round(torch.cat(outlines).nanmean().item(), 4)}
+    outlines = [
+        boundary_f_score(
+            (model(images.to(next(model.parameters()).device)).argmax(1).cpu() > 1).long(),
+            (classes > 1).long(),
+            num_classes=2,
+        )[:, 1]
+        for images, classes in val
+    ]
+    return {
+        "mIoU": round(scores["mIoU"], 4),
+        "boundary F": round(scores["boundary F"], 4),
+        "outline F": round(torch.cat(outlines).nanmean().item(), 4),
+    }
 
 
 if __name__ == "__main__":

@@ -28,8 +28,9 @@ SEEDS, PICTURES, CONTEXT = (0, 1, 2), 300, 5
 def main() -> None:
     network = efficientnet_lite0().requires_grad_(False)
     world = {split: Toyworld(split, length) for split, length in (("train", len(SEEDS) * PICTURES), ("val", 200))}
-    proposals = {split: [selective_search_small(sample.image) for sample in samples]
-                 for split, samples in world.items()}
+    proposals = {
+        split: [selective_search_small(sample.image) for sample in samples] for split, samples in world.items()
+    }
     scores = []
     for context in (CONTEXT, 0):
         asked = RCNN(partial(halfway_features, network), 448, 6, context=context)
@@ -48,8 +49,15 @@ def main() -> None:
             used = detector.fit_svms(train, seed=seed)
             unmoved = measured(detector, val)
             detector.fit_boxes(train)
-            scores.append({"seed": seed, "counterexamples": used, "whole": measured(detector, val),
-                           "without regression": unmoved, "without regression and hard negatives": few})
+            scores.append(
+                {
+                    "seed": seed,
+                    "counterexamples": used,
+                    "whole": measured(detector, val),
+                    "without regression": unmoved,
+                    "without regression and hard negatives": few,
+                }
+            )
             if seed == SEEDS[0]:
                 kept = detector
             print(scores[-1], flush=True)
@@ -65,8 +73,10 @@ def main() -> None:
 def seen(model: RCNN, world: Toyworld, proposals: list[Tensor], numbers: range) -> list[tuple[Regions, int]]:
     """Of each picture its regions, the true boxes first and then the proposals, and how many true boxes there are."""
     samples = [(world[number], proposals[number]) for number in numbers]
-    return [(model.regions(sample.image, boxes, sample.boxes, sample.labels), len(sample.boxes))
-            for sample, boxes in samples]
+    return [
+        (model.regions(sample.image, boxes, sample.boxes, sample.labels), len(sample.boxes))
+        for sample, boxes in samples
+    ]
 
 
 def together(pictures: list[tuple[Regions, int]]) -> Regions:

@@ -18,7 +18,12 @@ from lib.datasets.toyworld import Toyworld
 from lib.models.fast_rcnn import fast_rcnn_small
 from lib.ops.selective_search import selective_search_small
 from lib.training import (
-    History, OrderedDetectionBatches, RandomDetectionBatches, evaluate_detection, fit, save_checkpoint,
+    History,
+    OrderedDetectionBatches,
+    RandomDetectionBatches,
+    evaluate_detection,
+    fit,
+    save_checkpoint,
     toyworld_detection,
 )
 
@@ -38,8 +43,13 @@ def main() -> None:
             runs[name].append({"seed": seed, "val": precision(model, val), "test": precision(model, test)})
             print(f"{name:<12} {runs[name][-1]}, {history.seconds:.0f} s", flush=True)
             if kept is None:
-                made = {"parameters": sum(parameter.numel() for parameter in model.parameters()), "batch": BATCH,
-                        "pictures": PICTURES, "learning rate": LEARNING_RATE, "proposals": PROPOSALS}
+                made = {
+                    "parameters": sum(parameter.numel() for parameter in model.parameters()),
+                    "batch": BATCH,
+                    "pictures": PICTURES,
+                    "learning rate": LEARNING_RATE,
+                    "proposals": PROPOSALS,
+                }
                 kept = model.half(), history.summary() | made
             save_checkpoint(kept[0], HERE / "07_fast_rcnn.safetensors", kept[1] | {"runs": runs})
 
@@ -47,16 +57,25 @@ def main() -> None:
 def searched(world: Toyworld) -> Pictures:
     """All pictures of a split with what is in them, and with the best proposals of selective search."""
     images, targets = toyworld_detection(world)
-    return images, [target | {"proposals": selective_search_small(image.float() / 255)[:PROPOSALS]}
-                    for image, target in zip(images, targets, strict=True)]
+    return images, [
+        target | {"proposals": selective_search_small(image.float() / 255)[:PROPOSALS]}
+        for image, target in zip(images, targets, strict=True)
+    ]
 
 
 def trained(train: Pictures, seed: int, frozen: bool) -> tuple[nn.Module, History]:
-    torch.manual_seed(seed)                                         # for the weights that it starts with
+    torch.manual_seed(seed)  # for the weights that it starts with
     model = fast_rcnn_small()
     model.backbone.requires_grad_(not frozen)
-    history = fit(model, RandomDetectionBatches(*train, batch_size=BATCH, seed=seed), loss, steps=STEPS, seed=seed,
-                  learning_rate=LEARNING_RATE, show=False)
+    history = fit(
+        model,
+        RandomDetectionBatches(*train, batch_size=BATCH, seed=seed),
+        loss,
+        steps=STEPS,
+        seed=seed,
+        learning_rate=LEARNING_RATE,
+        show=False,
+    )
     return model, history
 
 

@@ -21,36 +21,63 @@ from lib.models.faster_rcnn import faster_rcnn_small
 from lib.ops.boxes import box_iou
 from lib.ops.selective_search import selective_search_small
 from lib.training import (
-    OrderedDetectionBatches, RandomDetectionBatches, evaluate_detection, fit, save_checkpoint, toyworld_detection,
+    OrderedDetectionBatches,
+    RandomDetectionBatches,
+    evaluate_detection,
+    fit,
+    save_checkpoint,
+    toyworld_detection,
 )
 
 HERE = Path(__file__).parent
 SEEDS, STEPS, BATCH, PICTURES, LEARNING_RATE = (0, 1, 2), 2000, 8, 2000, 4e-3
-COUNTS = (5, 10, 30, 50, 100)                                       # of proposals, for the recall
-SNAPSHOTS = 8                                                       # how often the recall is measured in training
+COUNTS = (5, 10, 30, 50, 100)  # of proposals, for the recall
+SNAPSHOTS = 8  # how often the recall is measured in training
 
 
 def main() -> None:
-    train, val, test = (toyworld_detection(Toyworld(*split)) for split in (("train", PICTURES), ("val", 200),
-                                                                           ("test", 200)))
+    train, val, test = (
+        toyworld_detection(Toyworld(*split)) for split in (("train", PICTURES), ("val", 200), ("test", 200))
+    )
     searched = recalls([selective_search_small(image.float() / 255) for image in val[0]], val[1])
     print("selective search", searched, flush=True)
     kept, results = None, []
     for seed in SEEDS:
-        torch.manual_seed(seed)                                     # for the weights that it starts with
+        torch.manual_seed(seed)  # for the weights that it starts with
         model = faster_rcnn_small()
         untrained = learned(model, val)
-        history = fit(model, RandomDetectionBatches(*train, batch_size=BATCH, seed=seed), loss, steps=STEPS, seed=seed,
-                      learning_rate=LEARNING_RATE, show=False, validations=SNAPSHOTS,
-                      validate=lambda model: learned(model, val))
-        course = [{"step": step} | {str(count): round(history.metrics[str(count)][place], 4) for count in COUNTS}
-                  for place, step in enumerate(history.metric_steps)]
-        results.append({"seed": seed, "val": precision(model, val), "test": precision(model, test),
-                        "recall": [{"step": 0} | untrained, *course], "recall, doubles from 0.5": strict(model, val)})
+        history = fit(
+            model,
+            RandomDetectionBatches(*train, batch_size=BATCH, seed=seed),
+            loss,
+            steps=STEPS,
+            seed=seed,
+            learning_rate=LEARNING_RATE,
+            show=False,
+            validations=SNAPSHOTS,
+            validate=lambda model: learned(model, val),
+        )
+        course = [
+            {"step": step} | {str(count): round(history.metrics[str(count)][place], 4) for count in COUNTS}
+            for place, step in enumerate(history.metric_steps)
+        ]
+        results.append(
+            {
+                "seed": seed,
+                "val": precision(model, val),
+                "test": precision(model, test),
+                "recall": [{"step": 0} | untrained, *course],
+                "recall, doubles from 0.5": strict(model, val),
+            }
+        )
         print(results[-1], f"{history.seconds:.0f} s", flush=True)
         if seed == SEEDS[0]:
-            made = {"parameters": sum(parameter.numel() for parameter in model.parameters()), "batch": BATCH,
-                    "pictures": PICTURES, "learning rate": LEARNING_RATE}
+            made = {
+                "parameters": sum(parameter.numel() for parameter in model.parameters()),
+                "batch": BATCH,
+                "pictures": PICTURES,
+                "learning rate": LEARNING_RATE,
+            }
             summary = {name: value for name, value in history.summary().items() if name != "metrics"}
             kept = model.half(), summary | made
     kept[1].update({"runs": results, "recall of selective search": searched, "runs with RoIAlign": []})
@@ -58,8 +85,15 @@ def main() -> None:
         torch.manual_seed(seed)
         model = faster_rcnn_small()
         model.roi_heads.box_roi_pool.pool = partial(roi_align, sampling_ratio=2, aligned=True)
-        history = fit(model, RandomDetectionBatches(*train, batch_size=BATCH, seed=seed), loss, steps=STEPS, seed=seed,
-                      learning_rate=LEARNING_RATE, show=False)
+        history = fit(
+            model,
+            RandomDetectionBatches(*train, batch_size=BATCH, seed=seed),
+            loss,
+            steps=STEPS,
+            seed=seed,
+            learning_rate=LEARNING_RATE,
+            show=False,
+        )
         run = {"seed": seed, "val": precision(model, val), "test": precision(model, test)}
         kept[1]["runs with RoIAlign"].append(run)
         print("with RoIAlign", run, f"{history.seconds:.0f} s", flush=True)
@@ -80,8 +114,11 @@ def learned(model: nn.Module, pictures: tuple[Tensor, list[dict[str, Tensor]]]) 
     """The recall of the model's proposals."""
     was_training, device = model.training, next(model.parameters()).device
     model.eval()
-    found = [one["boxes"].cpu() for images, _ in OrderedDetectionBatches(*pictures)
-             for one in model.proposals(images.to(device))]
+    found = [
+        one["boxes"].cpu()
+        for images, _ in OrderedDetectionBatches(*pictures)
+        for one in model.proposals(images.to(device))
+    ]
     model.train(was_training)
     return recalls(found, pictures[1])
 
@@ -98,8 +135,11 @@ def recalls(proposals: list[Tensor], targets: list[dict[str, Tensor]]) -> dict[s
     """Which share of all things has an IoU of at least 0.5 with one of the first 5, 10, ... proposals."""
     result = {}
     for count in COUNTS:
-        best = [box_iou(target["boxes"], boxes[:count]).max(1).values
-                for boxes, target in zip(proposals, targets, strict=True) if len(boxes)]
+        best = [
+            box_iou(target["boxes"], boxes[:count]).max(1).values
+            for boxes, target in zip(proposals, targets, strict=True)
+            if len(boxes)
+        ]
         things = sum(len(target["boxes"]) for target in targets)
         result[str(count)] = round((torch.cat(best) >= 0.5).sum().item() / things, 4)
     return result

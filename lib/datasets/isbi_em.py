@@ -15,9 +15,9 @@ from torch import Tensor
 
 from lib.datasets.folders import data_dir
 
-MEMBRANE, INSIDE = 0, 1     # numbers in `label`
+MEMBRANE, INSIDE = 0, 1  # numbers in `label`
 SLICES = 30
-VALIDATION_SLICES = 5       # the last ones: neighbours look alike, so a random choice would flatter
+VALIDATION_SLICES = 5  # the last ones: neighbours look alike, so a random choice would flatter
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,21 +44,27 @@ def load_isbi_em(folder: str | Path | None = None) -> list[EMSlice]:
         raise FileNotFoundError(_how_to_get(folder))
     slices, first = [], None
     for number in range(SLICES):
-        image = _read_grey(folder / "image" / f"{number}.png", folder)                  # (H, W) uint8
-        label = _read_grey(folder / "label" / f"{number}.png", folder)                  # (H, W) uint8
+        image = _read_grey(folder / "image" / f"{number}.png", folder)  # (H, W) uint8
+        label = _read_grey(folder / "label" / f"{number}.png", folder)  # (H, W) uint8
         first = image.shape if first is None else first
         for kind, pixels in (("image", image), ("label", label)):
             if pixels.shape != first:
-                raise ValueError(f"folder holds {kind}/{number}.png with (height, width) {pixels.shape}; expected "
-                                 f"{first}, as in image/0.png")
+                raise ValueError(
+                    f"folder holds {kind}/{number}.png with (height, width) {pixels.shape}; expected "
+                    f"{first}, as in image/0.png"
+                )
         values = np.unique(label).tolist()
         if not set(values) <= {0, 255}:
-            raise ValueError(f"folder holds label/{number}.png with the values {values[:6]}; expected only 0 "
-                             "(membrane) and 255 (inside)")
-        slices.append(EMSlice(
-            image=torch.from_numpy(image).float()[None] / 255,                          # (H, W) -> (1, H, W)
-            label=torch.where(torch.from_numpy(label) == 0, MEMBRANE, INSIDE),          # (H, W) int64
-        ))
+            raise ValueError(
+                f"folder holds label/{number}.png with the values {values[:6]}; expected only 0 "
+                "(membrane) and 255 (inside)"
+            )
+        slices.append(
+            EMSlice(
+                image=torch.from_numpy(image).float()[None] / 255,  # (H, W) -> (1, H, W)
+                label=torch.where(torch.from_numpy(label) == 0, MEMBRANE, INSIDE),  # (H, W) int64
+            )
+        )
     return slices
 
 
@@ -80,8 +86,10 @@ def _read_grey(path: Path, folder: Path) -> np.ndarray:
         raise FileNotFoundError(f"{path} is missing. " + _how_to_get(folder))
     with Image.open(path) as picture:
         if picture.mode != "L":
-            raise ValueError(f"folder holds {path.parent.name}/{path.name} of Pillow's mode {picture.mode!r}; expected "
-                             "'L', 8-bit grey")
+            raise ValueError(
+                f"folder holds {path.parent.name}/{path.name} of Pillow's mode {picture.mode!r}; expected "
+                "'L', 8-bit grey"
+            )
         return np.array(picture)
 
 

@@ -13,26 +13,43 @@ PHOTOS = ("chelsea", "coffee", "astronaut", "rocket", "motorcycle")
 # would have marked other things.
 _BOXES = {
     "chelsea": {
-        "face": (31, 0, 400, 300), "left eye": (136, 85, 206, 148), "right eye": (297, 109, 343, 164),
+        "face": (31, 0, 400, 300),
+        "left eye": (136, 85, 206, 148),
+        "right eye": (297, 109, 343, 164),
         "nose": (229, 227, 293, 267),
     },
     "coffee": {
-        "cup": (172, 17, 409, 308), "espresso": (203, 94, 370, 194), "saucer": (76, 68, 480, 390),
+        "cup": (172, 17, 409, 308),
+        "espresso": (203, 94, 370, 194),
+        "saucer": (76, 68, 480, 390),
         "spoon": (317, 66, 426, 326),
     },
     "astronaut": {
-        "astronaut": (18, 15, 365, 512), "head": (153, 15, 302, 187), "shuttle": (354, 0, 475, 289),
-        "helmet": (277, 343, 510, 512), "badge": (132, 348, 209, 423), "name tag": (278, 339, 330, 378),
+        "astronaut": (18, 15, 365, 512),
+        "head": (153, 15, 302, 187),
+        "shuttle": (354, 0, 475, 289),
+        "helmet": (277, 343, 510, 512),
+        "badge": (132, 348, 209, 423),
+        "name tag": (278, 339, 330, 378),
         "flag": (0, 0, 100, 512),
     },
     "rocket": {
-        "rocket": (310, 126, 336, 408), "left mast": (163, 122, 206, 427), "right mast": (440, 122, 480, 427),
-        "left tower": (0, 0, 89, 427), "right tower": (559, 0, 640, 427),
+        "rocket": (310, 126, 336, 408),
+        "left mast": (163, 122, 206, 427),
+        "right mast": (440, 122, 480, 427),
+        "left tower": (0, 0, 89, 427),
+        "right tower": (559, 0, 640, 427),
     },
     "motorcycle": {
-        "motorcycle": (92, 20, 685, 452), "rear wheel": (121, 232, 279, 400), "front wheel": (507, 290, 685, 452),
-        "tank": (325, 157, 488, 250), "seat": (146, 144, 358, 258), "headlight": (511, 123, 563, 190),
-        "bottle": (401, 50, 420, 93), "cardboard box": (527, 29, 594, 101), "tub": (522, 179, 617, 253),
+        "motorcycle": (92, 20, 685, 452),
+        "rear wheel": (121, 232, 279, 400),
+        "front wheel": (507, 290, 685, 452),
+        "tank": (325, 157, 488, 250),
+        "seat": (146, 144, 358, 258),
+        "headlight": (511, 123, 563, 190),
+        "bottle": (401, 50, 420, 93),
+        "cardboard box": (527, 29, 594, 101),
+        "tub": (522, 179, 617, 253),
     },
 }
 
@@ -49,10 +66,10 @@ def load_photo(name: str) -> torch.Tensor:
     if name not in PHOTOS:
         raise ValueError(f"name is {name!r}; expected one of {', '.join(PHOTOS)}")
     if name == "motorcycle":
-        pixels = skimage_data.stereo_motorcycle()[0]        # the left eye of a stereo pair
+        pixels = skimage_data.stereo_motorcycle()[0]  # the left eye of a stereo pair
     else:
         pixels = getattr(skimage_data, name)()
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255       # (H, W, 3) -> (3, H, W)
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255  # (H, W, 3) -> (3, H, W)
 
 
 def photo_boxes(name: str) -> tuple[tuple[str, ...], torch.Tensor]:
@@ -105,7 +122,7 @@ def crop_square(photo: torch.Tensor, side: int | None = None) -> torch.Tensor:
     height, width = photo.shape[1:]
     short = min(height, width)
     top, left = (height - short) // 2, (width - short) // 2
-    square = photo[:, top:top + short, left:left + short]                       # (3, short, short)
+    square = photo[:, top : top + short, left : left + short]  # (3, short, short)
     return square if side is None else resize_photo(square, side, side)
 
 

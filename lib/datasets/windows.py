@@ -34,19 +34,19 @@ def cut_windows(samples: list[Sample], size: int, count: int, seed: int) -> tupl
         raise ValueError(f"count is {count}; expected 1 or more")
     if min(samples[0].image.shape[1:]) < size:
         raise ValueError(f"samples are {tuple(samples[0].image.shape[1:])}; expected at least {size} pixels a side")
-    classes = torch.stack([class_map(sample) for sample in samples])        # (S, H, W)
+    classes = torch.stack([class_map(sample) for sample in samples])  # (S, H, W)
     half = size // 2
-    middles = classes[:, half:classes.shape[1] - half + 1, half:classes.shape[2] - half + 1]
+    middles = classes[:, half : classes.shape[1] - half + 1, half : classes.shape[2] - half + 1]
     generator = torch.Generator().manual_seed(seed)
     places = []
     for label in range(int(classes.max()) + 1):
-        candidates = (middles == label).nonzero()                           # (P, 3): sample, top row, left column
+        candidates = (middles == label).nonzero()  # (P, 3): sample, top row, left column
         if len(candidates) == 0:
             raise ValueError(f"samples show no place of class {label}; expected every class")
         share = count // (int(classes.max()) + 1) + (label < count % (int(classes.max()) + 1))
         places.append(candidates[torch.randint(len(candidates), (share,), generator=generator)])
     places = torch.cat(places)[torch.randperm(count, generator=generator)]
-    windows = torch.stack([samples[s].image[:, y:y + size, x:x + size] for s, y, x in places.tolist()])
+    windows = torch.stack([samples[s].image[:, y : y + size, x : x + size] for s, y, x in places.tolist()])
     labels = classes[places[:, 0], places[:, 1] + half, places[:, 2] + half]
     return windows, labels
 
@@ -54,4 +54,4 @@ def cut_windows(samples: list[Sample], size: int, count: int, seed: int) -> tupl
 def class_map(sample: Sample) -> torch.Tensor:
     """The class at every pixel: 0 for sky and ground, otherwise the label of the object seen there. (H, W)."""
     with_background = torch.cat([torch.zeros(1, dtype=sample.labels.dtype), sample.labels])
-    return with_background[sample.instance]                                 # (H, W) object numbers -> (H, W) classes
+    return with_background[sample.instance]  # (H, W) object numbers -> (H, W) classes

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from lib.exercises.exercise import Case
 
-MOST = 12                                       # more boxes would cover each other
+MOST = 12  # more boxes would cover each other
 
 
 def compare_boxes(got: Any, expected: Any, case: "Case") -> "Figure | None":
@@ -61,19 +61,25 @@ def _are_boxes(value: Any) -> bool:
 
 
 def _figure(count: int) -> "tuple[Figure, list[Axes]]":
-    from matplotlib.figure import Figure        # here, because matplotlib takes longer to import than a check to run
+    from matplotlib.figure import Figure  # here, because matplotlib takes longer to import than a check to run
 
     figure = Figure(figsize=(3.6 * count, 3.4), layout="constrained", facecolor="white")
     panels = list(figure.subplots(1, count, squeeze=False)[0])
     for axes in panels:
         axes.set(xlabel="x", ylabel="y", aspect="equal")
-        axes.invert_yaxis()                     # y runs down, as in a picture
+        axes.invert_yaxis()  # y runs down, as in a picture
     return figure, panels
 
 
 def _draw(axes: "Axes", boxes: Tensor, colour: str, style: str, label: str | None, width: float = 2.2) -> None:
     for number, (left, top, right, bottom) in enumerate(boxes.detach().tolist()):
-        axes.plot([left, right, right, left, left], [top, top, bottom, bottom, top], style, color=colour,
-                  linewidth=width, label=label if number == 0 else None)
+        axes.plot(
+            [left, right, right, left, left],
+            [top, top, bottom, bottom, top],
+            style,
+            color=colour,
+            linewidth=width,
+            label=label if number == 0 else None,
+        )
     if label:
         axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2, frameon=False)

@@ -6,7 +6,8 @@ from lib.exercises import truths_01 as truth
 from lib.exercises.exercise import Exercise, Mistake, Probe
 from lib.exercises.pictures import compare_maps
 from lib.layers import convolutionalize
-from lib.ops import pixels, receptive_field as geometry
+from lib.ops import pixels
+from lib.ops import receptive_field as geometry
 
 LESSON = "01_fc_vs_1x1_conv"
 

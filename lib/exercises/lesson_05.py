@@ -152,8 +152,11 @@ EXERCISES = [
                 "Only the penalty is there. Boxes that overlap well should also get their IoU.",
                 wrong=truth.penalty_alone,
             ),
-            Mistake("that is the IoU", "That is the plain IoU: 0 for all boxes that lie apart.",
-                    wrong=truth.iou_by_torchvision),
+            Mistake(
+                "that is the IoU",
+                "That is the plain IoU: 0 for all boxes that lie apart.",
+                wrong=truth.iou_by_torchvision,
+            ),
             Mistake(
                 "share of the union",
                 "You divided the empty area by the union. It is the share *of the box around*, so that it stays below 1"

@@ -352,8 +352,8 @@ EXERCISES = [
             Mistake(
                 "0 and -1 exchanged",
                 "Counterexamples are 0, regions that are left out are -1. You have them the other way round.",
-                when=lambda got, expected, case: got.shape == expected.shape and bool(
-                    (got == (-1 - expected).where(expected < 1, expected)).all()
+                when=lambda got, expected, case: (
+                    got.shape == expected.shape and bool((got == (-1 - expected).where(expected < 1, expected)).all())
                 ),
             ),
             Mistake(

@@ -292,7 +292,9 @@ EXERCISES = [
                 "added up and what is left out comes later.",
                 wrong=truth.mean_of_all,
             ),
-            Mistake("pieces swapped", "You use the line inside and the parabola outside.", wrong=truth.branches_swapped),
+            Mistake(
+                "pieces swapped", "You use the line inside and the parabola outside.", wrong=truth.branches_swapped
+            ),
         ],
         hints=[
             "`torch.where(condition, a, b)` takes a where the condition holds, and b elsewhere.",

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from lib.exercises.exercise import Case, WrongResult
-from lib.ops import pixels, receptive_field as geometry
+from lib.ops import pixels
+from lib.ops import receptive_field as geometry
 from lib.ops.receptive_field import Window
 
 

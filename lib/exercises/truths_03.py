@@ -168,7 +168,7 @@ def loss_cases() -> list[Case]:
         return F.cross_entropy(logits, target, ignore_index=ignore_index)
 
     uneven = random_classes(2, 3, 4, classes=3, seed=5)
-    uneven[0, :2] = 255                                         # the first picture has few pixels that count
+    uneven[0, :2] = 255  # the first picture has few pixels that count
     return [
         Case.from_truth(label, (logits, target, 255), truth, gradients_of=("logits",))
         for label, logits, target in (
@@ -256,8 +256,11 @@ def fuse_cases() -> list[Case]:
     return [
         Case.from_truth(
             label,
-            (random_values(batch, classes, h, w, seed=1), random_values(batch, classes, 2 * h, 2 * w, seed=2),
-             make_upscore(classes, 2, seed=3)),
+            (
+                random_values(batch, classes, h, w, seed=1),
+                random_values(batch, classes, 2 * h, 2 * w, seed=2),
+                make_upscore(classes, 2, seed=3),
+            ),
             truth,
             gradients_of=("coarse", "fine"),
         )
@@ -299,9 +302,9 @@ class MapsOnly(nn.Module):
 
 def fcn_8s_scores(net: FCN, maps: TrunkMaps, height: int, width: int) -> Tensor:
     """What `lib.models.fcn.FCN.forward` does with the maps of its trunk, for stride 8."""
-    scores = fuse_scores(net.score_fr(maps.fc7), net.score_pool4(maps.pool4), net.upscore2)     # stride 16
-    scores = fuse_scores(scores, net.score_pool3(maps.pool3), net.upscore_pool4)                # stride 8
-    return net.upscore(scores)[:, :, :height, :width]                                           # stride 1
+    scores = fuse_scores(net.score_fr(maps.fc7), net.score_pool4(maps.pool4), net.upscore2)  # stride 16
+    scores = fuse_scores(scores, net.score_pool3(maps.pool3), net.upscore_pool4)  # stride 8
+    return net.upscore(scores)[:, :, :height, :width]  # stride 1
 
 
 def fcn_cases() -> list[Case]:
@@ -322,7 +325,7 @@ def fcn_cases() -> list[Case]:
 
 def make_net(channels: tuple[int, int, int], classes: int) -> FCN:
     net = FCN(MapsOnly(channels), classes, stride=8)
-    for seed, parameter in enumerate(net.parameters()):         # new score layers are zero, which would hide mistakes
+    for seed, parameter in enumerate(net.parameters()):  # new score layers are zero, which would hide mistakes
         parameter.data = random_values(*parameter.shape, seed=seed) / math.sqrt(parameter[0].numel())
     return net.requires_grad_(False)
 

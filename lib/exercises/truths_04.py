@@ -37,9 +37,12 @@ def _twice(inputs: int, outputs: int) -> Tensor:
     x = _picture(inputs)
     for index, channels in enumerate((inputs, outputs)):
         weight = _weight((outputs, channels, 3, 3), index)
-        x = sum(F.pad(x, (1, 1, 1, 1))[:, :, row:row + 5, column:column + 6].movedim(1, 3) @ weight[:, :, row, column].T
-                for row in range(3) for column in range(3)).movedim(3, 1)               # (2, outputs, 5, 6)
-        mean = x.mean((0, 2, 3), keepdim=True)                                          # (1, outputs, 1, 1)
+        x = sum(
+            F.pad(x, (1, 1, 1, 1))[:, :, row : row + 5, column : column + 6].movedim(1, 3) @ weight[:, :, row, column].T
+            for row in range(3)
+            for column in range(3)
+        ).movedim(3, 1)  # (2, outputs, 5, 6)
+        mean = x.mean((0, 2, 3), keepdim=True)  # (1, outputs, 1, 1)
         variance = x.var((0, 2, 3), unbiased=False, keepdim=True)
         x = ((x - mean) / (variance + 1e-5).sqrt()).clamp(min=0)
     return x
@@ -57,8 +60,11 @@ def run_with_given_weights(block: nn.Module, channels_in: int, channels_out: int
     """The block's result in training mode, after its convolutions got known weights, in the order of their use."""
     convolutions = [module for module in block.modules() if isinstance(module, nn.Conv2d)]
     if not any(True for _ in block.parameters()):
-        raise WrongResult("no weights", "Your module has no weights at all, so there is nothing in it to learn. If you "
-                          "wrote a class: are the layers kept with `self.` in `__init__`?")
+        raise WrongResult(
+            "no weights",
+            "Your module has no weights at all, so there is nothing in it to learn. If you "
+            "wrote a class: are the layers kept with `self.` in `__init__`?",
+        )
     seen: list[nn.Module] = []
 
     def fill(module: nn.Module, inputs: object) -> None:
@@ -79,6 +85,7 @@ def run_with_given_weights(block: nn.Module, channels_in: int, channels_out: int
 
 def _layers(*layers: str) -> Callable[[int, int], nn.Module]:
     """A wrong block, spelled: "conv" from the input's channels or from the output's, "norm", "relu", "narrow"."""
+
     def build(channels_in: int, channels_out: int) -> nn.Module:
         make = {
             "conv in": lambda: nn.Conv2d(channels_in, channels_out, 3, padding=1),
@@ -92,6 +99,7 @@ def _layers(*layers: str) -> Callable[[int, int], nn.Module]:
             "relu": nn.ReLU,
         }
         return nn.Sequential(*(make[layer]() for layer in layers))
+
     return build
 
 
@@ -131,15 +139,17 @@ class Mixer(nn.Conv2d):
     """A 3×3 convolution for the tests that does not mind too few channels, so that every mistake has a result."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight[:, :x.shape[1]], self.bias, padding=1)
+        return F.conv2d(x, self.weight[:, : x.shape[1]], self.bias, padding=1)
 
 
 def up_cases() -> list[Case]:
     cases = []
-    for label, batch, channels, height, width in (("a skip of 4 × 6 cells", 2, 3, 4, 6),
-                                                  ("an odd height: 5 × 6 cells", 1, 2, 5, 6),
-                                                  ("an odd width: 4 × 7 cells", 2, 2, 4, 7),
-                                                  ("both sides odd: 3 × 5 cells", 1, 3, 3, 5)):
+    for label, batch, channels, height, width in (
+        ("a skip of 4 × 6 cells", 2, 3, 4, 6),
+        ("an odd height: 5 × 6 cells", 1, 2, 5, 6),
+        ("an odd width: 4 × 7 cells", 2, 2, 4, 7),
+        ("both sides odd: 3 × 5 cells", 1, 3, 3, 5),
+    ):
         below = random_values(batch, 2 * channels, -(-height // 2), -(-width // 2), seed=1)
         skip = random_values(batch, channels, height, width, seed=2)
         up = nn.ConvTranspose2d(2 * channels, channels, 2, stride=2)
@@ -154,15 +164,15 @@ def up_cases() -> list[Case]:
 def _up_by_hand(below: Tensor, skip: Tensor, up: nn.ConvTranspose2d, conv: nn.Conv2d) -> Tensor:
     """The same without `up(below)` and without `cat`: stamps side by side, and one convolution for each half."""
     channels = skip.shape[1]
-    stamps = torch.einsum("bihw,iokl->bohkwl", below, up.weight)            # (B, C, h, 2, w, 2)
-    above = stamps.flatten(4, 5).flatten(2, 3) + up.bias[:, None, None]     # (B, C, 2h, 2w)
-    above = above[:, :, :skip.shape[2], :skip.shape[3]]
+    stamps = torch.einsum("bihw,iokl->bohkwl", below, up.weight)  # (B, C, h, 2, w, 2)
+    above = stamps.flatten(4, 5).flatten(2, 3) + up.bias[:, None, None]  # (B, C, 2h, 2w)
+    above = above[:, :, : skip.shape[2], : skip.shape[3]]
     of_skip = F.conv2d(skip, conv.weight[:, :channels], conv.bias, padding=1)
     return of_skip + F.conv2d(above, conv.weight[:, channels:], padding=1)
 
 
 def _fitting(below: Tensor, skip: Tensor, up: nn.Module) -> Tensor:
-    return up(below)[:, :, :skip.shape[2], :skip.shape[3]]
+    return up(below)[:, :, : skip.shape[2], : skip.shape[3]]
 
 
 def skip_behind(below: Tensor, skip: Tensor, up: nn.Module, conv: nn.Module) -> Tensor:
@@ -178,7 +188,7 @@ def never_cut(below: Tensor, skip: Tensor, up: nn.Module, conv: nn.Module) -> Te
 
 
 def cut_at_the_start(below: Tensor, skip: Tensor, up: nn.Module, conv: nn.Module) -> Tensor:
-    above = up(below)[:, :, -skip.shape[2]:, -skip.shape[3]:]
+    above = up(below)[:, :, -skip.shape[2] :, -skip.shape[3] :]
     return conv(torch.cat([skip, above], dim=1))
 
 
@@ -255,8 +265,12 @@ class Join(nn.Module):
 
 def forward_cases() -> list[Case]:
     cases = []
-    for label, depth, size in (("one step down, one step up", 1, (4, 6)), ("two steps", 2, (8, 8)),
-                               ("three steps, sides that are odd", 3, (9, 13)), ("no steps at all", 0, (4, 4))):
+    for label, depth, size in (
+        ("one step down, one step up", 1, (4, 6)),
+        ("two steps", 2, (8, 8)),
+        ("three steps, sides that are odd", 3, (9, 13)),
+        ("no steps at all", 0, (4, 4)),
+    ):
         top = nn.Conv2d(2, 2, 3, padding=1)
         top.weight.data, top.bias.data = random_values(2, 2, 3, 3, seed=1), random_values(2, seed=2)
         downs = nn.ModuleList(Half(0.5 + level) for level in range(depth))
@@ -289,6 +303,7 @@ def unet_forward(x: Tensor, top: nn.Module, downs: nn.ModuleList, ups: nn.Module
 
 def _walk(change: Callable[[list[Tensor]], list[Tensor]]) -> Callable:
     """A forward pass whose list of all maps on the way down, bottom included, is turned into skips by `change`."""
+
     def forward(x: Tensor, top: nn.Module, downs: nn.ModuleList, ups: nn.ModuleList) -> Tensor:
         maps = [top(x)]
         for down in downs:
@@ -297,6 +312,7 @@ def _walk(change: Callable[[list[Tensor]], list[Tensor]]) -> Callable:
         for up, skip in zip(ups, change(maps), strict=False):
             x = up(x, skip)
         return x
+
     return forward
 
 
@@ -367,8 +383,13 @@ def unpadded_size(size: int, depth: int) -> int:
 
 
 def size_cases() -> list[Case]:
-    sizes = [("the paper's tile", 572, 4), ("a smaller tile, one step", 20, 1), ("two steps", 44, 2),
-             ("an odd map on the way", 50, 2), ("no steps: two convolutions", 9, 0)]
+    sizes = [
+        ("the paper's tile", 572, 4),
+        ("a smaller tile, one step", 20, 1),
+        ("two steps", 44, 2),
+        ("an odd map on the way", 50, 2),
+        ("no steps: two convolutions", 9, 0),
+    ]
     return [Case(label, (size, depth), _size_of_a_real_one(size, depth)) for label, size, depth in sizes]
 
 
@@ -376,9 +397,9 @@ def size_cases() -> list[Case]:
 @torch.no_grad()
 def _size_of_a_real_one(size: int, depth: int) -> int:
     if depth == 0:
-        return F.max_pool2d(torch.zeros(1, 1, size, size), 5, stride=1).shape[2]     # two 3×3 see 5×5
+        return F.max_pool2d(torch.zeros(1, 1, size, size), 5, stride=1).shape[2]  # two 3×3 see 5×5
     model = UNet(1, 1, width=1, depth=depth, padding=0).eval()
-    return model(torch.zeros(1, 1, size, 5 * 2**(depth + 2))).shape[2]      # as narrow as may be
+    return model(torch.zeros(1, 1, size, 5 * 2 ** (depth + 2))).shape[2]  # as narrow as may be
 
 
 def _size_with(down: Callable[[int], int], bottom: int, up: Callable[[int], int]) -> Callable[[int, int], int]:
@@ -389,6 +410,7 @@ def _size_with(down: Callable[[int], int], bottom: int, up: Callable[[int], int]
         for _ in range(depth):
             size = up(size)
         return size
+
     return count
 
 
@@ -432,23 +454,39 @@ def dice_cases() -> list[Case]:
         ("a class that is nowhere in the batch", 3, absent),
         ("much in one picture, little in the other", 2, uneven),
     ]
-    return [Case.from_truth(label, (random_values(len(target), classes, *target.shape[1:], seed=classes), target),
-                            _dice_by_loops, gradients_of=("logits",)) for label, classes, target in maps]
+    return [
+        Case.from_truth(
+            label,
+            (random_values(len(target), classes, *target.shape[1:], seed=classes), target),
+            _dice_by_loops,
+            gradients_of=("logits",),
+        )
+        for label, classes, target in maps
+    ]
 
 
 def _dice_by_loops(logits: Tensor, target: Tensor) -> Tensor:
     """Class by class, with the softmax written out."""
     parts = []
     for number in target.unique().tolist():
-        p = 1 / (logits - logits[:, number:number + 1]).exp().sum(1)                # (B, H, W)
+        p = 1 / (logits - logits[:, number : number + 1]).exp().sum(1)  # (B, H, W)
         inside = target == number
         parts.append(1 - (2 * p[inside].sum() + 1) / ((p * p).sum() + inside.sum() + 1))
     return torch.stack(parts).mean()
 
 
-def _dice(logits: Tensor, target: Tensor, *, probability: Callable | None = None, axes: tuple = (0, 2, 3),
-          twice: float = 2, smooth: float = 1, square: bool = True, all_classes: bool = False,
-          as_loss: bool = True) -> Tensor:
+def _dice(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    probability: Callable | None = None,
+    axes: tuple = (0, 2, 3),
+    twice: float = 2,
+    smooth: float = 1,
+    square: bool = True,
+    all_classes: bool = False,
+    as_loss: bool = True,
+) -> Tensor:
     p = logits.softmax(1) if probability is None else probability(logits)
     g = F.one_hot(target, logits.shape[1]).movedim(3, 1).to(p)
     overlap, size = (p * g).sum(axes), g.sum(axes)
@@ -476,8 +514,9 @@ def softmax_over_pictures(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def hard_answers(logits: Tensor, target: Tensor) -> Tensor:
-    return _dice(logits, target,
-                 probability=lambda scores: F.one_hot(scores.argmax(1), scores.shape[1]).movedim(3, 1).float())
+    return _dice(
+        logits, target, probability=lambda scores: F.one_hot(scores.argmax(1), scores.shape[1]).movedim(3, 1).float()
+    )
 
 
 def similarity(logits: Tensor, target: Tensor) -> Tensor:

@@ -92,12 +92,15 @@ def pairs() -> list[tuple[str, Tensor, Tensor]]:
 
 
 def iou_cases() -> list[Case]:
-    return [Case.from_truth(label, (first, second), iou_by_torchvision, ("boxes1",)) for label, first, second in pairs()]
+    return [
+        Case.from_truth(label, (first, second), iou_by_torchvision, ("boxes1",)) for label, first, second in pairs()
+    ]
 
 
 def giou_cases() -> list[Case]:
-    return [Case.from_truth(label, (first, second), giou_by_torchvision, ("boxes1",))
-            for label, first, second in pairs()]
+    return [
+        Case.from_truth(label, (first, second), giou_by_torchvision, ("boxes1",)) for label, first, second in pairs()
+    ]
 
 
 def iou_by_torchvision(boxes1: Tensor, boxes2: Tensor) -> Tensor:
@@ -216,16 +219,22 @@ def nms_cases() -> list[Case]:
     halves = boxes_of((0, 0, 2, 4), (0, 0, 4, 4))
     cases = [
         ("three boxes in a row, each overlapping the next", chain, torch.tensor([0.7, 0.8, 0.9]), 0.5),
-        ("two groups of two boxes", boxes_of((0, 0, 4, 4), (10, 0, 14, 4), (0, 0, 4, 5), (10, 0, 15, 4)),
-         torch.tensor([0.6, 0.9, 0.8, 0.7]), 0.5),
+        (
+            "two groups of two boxes",
+            boxes_of((0, 0, 4, 4), (10, 0, 14, 4), (0, 0, 4, 5), (10, 0, 15, 4)),
+            torch.tensor([0.6, 0.9, 0.8, 0.7]),
+            0.5,
+        ),
         ("two boxes whose IoU is exactly the threshold, 0.5", halves, torch.tensor([0.6, 0.9]), 0.5),
         ("ten boxes", random_boxes(10, 4), scores_of(10, 5), 0.3),
         ("thirty boxes", random_boxes(30, 6), scores_of(30, 7), 0.5),
         ("one box", boxes_of((1, 2, 3, 4)), torch.tensor([0.3]), 0.5),
         ("no boxes", torch.empty(0, 4), torch.empty(0), 0.5),
     ]
-    return [Case(label, (boxes, scores, threshold), torchvision.ops.nms(boxes, scores, threshold))
-            for label, boxes, scores, threshold in cases]
+    return [
+        Case(label, (boxes, scores, threshold), torchvision.ops.nms(boxes, scores, threshold))
+        for label, boxes, scores, threshold in cases
+    ]
 
 
 def scores_of(count: int, seed: int) -> Tensor:
@@ -297,13 +306,13 @@ def mark_detections(boxes: Tensor, scores: Tensor, truth: Tensor, iou_threshold:
     Returns:
         (N,) bool in the order of falling score.
     """
-    overlap = box_iou(boxes, truth)[scores.argsort(descending=True)]                    # (N, M)
+    overlap = box_iou(boxes, truth)[scores.argsort(descending=True)]  # (N, M)
     hits = torch.zeros(len(boxes), dtype=torch.bool)
     for place in range(len(boxes) if len(truth) else 0):
         value, best = overlap[place].max(dim=0)
         if value >= iou_threshold:
             hits[place] = True
-            overlap[:, best] = -1                                                       # taken
+            overlap[:, best] = -1  # taken
     return hits
 
 
@@ -311,26 +320,61 @@ def marking_cases() -> list[Case]:
     two = boxes_of((0, 0, 10, 10), (4, 0, 14, 10))
     near = boxes_of((20, 20, 30, 30), (20, 20, 29, 30), (20, 20, 30, 28))
     cases = [
-        ("two detections of one object, the worse one first in the list", near[1:], torch.tensor([0.6, 0.9]), near[:1], 0.5),
-        ("a miss with the highest score", boxes_of((50, 50, 55, 55), (0, 0, 10, 9)), torch.tensor([0.9, 0.4]), two, 0.5),
-        ("a detection between two objects, nearer to the second", boxes_of((3, 0, 13, 10), (0, 0, 9, 10)),
-         torch.tensor([0.9, 0.8]), two, 0.5),
-        ("the object that it overlaps most is taken, another one is free", boxes_of((0, 0, 10, 10), (1, 0, 11, 10)),
-         torch.tensor([0.9, 0.8]), two, 0.5),
+        (
+            "two detections of one object, the worse one first in the list",
+            near[1:],
+            torch.tensor([0.6, 0.9]),
+            near[:1],
+            0.5,
+        ),
+        (
+            "a miss with the highest score",
+            boxes_of((50, 50, 55, 55), (0, 0, 10, 9)),
+            torch.tensor([0.9, 0.4]),
+            two,
+            0.5,
+        ),
+        (
+            "a detection between two objects, nearer to the second",
+            boxes_of((3, 0, 13, 10), (0, 0, 9, 10)),
+            torch.tensor([0.9, 0.8]),
+            two,
+            0.5,
+        ),
+        (
+            "the object that it overlaps most is taken, another one is free",
+            boxes_of((0, 0, 10, 10), (1, 0, 11, 10)),
+            torch.tensor([0.9, 0.8]),
+            two,
+            0.5,
+        ),
         ("an overlap of exactly the threshold, 0.5", boxes_of((0, 0, 5, 10)), torch.tensor([0.9]), two[:1], 0.5),
-        ("the better box has the lower score", boxes_of((0, 0, 10, 7), (0, 0, 10, 10)), torch.tensor([0.9, 0.8]), two[:1], 0.5),
-        ("twelve detections, five objects", random_boxes(5, 8).repeat(3, 1)[:12] + random_boxes(12, 9) / 12,
-         scores_of(12, 10), random_boxes(5, 8), 0.5),
+        (
+            "the better box has the lower score",
+            boxes_of((0, 0, 10, 7), (0, 0, 10, 10)),
+            torch.tensor([0.9, 0.8]),
+            two[:1],
+            0.5,
+        ),
+        (
+            "twelve detections, five objects",
+            random_boxes(5, 8).repeat(3, 1)[:12] + random_boxes(12, 9) / 12,
+            scores_of(12, 10),
+            random_boxes(5, 8),
+            0.5,
+        ),
         ("no objects", random_boxes(3, 1), scores_of(3, 2), torch.empty(0, 4), 0.5),
         ("no detections", torch.empty(0, 4), torch.empty(0), two, 0.5),
     ]
-    return [Case(label, (boxes, scores, truth, threshold), hits_by_pycocotools(boxes, scores, truth, threshold))
-            for label, boxes, scores, truth, threshold in cases]
+    return [
+        Case(label, (boxes, scores, truth, threshold), hits_by_pycocotools(boxes, scores, truth, threshold))
+        for label, boxes, scores, truth, threshold in cases
+    ]
 
 
 def coco_evaluation(found: Tensor, scores: Tensor, truth: Tensor, threshold: float):
     """pycocotools' evaluation of one picture with one class at one threshold, done but not summed up."""
-    from pycocotools.coco import COCO                   # here, because it takes longer to import than a check to run
+    from pycocotools.coco import COCO  # here, because it takes longer to import than a check to run
     from pycocotools.cocoeval import COCOeval
 
     sets = []
@@ -338,9 +382,22 @@ def coco_evaluation(found: Tensor, scores: Tensor, truth: Tensor, threshold: flo
         for boxes in (truth, found):
             rows = torchvision.ops.box_convert(boxes.double(), "xyxy", "xywh").tolist()
             coco = COCO()
-            coco.dataset = {"images": [{"id": 1}], "categories": [{"id": 1}], "annotations": [
-                {"id": place + 1, "image_id": 1, "category_id": 1, "bbox": row, "area": row[2] * row[3], "iscrowd": 0,
-                 "score": float(scores[place]) if boxes is found else 0} for place, row in enumerate(rows)]}
+            coco.dataset = {
+                "images": [{"id": 1}],
+                "categories": [{"id": 1}],
+                "annotations": [
+                    {
+                        "id": place + 1,
+                        "image_id": 1,
+                        "category_id": 1,
+                        "bbox": row,
+                        "area": row[2] * row[3],
+                        "iscrowd": 0,
+                        "score": float(scores[place]) if boxes is found else 0,
+                    }
+                    for place, row in enumerate(rows)
+                ],
+            }
             coco.createIndex()
             sets.append(coco)
         evaluation = COCOeval(*sets, iouType="bbox")
@@ -425,11 +482,11 @@ def average_precision_from_hits(hits: Tensor, num_truths: int) -> float:
         hits: (N,) bool by falling score: was the detection right?
         num_truths: how many objects there are, at least 1.
     """
-    right = hits.double().cumsum(dim=0)                                                 # (N,)
-    precision = right / torch.arange(1, len(hits) + 1)                                  # (N,)
-    best_from_here = precision.flip(0).cummax(dim=0).values.flip(0)                     # (N,)
+    right = hits.double().cumsum(dim=0)  # (N,)
+    precision = right / torch.arange(1, len(hits) + 1)  # (N,)
+    best_from_here = precision.flip(0).cummax(dim=0).values.flip(0)  # (N,)
     points = torch.linspace(0, 1, 101, dtype=torch.float64)
-    places = torch.searchsorted(right / num_truths, points)                             # (101,)
+    places = torch.searchsorted(right / num_truths, points)  # (101,)
     return torch.cat([best_from_here, torch.zeros(1)])[places].mean().item()
 
 
@@ -445,8 +502,10 @@ def ap_cases() -> list[Case]:
         ("nothing right", [0, 0], 3),
         ("no detections", [], 3),
     ]
-    return [Case(label, (torch.tensor(hits, dtype=torch.bool), number), ap_by_pycocotools(hits, number))
-            for label, hits, number in cases]
+    return [
+        Case(label, (torch.tensor(hits, dtype=torch.bool), number), ap_by_pycocotools(hits, number))
+        for label, hits, number in cases
+    ]
 
 
 def ap_by_pycocotools(hits: list, num_truths: int) -> float:

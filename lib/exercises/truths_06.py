@@ -40,14 +40,17 @@ def similarity_cases() -> list[Case]:
 
 def similarity_by_masks(a: Region, b: Region, picture_size: int) -> float:
     """The truth: bins one by one, and the box around both painted onto a picture and its pixels counted."""
-    shared = sum(min(x, y) for one, other in ((a.colour, b.colour), (a.texture, b.texture))
-                 for x, y in zip(one.tolist(), other.tolist()))
+    shared = sum(
+        min(x, y)
+        for one, other in ((a.colour, b.colour), (a.texture, b.texture))
+        for x, y in zip(one.tolist(), other.tolist())
+    )
     painted = torch.zeros(30, 30)
     for region in (a, b):
-        painted[region.box[1]:region.box[3], region.box[0]:region.box[2]] = 1
+        painted[region.box[1] : region.box[3], region.box[0] : region.box[2]] = 1
     rows, columns = painted.amax(1).nonzero(), painted.amax(0).nonzero()
     around = int((rows.max() - rows.min() + 1) * (columns.max() - columns.min() + 1))
-    return shared + 2 - around / picture_size                   # size and fill together are 2 - around / picture
+    return shared + 2 - around / picture_size  # size and fill together are 2 - around / picture
 
 
 def as_number(result, *_):
@@ -90,14 +93,20 @@ def merged_by_counting(a: Region, b: Region) -> dict:
     """The truth: histograms as counts of pixels, added, and divided by the number of pixels."""
     corners = torch.tensor([a.box, b.box])
     box = [*corners[:, :2].min(0).values.tolist(), *corners[:, 2:].max(0).values.tolist()]
-    histograms = {name: (getattr(a, name) * a.size + getattr(b, name) * b.size) / (a.size + b.size)
-                  for name in ("colour", "texture")}
+    histograms = {
+        name: (getattr(a, name) * a.size + getattr(b, name) * b.size) / (a.size + b.size)
+        for name in ("colour", "texture")
+    }
     return {"size": a.size + b.size, "box": torch.tensor(box).float()} | histograms
 
 
 def seen_region(region: Region, *_) -> dict:
-    return {"size": region.size, "box": torch.as_tensor(region.box).float(), "colour": region.colour,
-            "texture": region.texture}
+    return {
+        "size": region.size,
+        "box": torch.as_tensor(region.box).float(),
+        "colour": region.colour,
+        "texture": region.texture,
+    }
 
 
 def merged_with(share=None, box=None, size=None):
@@ -131,13 +140,13 @@ def small_pictures() -> list[tuple[str, Tensor, Tensor]]:
     """(label, image, patches): the most similar pair of all does not always touch, and the best pair is never close."""
     draw = torch.Generator().manual_seed(163)
     rows = torch.tensor([[0, 0, 0, 1, 1, 2], [0, 0, 0, 1, 1, 2], [3, 3, 3, 3, 2, 2], [4, 4, 5, 5, 5, 5]])
-    blocks = torch.arange(9).reshape(3, 3).repeat_interleave(3, 0).repeat_interleave(4, 1)      # (9, 12)
+    blocks = torch.arange(9).reshape(3, 3).repeat_interleave(3, 0).repeat_interleave(4, 1)  # (9, 12)
     stripes = torch.arange(4).repeat_interleave(2).expand(5, 8).clone()
     pictures = []
     for label, patches in (("six patches", rows), ("nine blocks", blocks), ("four stripes", stripes)):
         colours = torch.rand(int(patches.max()) + 1, 3, generator=draw)
         if label == "four stripes":
-            colours[3] = colours[0]                             # alike, and with two others between them
+            colours[3] = colours[0]  # alike, and with two others between them
         noise = 0.05 * torch.randn(3, *patches.shape, generator=draw)
         pictures.append((label, (colours[patches].movedim(2, 0) + noise).clamp(0, 1), patches))
     return pictures
@@ -162,15 +171,17 @@ def grouped_by_pixels(image: Tensor, patches: Tensor) -> dict:
         rated = [region_similarity(regions[a], regions[b], patches.numel()) for a, b in neighbours]
         a, b = neighbours[max(range(len(rated)), key=rated.__getitem__)]
         whole = torch.where(patches == b, a, patches)
-        born += regions_of(image, (whole != a).long())[0][:1]   # painted by itself: the region has number 0
+        born += regions_of(image, (whole != a).long())[0][:1]  # painted by itself: the region has number 0
         patches = torch.unique(whole, return_inverse=True)[1]
         regions, neighbours = regions_of(image, patches)
     return seen_regions(born)
 
 
 def seen_regions(regions: list[Region], *_) -> dict:
-    return {"boxes": torch.tensor([list(region.box) for region in regions]).float(),
-            "sizes": torch.tensor([region.size for region in regions])}
+    return {
+        "boxes": torch.tensor([list(region.box) for region in regions]).float(),
+        "sizes": torch.tensor([region.size for region in regions]),
+    }
 
 
 def grouped_with(choose=max, all_pairs=False, keep_old=False, inherit=True, only_merged=False, once=False):
@@ -181,8 +192,11 @@ def grouped_with(choose=max, all_pairs=False, keep_old=False, inherit=True, only
         pairs = [(a, b) for a in range(count) for b in range(a)] if all_pairs else list(neighbours)
         first = {frozenset(pair): region_similarity(regions[pair[0]], regions[pair[1]], picture_size) for pair in pairs}
         while pairs and len(regions) < 2 * count - 1:
-            rate = (lambda pair: first.get(frozenset(pair), 0)) if once else (
-                lambda pair: region_similarity(regions[pair[0]], regions[pair[1]], picture_size))
+            rate = (
+                (lambda pair: first.get(frozenset(pair), 0))
+                if once
+                else (lambda pair: region_similarity(regions[pair[0]], regions[pair[1]], picture_size))
+            )
             a, b = choose(pairs, key=rate)
             new = len(regions)
             regions.append(merge_regions(regions[a], regions[b]))
@@ -263,16 +277,21 @@ def warp_cases() -> list[Case]:
         ("at the corner of the picture", [[0.0, 0, 12, 9], [40, 30, 48, 36]], 16, 3),
         ("no context", [[5.0, 6, 30, 26]], 16, 0),
     ]
-    return [Case(label, (image, torch.tensor(boxes), size, context),
-                 warped_by_steps(image, torch.tensor(boxes), size, context))
-            for label, boxes, size, context in inputs]
+    return [
+        Case(
+            label,
+            (image, torch.tensor(boxes), size, context),
+            warped_by_steps(image, torch.tensor(boxes), size, context),
+        )
+        for label, boxes, size, context in inputs
+    ]
 
 
 def warped_by_steps(image: Tensor, boxes: Tensor, size: int, context: int) -> Tensor:
     """The truth: the box fills the inner pixels of the crop, and `context` more steps of that width go on each side."""
     inner = size - 2 * context
-    steps = (boxes[:, 2:] - boxes[:, :2]) / inner               # (K, 2): how far one pixel of the crop goes
-    fine = max(1, math.ceil(steps.amax().item() - 1e-9))        # samples along a side of a pixel, as in `crop_resize`
+    steps = (boxes[:, 2:] - boxes[:, :2]) / inner  # (K, 2): how far one pixel of the crop goes
+    fine = max(1, math.ceil(steps.amax().item() - 1e-9))  # samples along a side of a pixel, as in `crop_resize`
     places = (torch.arange(size * fine) + 0.5) / fine - context
     crops = []
     for box, step in zip(boxes, steps):
@@ -299,7 +318,8 @@ def warped_with(grow=None, outside=None):
 
 def warped_square(image: Tensor, boxes: Tensor, size: int, context: int) -> Tensor:
     return warped_with(lambda half, size, context: half.amax(1, True).expand(-1, 2) * size / (size - 2 * context))(
-        image, boxes, size, context)
+        image, boxes, size, context
+    )
 
 
 def warped_clipped(image: Tensor, boxes: Tensor, size: int, context: int) -> Tensor:
@@ -381,8 +401,15 @@ def target_cases() -> list[Case]:
 
 def targets_by_convert(proposals: Tensor, truth: Tensor) -> Tensor:
     p, g = (box_convert(boxes, "xyxy", "cxcywh").double() for boxes in (proposals, truth))
-    return torch.stack([(g[:, 0] - p[:, 0]) / p[:, 2], (g[:, 1] - p[:, 1]) / p[:, 3],
-                        g[:, 2].log() - p[:, 2].log(), g[:, 3].log() - p[:, 3].log()], dim=1).float()
+    return torch.stack(
+        [
+            (g[:, 0] - p[:, 0]) / p[:, 2],
+            (g[:, 1] - p[:, 1]) / p[:, 3],
+            g[:, 2].log() - p[:, 2].log(),
+            g[:, 3].log() - p[:, 3].log(),
+        ],
+        dim=1,
+    ).float()
 
 
 def box_targets(proposals: Tensor, truth: Tensor) -> Tensor:

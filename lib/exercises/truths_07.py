@@ -41,16 +41,18 @@ def project_cases() -> list[Case]:
         "a box that starts at 20, and 20 / 8 is 2.5": ([20, 36, 52, 76], 1 / 8),
         "smaller than a cell, stride 16": ([41, 50, 45, 55], 1 / 16),
     }
-    return [Case(label, (torch.tensor(box, dtype=torch.float32), scale), _cells_that_count(box, scale))
-            for label, (box, scale) in named.items()]
+    return [
+        Case(label, (torch.tensor(box, dtype=torch.float32), scale), _cells_that_count(box, scale))
+        for label, (box, scale) in named.items()
+    ]
 
 
 def _cells_that_count(box: list[float], scale: float) -> Cells:
     """The truth, asked of torchvision: cell by cell, does a 1 there show up when the box is pooled into one bin?"""
     side = 26
-    one_each = torch.eye(side * side).view(1, side * side, side, side)              # channel c: a 1 at cell c
-    pooled = torchvision.ops.roi_pool(one_each, [torch.tensor([box]).float()], 1, scale)    # (1, side², 1, 1)
-    inside = pooled.view(side, side).nonzero()                                      # (cells, 2) row, column
+    one_each = torch.eye(side * side).view(1, side * side, side, side)  # channel c: a 1 at cell c
+    pooled = torchvision.ops.roi_pool(one_each, [torch.tensor([box]).float()], 1, scale)  # (1, side², 1, 1)
+    inside = pooled.view(side, side).nonzero()  # (cells, 2) row, column
     (top, left), (bottom, right) = inside.min(dim=0).values.tolist(), inside.max(dim=0).values.tolist()
     return left, top, right, bottom
 
@@ -109,9 +111,15 @@ def pool_cases() -> list[Case]:
         "a box that ends at the edge of the picture": ((2, 12, 12), [60, 30, 96, 96], 3, 1 / 8),
         "a small box in the corner of the picture": ((2, 12, 12), [91, 90, 96, 96], 3, 1 / 8),
     }
-    return [Case.from_truth(label, (random_values(*shape, seed=seed), torch.tensor(box, dtype=torch.float32), bins, scale),
-                            _pool_by_torchvision, gradients_of=("features",))
-            for seed, (label, (shape, box, bins, scale)) in enumerate(named.items())]
+    return [
+        Case.from_truth(
+            label,
+            (random_values(*shape, seed=seed), torch.tensor(box, dtype=torch.float32), bins, scale),
+            _pool_by_torchvision,
+            gradients_of=("features",),
+        )
+        for seed, (label, (shape, box, bins, scale)) in enumerate(named.items())
+    ]
 
 
 def _pool_by_torchvision(features: Tensor, box: Tensor, output_size: int, spatial_scale: float) -> Tensor:
@@ -126,16 +134,22 @@ def _largest_or_0(cells: Tensor) -> Tensor:
 
 
 def _pooled(
-    features: Tensor, region: Cells, bins: int, start: Callable = math.floor, end: Callable = math.ceil,
-    extra: int = 1, of_cells: Largest = _largest_or_0,
+    features: Tensor,
+    region: Cells,
+    bins: int,
+    start: Callable = math.floor,
+    end: Callable = math.ceil,
+    extra: int = 1,
+    of_cells: Largest = _largest_or_0,
 ) -> Tensor:
     """RoI pooling with its decisions open: how starts and ends are rounded, the + 1, and what is taken of a bin."""
     left, top, right, bottom = region
     down, across = (max(last - first + extra, 1) / bins for first, last in ((top, bottom), (left, right)))
     rows = [slice(top + start(i * down), top + end((i + 1) * down)) for i in range(bins)]
     columns = [slice(left + start(j * across), left + end((j + 1) * across)) for j in range(bins)]
-    return torch.stack([torch.stack([of_cells(features[:, row, column]) for column in columns], dim=1)
-                        for row in rows], dim=1)                                    # (C, bins, bins)
+    return torch.stack(
+        [torch.stack([of_cells(features[:, row, column]) for column in columns], dim=1) for row in rows], dim=1
+    )  # (C, bins, bins)
 
 
 def scale_forgotten(features: Tensor, box: Tensor, output_size: int, spatial_scale: float) -> Tensor:
@@ -162,8 +176,13 @@ def ends_rounded_down(features: Tensor, box: Tensor, output_size: int, spatial_s
 
 
 def ends_rounded_down_unguarded(features: Tensor, box: Tensor, output_size: int, spatial_scale: float) -> Tensor:
-    return _pooled(features, project_roi(box, spatial_scale), output_size, end=math.floor,
-                   of_cells=lambda cells: cells.amax(dim=(1, 2)))
+    return _pooled(
+        features,
+        project_roi(box, spatial_scale),
+        output_size,
+        end=math.floor,
+        of_cells=lambda cells: cells.amax(dim=(1, 2)),
+    )
 
 
 def starts_rounded_up(features: Tensor, box: Tensor, output_size: int, spatial_scale: float) -> Tensor:
@@ -185,8 +204,9 @@ def minus_infinity(features: Tensor, box: Tensor, output_size: int, spatial_scal
 
 
 def unguarded(features: Tensor, box: Tensor, output_size: int, spatial_scale: float) -> Tensor:
-    return _pooled(features, project_roi(box, spatial_scale), output_size,
-                   of_cells=lambda cells: cells.amax(dim=(1, 2)))
+    return _pooled(
+        features, project_roi(box, spatial_scale), output_size, of_cells=lambda cells: cells.amax(dim=(1, 2))
+    )
 
 
 def never_below_0(features: Tensor, box: Tensor, output_size: int, spatial_scale: float) -> Tensor:
@@ -195,7 +215,7 @@ def never_below_0(features: Tensor, box: Tensor, output_size: int, spatial_scale
 
 def cut_before_dividing(features: Tensor, box: Tensor, output_size: int, spatial_scale: float) -> Tensor:
     left, top, right, bottom = project_roi(box, spatial_scale)
-    return F.adaptive_max_pool2d(features[:, top:bottom + 1, left:right + 1], output_size)
+    return F.adaptive_max_pool2d(features[:, top : bottom + 1, left : right + 1], output_size)
 
 
 def corners_rounded_down(features: Tensor, box: Tensor, output_size: int, spatial_scale: float) -> Tensor:
@@ -209,7 +229,7 @@ def sample_regions(overlaps: Tensor, count: int, generator: torch.Generator) -> 
     """The course's own road: as `BalancedPositiveNegativeSampler`, with the paper's numbers."""
     positives = (overlaps >= 0.5).nonzero()[:, 0]
     negatives = ((overlaps >= 0.1) & (overlaps < 0.5)).nonzero()[:, 0]
-    positives = positives[torch.randperm(len(positives), generator=generator)[:count // 4]]
+    positives = positives[torch.randperm(len(positives), generator=generator)[: count // 4]]
     rest = count - len(positives)
     return positives, negatives[torch.randperm(len(negatives), generator=generator)[:rest]]
 
@@ -236,8 +256,10 @@ SAMPLING = {
 
 
 def sampling_cases() -> list[Case]:
-    return [Case(label, (overlaps, count, torch.Generator().manual_seed(7)), _counted(overlaps.tolist(), count))
-            for label, (overlaps, count) in SAMPLING.items()]
+    return [
+        Case(label, (overlaps, count, torch.Generator().manual_seed(7)), _counted(overlaps.tolist(), count))
+        for label, (overlaps, count) in SAMPLING.items()
+    ]
 
 
 NEITHER = "backgrounds that overlap by less than 0.1"
@@ -255,26 +277,42 @@ def _counted(overlaps: list[float], count: int) -> dict[str, int]:
 def look_at_draw(result: object, overlaps: Tensor, count: int, generator: torch.Generator) -> dict[str, int]:
     """What was drawn, in numbers that do not depend on chance."""
     if not isinstance(result, (tuple, list)) or len(result) != 2 or not all(isinstance(x, Tensor) for x in result):
-        raise WrongResult("not two tensors", "Return two tensors: the numbers of the positives that were drawn, and "
-                          "those of the backgrounds.")
+        raise WrongResult(
+            "not two tensors",
+            "Return two tensors: the numbers of the positives that were drawn, and those of the backgrounds.",
+        )
     if any(x.dtype == torch.bool for x in result):
-        raise WrongResult("masks instead of numbers", "You returned masks of True and False. The task asks for the "
-                          "numbers of the regions: `nonzero` turns one into the other.")
+        raise WrongResult(
+            "masks instead of numbers",
+            "You returned masks of True and False. The task asks for the "
+            "numbers of the regions: `nonzero` turns one into the other.",
+        )
     if any(x.is_floating_point() and x.numel() for x in result):
-        raise WrongResult("overlaps instead of numbers", "You returned numbers with decimals: the overlaps themselves? "
-                          "The task asks for the *places* of the regions in `overlaps`.")
+        raise WrongResult(
+            "overlaps instead of numbers",
+            "You returned numbers with decimals: the overlaps themselves? "
+            "The task asks for the *places* of the regions in `overlaps`.",
+        )
     if any(x.ndim != 1 for x in result):
         shapes = " and ".join(str(tuple(x.shape)) for x in result)
-        raise WrongResult("not one axis", f"Your two tensors have the shapes {shapes}; each should be a row of numbers, "
-                          "(n,). `nonzero` gives (n, 1).")
+        raise WrongResult(
+            "not one axis",
+            f"Your two tensors have the shapes {shapes}; each should be a row of numbers, "
+            "(n,). `nonzero` gives (n, 1).",
+        )
     positives, negatives = (x.long() for x in result)
     both = torch.cat([positives, negatives])
     if len(both) and not 0 <= both.min() <= both.max() < len(overlaps):
-        raise WrongResult("places that do not exist", f"You drew places {both.min()} to {both.max()}; there are "
-                          f"{len(overlaps)} regions, counted from 0.")
+        raise WrongResult(
+            "places that do not exist",
+            f"You drew places {both.min()} to {both.max()}; there are {len(overlaps)} regions, counted from 0.",
+        )
     return {
-        "positives": len(positives), "backgrounds": len(negatives), WORSE: int((overlaps[positives] < 0.5).sum()),
-        BETTER: int((overlaps[negatives] >= 0.5).sum()), NEITHER: int((overlaps[negatives] < 0.1).sum()),
+        "positives": len(positives),
+        "backgrounds": len(negatives),
+        WORSE: int((overlaps[positives] < 0.5).sum()),
+        BETTER: int((overlaps[negatives] >= 0.5).sum()),
+        NEITHER: int((overlaps[negatives] < 0.1).sum()),
         "drawn twice": len(both) - len(both.unique()),
     }
 
@@ -282,8 +320,12 @@ def look_at_draw(result: object, overlaps: Tensor, count: int, generator: torch.
 def all_have_their_chance(function: Callable) -> bool:
     """Whether every region of a kind is drawn sometimes."""
     overlaps, count = SAMPLING["20 of 120 regions are positive"]
-    drawn = {place for seed in range(40)
-             for x in function(overlaps, count, torch.Generator().manual_seed(seed)) for place in x.tolist()}
+    drawn = {
+        place
+        for seed in range(40)
+        for x in function(overlaps, count, torch.Generator().manual_seed(seed))
+        for place in x.tolist()
+    }
     return drawn == set((overlaps >= 0.1).nonzero()[:, 0].tolist())
 
 
@@ -308,10 +350,16 @@ def smooth_l1(difference: Tensor, beta: float) -> Tensor:
 
 def smooth_cases() -> list[Case]:
     line = torch.linspace(-3, 3, 13)
-    named = {"from −3 to 3, β = 1": (line, 1.0), "from −3 to 3, β = 2": (line, 2.0),
-             "β = 1/9, a table of numbers": (random_values(4, 4, seed=3) / 4, 1 / 9), "none": (torch.zeros(0, 4), 1.0)}
-    return [Case.from_truth(label, arguments, _smooth_by_torch, gradients_of=("difference",))
-            for label, arguments in named.items()]
+    named = {
+        "from −3 to 3, β = 1": (line, 1.0),
+        "from −3 to 3, β = 2": (line, 2.0),
+        "β = 1/9, a table of numbers": (random_values(4, 4, seed=3) / 4, 1 / 9),
+        "none": (torch.zeros(0, 4), 1.0),
+    }
+    return [
+        Case.from_truth(label, arguments, _smooth_by_torch, gradients_of=("difference",))
+        for label, arguments in named.items()
+    ]
 
 
 def _smooth_by_torch(difference: Tensor, beta: float) -> Tensor:
@@ -378,26 +426,40 @@ def two_task_loss(class_logits: Tensor, box_regression: Tensor, labels: Tensor, 
 
 
 def _two(
-    class_logits: Tensor, box_regression: Tensor, labels: Tensor, regression_targets: Tensor,
-    chosen: Tensor | None = None, counted: Tensor | None = None, of: Callable[[Tensor], Tensor] | None = None,
+    class_logits: Tensor,
+    box_regression: Tensor,
+    labels: Tensor,
+    regression_targets: Tensor,
+    chosen: Tensor | None = None,
+    counted: Tensor | None = None,
+    of: Callable[[Tensor], Tensor] | None = None,
 ) -> Losses:
     """The loss with its decisions open: four numbers for each region (N, 4), what counts, and how it is added up."""
     numbers = torch.arange(len(labels))
-    chosen = box_regression.view(len(labels), -1, 4)[numbers, labels] if chosen is None else chosen     # (N, 4)
-    counted = labels > 0 if counted is None else counted                                                # (N,)
+    chosen = box_regression.view(len(labels), -1, 4)[numbers, labels] if chosen is None else chosen  # (N, 4)
+    counted = labels > 0 if counted is None else counted  # (N,)
     each = smooth_l1((chosen - regression_targets)[counted], BETA)
     return F.cross_entropy(class_logits, labels), each.sum() / len(labels) if of is None else of(each)
 
 
 def loss_cases() -> list[Case]:
-    named = {"2 regions, 3 classes": (2, 3, [0, 2]), "6 regions, 4 classes": (6, 4, [0, 2, 0, 1, 3, 0]),
-             "background only": (4, 3, [0, 0, 0, 0]), "no background": (5, 6, [1, 5, 2, 2, 4])}
+    named = {
+        "2 regions, 3 classes": (2, 3, [0, 2]),
+        "6 regions, 4 classes": (6, 4, [0, 2, 0, 1, 3, 0]),
+        "background only": (4, 3, [0, 0, 0, 0]),
+        "no background": (5, 6, [1, 5, 2, 2, 4]),
+    }
     cases = []
     for seed, (label, (count, classes, labels)) in enumerate(named.items()):
-        arguments = (2 * random_values(count, classes, seed=seed), random_values(count, 4 * classes, seed=seed + 10),
-                     torch.tensor(labels), random_values(count, 4, seed=seed + 20))
-        cases.append(Case.from_truth(label, arguments, _loss_by_torchvision,
-                                     gradients_of=("class_logits", "box_regression")))
+        arguments = (
+            2 * random_values(count, classes, seed=seed),
+            random_values(count, 4 * classes, seed=seed + 10),
+            torch.tensor(labels),
+            random_values(count, 4, seed=seed + 20),
+        )
+        cases.append(
+            Case.from_truth(label, arguments, _loss_by_torchvision, gradients_of=("class_logits", "box_regression"))
+        )
     return cases
 
 
@@ -441,21 +503,27 @@ def numbers_before_classes(
 def all_classes_compared(
     class_logits: Tensor, box_regression: Tensor, labels: Tensor, regression_targets: Tensor
 ) -> Losses:
-    rows = box_regression.view(len(labels), -1, 4)                                                  # (N, K, 4)
+    rows = box_regression.view(len(labels), -1, 4)  # (N, K, 4)
     each = smooth_l1((rows - regression_targets[:, None])[labels > 0], BETA)
     return F.cross_entropy(class_logits, labels), each.sum() / len(labels)
 
 
 def over_positives(class_logits: Tensor, box_regression: Tensor, labels: Tensor, regression_targets: Tensor) -> Losses:
-    return _two(class_logits, box_regression, labels, regression_targets,
-                of=lambda each: each.sum() / (labels > 0).sum())
+    return _two(
+        class_logits, box_regression, labels, regression_targets, of=lambda each: each.sum() / (labels > 0).sum()
+    )
 
 
 def over_positives_or_1(
     class_logits: Tensor, box_regression: Tensor, labels: Tensor, regression_targets: Tensor
 ) -> Losses:
-    return _two(class_logits, box_regression, labels, regression_targets,
-                of=lambda each: each.sum() / (labels > 0).sum().clamp(min=1))
+    return _two(
+        class_logits,
+        box_regression,
+        labels,
+        regression_targets,
+        of=lambda each: each.sum() / (labels > 0).sum().clamp(min=1),
+    )
 
 
 def mean_of_numbers(class_logits: Tensor, box_regression: Tensor, labels: Tensor, regression_targets: Tensor) -> Losses:

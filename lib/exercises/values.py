@@ -158,7 +158,7 @@ def describe(value: Any) -> str:
         inside = ", ".join(describe(item) for item in value[:SHOWN_ELEMENTS])
         more = f", ... {len(value)} in all" if len(value) > SHOWN_ELEMENTS else ""
         return shorten(f"{opening}{inside}{more}{',' if len(value) == 1 and closing == ')' else ''}{closing}")
-    if isinstance(value, tuple) and hasattr(value, "_fields"):                  # a NamedTuple
+    if isinstance(value, tuple) and hasattr(value, "_fields"):  # a NamedTuple
         inside = ", ".join(f"{name}={describe(item)}" for name, item in zip(value._fields, value, strict=True))
         return shorten(f"{type(value).__name__}({inside})")
     if type(value) is dict:

@@ -47,12 +47,20 @@ def flatten_fc_as_conv(fc: nn.Linear, channels: int, height: int, width: int) ->
         if not isinstance(size, int) or size < 1:
             raise ValueError(f"{argument} is {size!r}; expected a positive whole number")
     if fc.in_features != channels * height * width:
-        raise ValueError(f"fc takes {fc.in_features} features; expected channels · height · width = "
-                         f"{channels} · {height} · {width} = {channels * height * width}")
-    conv = nn.Conv2d(channels, fc.out_features, (height, width), bias=fc.bias is not None,
-                     device=fc.weight.device, dtype=fc.weight.dtype)
+        raise ValueError(
+            f"fc takes {fc.in_features} features; expected channels · height · width = "
+            f"{channels} · {height} · {width} = {channels * height * width}"
+        )
+    conv = nn.Conv2d(
+        channels,
+        fc.out_features,
+        (height, width),
+        bias=fc.bias is not None,
+        device=fc.weight.device,
+        dtype=fc.weight.dtype,
+    )
     with torch.no_grad():
-        conv.weight.copy_(fc.weight.view(fc.out_features, channels, height, width))     # (K, C·h·w) -> (K, C, h, w)
+        conv.weight.copy_(fc.weight.view(fc.out_features, channels, height, width))  # (K, C·h·w) -> (K, C, h, w)
         if fc.bias is not None:
             conv.bias.copy_(fc.bias)
     return conv
@@ -81,8 +89,8 @@ def class_heatmap(features: torch.Tensor, classifier: nn.Linear, class_index: in
         raise ValueError(f"features is {tuple(features.shape)}; expected (B, {classifier.in_features}, h, w)")
     if not 0 <= class_index < classifier.out_features:
         raise ValueError(f"class_index is {class_index}; expected 0..{classifier.out_features - 1}")
-    weight = classifier.weight[class_index].view(1, -1, 1, 1)           # (1, C, 1, 1)
-    scores = (features * weight).sum(dim=1)                             # (B, h, w)
+    weight = classifier.weight[class_index].view(1, -1, 1, 1)  # (1, C, 1, 1)
+    scores = (features * weight).sum(dim=1)  # (B, h, w)
     return scores if classifier.bias is None else scores + classifier.bias[class_index]
 
 

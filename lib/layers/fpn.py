@@ -25,7 +25,8 @@ class FeaturePyramidNetwork(nn.Module):
         super().__init__()
         self.inner_blocks = nn.ModuleList(nn.Sequential(nn.Conv2d(c, out_channels, 1)) for c in in_channels_list)
         self.layer_blocks = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(out_channels, out_channels, 3, padding=1)) for _ in in_channels_list)
+            nn.Sequential(nn.Conv2d(out_channels, out_channels, 3, padding=1)) for _ in in_channels_list
+        )
         for block in (*self.inner_blocks, *self.layer_blocks):
             nn.init.kaiming_uniform_(block[0].weight, a=1)
             nn.init.zeros_(block[0].bias)
@@ -37,10 +38,10 @@ class FeaturePyramidNetwork(nn.Module):
         names, sources = list(maps), list(maps.values())
         if len(sources) != len(self.inner_blocks):
             raise ValueError(f"maps has {len(sources)} maps; expected {len(self.inner_blocks)}")
-        merged = self.inner_blocks[-1](sources[-1])                             # (B, out, h_last, w_last)
+        merged = self.inner_blocks[-1](sources[-1])  # (B, out, h_last, w_last)
         results = [self.layer_blocks[-1](merged)]
         for source, inner, layer in list(zip(sources, self.inner_blocks, self.layer_blocks, strict=True))[-2::-1]:
-            enlarged = F.interpolate(merged, size=source.shape[2:], mode="nearest")     # (B, out, h_i, w_i)
+            enlarged = F.interpolate(merged, size=source.shape[2:], mode="nearest")  # (B, out, h_i, w_i)
             merged = inner(source) + enlarged
             results.insert(0, layer(merged))
         pyramid = dict(zip(names, results, strict=True))
@@ -91,8 +92,15 @@ class MultiScaleRoIAlign(nn.Module):
             2^k0; one of half the side belongs to the level before it.
     """
 
-    def __init__(self, featmap_names: list[str], output_size: int | tuple[int, int], sampling_ratio: int,
-                 *, canonical_scale: int = 224, canonical_level: int = 4):
+    def __init__(
+        self,
+        featmap_names: list[str],
+        output_size: int | tuple[int, int],
+        sampling_ratio: int,
+        *,
+        canonical_scale: int = 224,
+        canonical_level: int = 4,
+    ):
         super().__init__()
         self.featmap_names, self.sampling_ratio = featmap_names, sampling_ratio
         self.output_size = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
@@ -113,17 +121,17 @@ class MultiScaleRoIAlign(nn.Module):
         scales = [infer_scale(one, image_sizes) for one in chosen]
         if len(chosen) == 1:
             return roi_align(chosen[0], boxes, self.output_size, scales[0], self.sampling_ratio)
-        levels = self.levels(boxes, scales)                                         # (P,)
-        regions = torch.cat([F.pad(one, (1, 0), value=number) for number, one in enumerate(boxes)])     # (P, 5)
+        levels = self.levels(boxes, scales)  # (P,)
+        regions = torch.cat([F.pad(one, (1, 0), value=number) for number, one in enumerate(boxes)])  # (P, 5)
         pooled = chosen[0].new_zeros(len(regions), chosen[0].shape[1], *self.output_size)
         for level, (one, scale) in enumerate(zip(chosen, scales, strict=True)):
             here = torch.where(levels == level)[0]
             pooled[here] = roi_align(one, regions[here], self.output_size, scale, self.sampling_ratio)
-        return pooled                                                               # (P, C, rows, columns)
+        return pooled  # (P, C, rows, columns)
 
     def levels(self, boxes: list[Tensor], scales: list[float]) -> Tensor:
         """Which map suits each box, (P,) from 0: k = k0 + log2(√area / canonical scale), rounded down."""
-        side = box_area(torch.cat(boxes)).sqrt()                                    # (P,)
+        side = box_area(torch.cat(boxes)).sqrt()  # (P,)
         level = torch.floor(self.canonical_level + torch.log2(side / self.canonical_scale) + 1e-6)
         finest, coarsest = (-round(torch.tensor(scale).log2().item()) for scale in (scales[0], scales[-1]))
         return level.clamp(finest, coarsest).long() - finest

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 class ImageList(NamedTuple):
     """A batch of pictures of different sizes."""
 
-    tensors: Tensor                             # (B, 3, H, W), padded at the right and at the bottom with zeros
-    image_sizes: list[tuple[int, int]]          # (height, width) of each picture in it, without the padding
-    original_sizes: list[tuple[int, int]]       # (height, width) of each picture as it came
+    tensors: Tensor  # (B, 3, H, W), padded at the right and at the bottom with zeros
+    image_sizes: list[tuple[int, int]]  # (height, width) of each picture in it, without the padding
+    original_sizes: list[tuple[int, int]]  # (height, width) of each picture as it came
 
 
 class GeneralizedRCNNTransform(nn.Module):
@@ -30,8 +30,14 @@ class GeneralizedRCNNTransform(nn.Module):
         size_divisible: sides of the batch are padded to multiples of this.
     """
 
-    def __init__(self, min_size: int | None, max_size: int, image_mean: tuple[float, ...],
-                 image_std: tuple[float, ...], size_divisible: int = 32):
+    def __init__(
+        self,
+        min_size: int | None,
+        max_size: int,
+        image_mean: tuple[float, ...],
+        image_std: tuple[float, ...],
+        size_divisible: int = 32,
+    ):
         super().__init__()
         self.min_size, self.max_size, self.size_divisible = min_size, max_size, size_divisible
         self.image_mean, self.image_std = image_mean, image_std
@@ -47,10 +53,10 @@ class GeneralizedRCNNTransform(nn.Module):
         for image in images:
             if image.ndim != 3 or image.shape[0] != 3 or 0 in image.shape or not image.is_floating_point():
                 raise ValueError(f"images has a picture {tuple(image.shape)} {image.dtype}; expected (3, H, W) floats")
-        resized = [self.resize(self.normalize(image)) for image in images]              # (3, h, w) each
+        resized = [self.resize(self.normalize(image)) for image in images]  # (3, h, w) each
         sizes = [tuple(image.shape[1:]) for image in resized]
         step = self.size_divisible
-        height, width = (-(-max(sides) // step) * step for sides in zip(*sizes, strict=True))      # rounded up
+        height, width = (-(-max(sides) // step) * step for sides in zip(*sizes, strict=True))  # rounded up
         padded = [F.pad(image, (0, width - w, 0, height - h)) for image, (h, w) in zip(resized, sizes, strict=True)]
         return ImageList(torch.stack(padded), sizes, [tuple(image.shape[1:]) for image in images])
 
@@ -65,8 +71,9 @@ class GeneralizedRCNNTransform(nn.Module):
             return image
         shorter, longer = sorted(image.shape[1:])
         scale = min(self.min_size / shorter, self.max_size / longer)
-        return F.interpolate(image[None], scale_factor=scale, mode="bilinear", align_corners=False,
-                             recompute_scale_factor=True)[0]
+        return F.interpolate(
+            image[None], scale_factor=scale, mode="bilinear", align_corners=False, recompute_scale_factor=True
+        )[0]
 
     def resize_targets(self, targets: list[dict[str, Tensor]], images: ImageList) -> list[dict[str, Tensor]]:
         """The truth for pictures as they came -> for the pictures in the batch: "boxes" and "proposals" are moved."""
@@ -78,8 +85,10 @@ class GeneralizedRCNNTransform(nn.Module):
 
     def postprocess(self, predictions: list[dict[str, Tensor]], images: ImageList) -> list[dict[str, Tensor]]:
         """Predictions for the pictures in the batch -> for the pictures as they came."""
-        return [prediction | {"boxes": resize_boxes(prediction["boxes"], new, old)}
-                for prediction, new, old in zip(predictions, images.image_sizes, images.original_sizes, strict=True)]
+        return [
+            prediction | {"boxes": resize_boxes(prediction["boxes"], new, old)}
+            for prediction, new, old in zip(predictions, images.image_sizes, images.original_sizes, strict=True)
+        ]
 
 
 def resize_boxes(boxes: Tensor, old_size: tuple[int, int], new_size: tuple[int, int]) -> Tensor:

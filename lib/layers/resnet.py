@@ -25,7 +25,11 @@ class Bottleneck(nn.Module):
     """
 
     def __init__(
-        self, inplanes: int, planes: int, stride: int = 1, dilation: int = 1,
+        self,
+        inplanes: int,
+        planes: int,
+        stride: int = 1,
+        dilation: int = 1,
         norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d,
     ):
         super().__init__()
@@ -37,16 +41,16 @@ class Bottleneck(nn.Module):
         self.conv3 = nn.Conv2d(planes, outplanes, 1, bias=False)
         self.bn3 = norm_layer(outplanes)
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = None                      # the input as it is, where it has the right shape already
+        self.downsample = None  # the input as it is, where it has the right shape already
         if stride != 1 or inplanes != outplanes:
             shortcut = nn.Conv2d(inplanes, outplanes, 1, stride, bias=False)
             self.downsample = nn.Sequential(shortcut, norm_layer(outplanes))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inplanes, h, w) -> (B, 4 · planes, ceil(h / stride), ceil(w / stride))."""
-        out = self.relu(self.bn1(self.conv1(x)))    # (B, planes, h, w)
+        out = self.relu(self.bn1(self.conv1(x)))  # (B, planes, h, w)
         out = self.relu(self.bn2(self.conv2(out)))  # (B, planes, h / stride, w / stride)
-        out = self.bn3(self.conv3(out))             # (B, 4 · planes, h / stride, w / stride)
+        out = self.bn3(self.conv3(out))  # (B, 4 · planes, h / stride, w / stride)
         identity = x if self.downsample is None else self.downsample(x)
         return self.relu(out + identity)
 
@@ -65,7 +69,8 @@ class ResNet(nn.Module):
     """
 
     def __init__(
-        self, blocks: tuple[int, int, int, int],
+        self,
+        blocks: tuple[int, int, int, int],
         replace_stride_with_dilation: tuple[bool, bool, bool] = (False, False, False),
         norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d,
     ):
@@ -73,8 +78,10 @@ class ResNet(nn.Module):
         if len(blocks) != 4:
             raise ValueError(f"blocks is {blocks!r}; expected one number of blocks for each of four stages")
         if len(replace_stride_with_dilation) != 3:
-            raise ValueError(f"replace_stride_with_dilation is {replace_stride_with_dilation!r}; expected three "
-                             "choices, for layer2, layer3 and layer4")
+            raise ValueError(
+                f"replace_stride_with_dilation is {replace_stride_with_dilation!r}; expected three "
+                "choices, for layer2, layer3 and layer4"
+            )
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = norm_layer(64)
         self.relu = nn.ReLU(inplace=True)
@@ -82,7 +89,7 @@ class ResNet(nn.Module):
         dilation = 1
         self.layer1 = _stage(64, 64, blocks[0], 1, dilation, dilation, norm_layer)
         for number, dilate in enumerate(replace_stride_with_dilation, start=2):
-            planes, before = 32 * 2**number, dilation           # planes: 128, 256, 512
+            planes, before = 32 * 2**number, dilation  # planes: 128, 256, 512
             dilation *= 2 if dilate else 1
             stage = _stage(planes * 2, planes, blocks[number - 1], 1 if dilate else 2, before, dilation, norm_layer)
             self.add_module(f"layer{number}", stage)
@@ -101,8 +108,8 @@ class ResNet(nn.Module):
         """
         if x.ndim != 4 or x.shape[1] != 3:
             raise ValueError(f"x is {tuple(x.shape)}; expected (B, 3, H, W)")
-        x = self.relu(self.bn1(self.conv1(x)))                  # (B, 64, H/2, W/2)
-        x = self.maxpool(x)                                     # (B, 64, H/4, W/4)
+        x = self.relu(self.bn1(self.conv1(x)))  # (B, 64, H/2, W/2)
+        x = self.maxpool(x)  # (B, 64, H/4, W/4)
         maps = {}
         for name in ("layer1", "layer2", "layer3", "layer4"):
             x = maps[name] = self.get_submodule(name)(x)
@@ -110,7 +117,12 @@ class ResNet(nn.Module):
 
 
 def _stage(
-    inplanes: int, planes: int, blocks: int, stride: int, first_dilation: int, dilation: int,
+    inplanes: int,
+    planes: int,
+    blocks: int,
+    stride: int,
+    first_dilation: int,
+    dilation: int,
     norm_layer: Callable[[int], nn.Module],
 ) -> nn.Sequential:
     """Several blocks, of which the first changes size and channels; it still has the dilation of the stage before."""

@@ -30,9 +30,9 @@ class SmallBackbone(nn.Module):
         super().__init__()
         self.out_channels = 4 * width
         self.stem = nn.Sequential(
-            conv_block(3, width, kernel=4, stride=2),                       # (B, width, H/2, W/2)
-            conv_block(width, 2 * width, kernel=4, stride=2),               # (B, 2·width, H/4, W/4)
-            conv_block(2 * width, 4 * width, kernel=4, stride=2),           # (B, 4·width, H/8, W/8)
+            conv_block(3, width, kernel=4, stride=2),  # (B, width, H/2, W/2)
+            conv_block(width, 2 * width, kernel=4, stride=2),  # (B, 2·width, H/4, W/4)
+            conv_block(2 * width, 4 * width, kernel=4, stride=2),  # (B, 4·width, H/8, W/8)
         )
         self.body = nn.Sequential(*(conv_block(4 * width, 4 * width) for _ in range(3)))
 
@@ -46,4 +46,4 @@ class SmallBackbone(nn.Module):
         """
         if x.ndim != 4 or x.shape[1] != 3:
             raise ValueError(f"x is {tuple(x.shape)}; expected (B, 3, H, W)")
-        return {"0": self.body(self.stem(x))}                               # (B, 4·width, H/8, W/8)
+        return {"0": self.body(self.stem(x))}  # (B, 4·width, H/8, W/8)

@@ -38,7 +38,7 @@ class RoIPooling(nn.Module):
         """The map (B, C, h, w) and for each picture boxes (P_i, 4) xyxy -> (P_1 + ... + P_B, C, rows, columns)."""
         if len(features) != 1:
             raise ValueError(f"features has the maps {', '.join(features)}; expected one map")
-        feature, = features.values()
+        (feature,) = features.values()
         return self.pool(feature, boxes, self.output_size, infer_scale(feature, image_sizes))
 
 
@@ -68,8 +68,9 @@ class FastRCNNPredictor(nn.Module):
         return self.cls_score(x), self.bbox_pred(x)
 
 
-def fastrcnn_loss(class_logits: Tensor, box_regression: Tensor, labels: list[Tensor],
-                  regression_targets: list[Tensor]) -> tuple[Tensor, Tensor]:
+def fastrcnn_loss(
+    class_logits: Tensor, box_regression: Tensor, labels: list[Tensor], regression_targets: list[Tensor]
+) -> tuple[Tensor, Tensor]:
     """The two-task loss (section 2.3): cross entropy for all regions, and the error of the box for those of a thing.
 
     A box is judged by the four numbers of its true class alone, with smooth L1 (its bend at 1/9, as in torchvision).
@@ -82,9 +83,9 @@ def fastrcnn_loss(class_logits: Tensor, box_regression: Tensor, labels: list[Ten
     Returns:
         Loss of the classes, loss of the boxes.
     """
-    labels, regression_targets = torch.cat(labels), torch.cat(regression_targets)           # (R,), (R, 4)
-    things = torch.where(labels > 0)[0]                                                     # (positives,)
-    of_true_class = box_regression.unflatten(1, (-1, 4))[things, labels[things]]            # (positives, 4)
+    labels, regression_targets = torch.cat(labels), torch.cat(regression_targets)  # (R,), (R, 4)
+    things = torch.where(labels > 0)[0]  # (positives,)
+    of_true_class = box_regression.unflatten(1, (-1, 4))[things, labels[things]]  # (positives, 4)
     box_loss = F.smooth_l1_loss(of_true_class, regression_targets[things], beta=1 / 9, reduction="sum")
     return F.cross_entropy(class_logits, labels), box_loss / max(len(labels), 1)
 
@@ -92,10 +93,10 @@ def fastrcnn_loss(class_logits: Tensor, box_regression: Tensor, labels: list[Ten
 class TrainingSamples(NamedTuple):
     """The regions of one step. Each entry is a list with a tensor for each picture."""
 
-    proposals: list[Tensor]             # (R_i, 4) xyxy
-    matched_idxs: list[Tensor]          # (R_i,) place of the true box that a region overlaps most; 0 if there is none
-    labels: list[Tensor]                # (R_i,) its class, or 0 = background
-    regression_targets: list[Tensor]    # (R_i, 4) how it must be moved onto that box; no meaning for background
+    proposals: list[Tensor]  # (R_i, 4) xyxy
+    matched_idxs: list[Tensor]  # (R_i,) place of the true box that a region overlaps most; 0 if there is none
+    labels: list[Tensor]  # (R_i,) its class, or 0 = background
+    regression_targets: list[Tensor]  # (R_i, 4) how it must be moved onto that box; no meaning for background
 
 
 class RoIHeads(nn.Module):
@@ -113,10 +114,20 @@ class RoIHeads(nn.Module):
             of their class by more than this, and all but the best so many are dropped.
     """
 
-    def __init__(self, box_roi_pool: nn.Module, box_head: nn.Module, box_predictor: nn.Module,
-                 fg_iou_thresh: float = 0.5, bg_iou_thresh: float = 0.5, batch_size_per_image: int = 512,
-                 positive_fraction: float = 0.25, bbox_reg_weights: tuple[float, ...] = (10.0, 10.0, 5.0, 5.0),
-                 score_thresh: float = 0.05, nms_thresh: float = 0.5, detections_per_img: int = 100):
+    def __init__(
+        self,
+        box_roi_pool: nn.Module,
+        box_head: nn.Module,
+        box_predictor: nn.Module,
+        fg_iou_thresh: float = 0.5,
+        bg_iou_thresh: float = 0.5,
+        batch_size_per_image: int = 512,
+        positive_fraction: float = 0.25,
+        bbox_reg_weights: tuple[float, ...] = (10.0, 10.0, 5.0, 5.0),
+        score_thresh: float = 0.05,
+        nms_thresh: float = 0.5,
+        detections_per_img: int = 100,
+    ):
         super().__init__()
         self.box_roi_pool, self.box_head, self.box_predictor = box_roi_pool, box_head, box_predictor
         self.proposal_matcher = Matcher(fg_iou_thresh, bg_iou_thresh)
@@ -124,64 +135,78 @@ class RoIHeads(nn.Module):
         self.box_coder = BoxCoder(bbox_reg_weights)
         self.score_thresh, self.nms_thresh, self.detections_per_img = score_thresh, nms_thresh, detections_per_img
 
-    def forward(self, features: dict[str, Tensor], proposals: list[Tensor],
-                image_sizes: list[tuple[int, int]]) -> list[dict[str, Tensor]]:
+    def forward(
+        self, features: dict[str, Tensor], proposals: list[Tensor], image_sizes: list[tuple[int, int]]
+    ) -> list[dict[str, Tensor]]:
         """Maps by name (B, C, h, w) and proposals (P_i, 4) -> for each picture {"boxes", "scores", "labels"}."""
         class_logits, box_regression = self.predict(features, proposals, image_sizes)
         return self.postprocess_detections(class_logits, box_regression, proposals, image_sizes)
 
-    def predict(self, features: dict[str, Tensor], proposals: list[Tensor],
-                image_sizes: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
+    def predict(
+        self, features: dict[str, Tensor], proposals: list[Tensor], image_sizes: list[tuple[int, int]]
+    ) -> tuple[Tensor, Tensor]:
         """The raw answers, R = P_1 + ... + P_B: class logits (R, K), four numbers for each class (R, 4 · K)."""
-        regions = self.box_roi_pool(features, proposals, image_sizes)                   # (R, C, rows, columns)
+        regions = self.box_roi_pool(features, proposals, image_sizes)  # (R, C, rows, columns)
         return self.box_predictor(self.box_head(regions))
 
-    def postprocess_detections(self, class_logits: Tensor, box_regression: Tensor, proposals: list[Tensor],
-                               image_sizes: list[tuple[int, int]]) -> list[dict[str, Tensor]]:
+    def postprocess_detections(
+        self, class_logits: Tensor, box_regression: Tensor, proposals: list[Tensor], image_sizes: list[tuple[int, int]]
+    ) -> list[dict[str, Tensor]]:
         """Raw answers -> detections, best first: every proposal is a candidate for every class but background."""
         counts = [len(one) for one in proposals]
-        all_boxes = self.box_coder.decode(box_regression, proposals).split(counts)      # (P_i, K, 4) each
-        all_scores = F.softmax(class_logits, dim=1).split(counts)                       # (P_i, K) each
+        all_boxes = self.box_coder.decode(box_regression, proposals).split(counts)  # (P_i, K, 4) each
+        all_scores = F.softmax(class_logits, dim=1).split(counts)  # (P_i, K) each
         detections = []
         for boxes, scores, size in zip(all_boxes, all_scores, image_sizes, strict=True):
-            boxes = clip_boxes_to_image(boxes, size)[:, 1:].reshape(-1, 4)              # (P_i · (K - 1), 4)
+            boxes = clip_boxes_to_image(boxes, size)[:, 1:].reshape(-1, 4)  # (P_i · (K - 1), 4)
             labels = torch.arange(1, scores.shape[1], device=scores.device).expand(len(scores), -1).reshape(-1)
-            scores = scores[:, 1:].reshape(-1)                                          # (P_i · (K - 1),)
+            scores = scores[:, 1:].reshape(-1)  # (P_i · (K - 1),)
             keep = torch.where(scores > self.score_thresh)[0]
             keep = keep[remove_small_boxes(boxes[keep], min_size=1e-2)]
             keep = keep[batched_nms(boxes[keep], scores[keep], labels[keep], self.nms_thresh)]
-            keep = keep[:self.detections_per_img]
+            keep = keep[: self.detections_per_img]
             detections.append({"boxes": boxes[keep], "scores": scores[keep], "labels": labels[keep]})
         return detections
 
-    def loss(self, features: dict[str, Tensor], proposals: list[Tensor], image_sizes: list[tuple[int, int]],
-             targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    def loss(
+        self,
+        features: dict[str, Tensor],
+        proposals: list[Tensor],
+        image_sizes: list[tuple[int, int]],
+        targets: list[dict[str, Tensor]],
+    ) -> dict[str, Tensor]:
         """The two parts of the loss on regions drawn from the proposals: "loss_classifier" and "loss_box_reg"."""
         samples = self.select_training_samples(proposals, targets)
         class_logits, box_regression = self.predict(features, samples.proposals, image_sizes)
-        loss_classifier, loss_box_reg = fastrcnn_loss(class_logits, box_regression, samples.labels,
-                                                      samples.regression_targets)
+        loss_classifier, loss_box_reg = fastrcnn_loss(
+            class_logits, box_regression, samples.labels, samples.regression_targets
+        )
         return {"loss_classifier": loss_classifier, "loss_box_reg": loss_box_reg}
 
     def select_training_samples(self, proposals: list[Tensor], targets: list[dict[str, Tensor]]) -> TrainingSamples:
         """Draw the regions to learn from. The true boxes join the proposals: so there are positives from the start."""
         proposals = [torch.cat([one, target["boxes"].to(one)]) for one, target in zip(proposals, targets, strict=True)]
-        matched = [self.proposal_matcher(box_iou(target["boxes"].to(one), one))         # (P_i,) place, -1 or -2
-                   for one, target in zip(proposals, targets, strict=True)]
+        matched = [
+            self.proposal_matcher(box_iou(target["boxes"].to(one), one))  # (P_i,) place, -1 or -2
+            for one, target in zip(proposals, targets, strict=True)
+        ]
         labels = [labels_of(places, target["labels"]) for places, target in zip(matched, targets, strict=True)]
         drawn = [torch.where(positive | negative)[0] for positive, negative in zip(*self.fg_bg_sampler(labels))]
-        proposals, matched, labels = ([one[places] for one, places in zip(values, drawn, strict=True)]
-                                      for values in (proposals, matched, labels))
-        matched = [places.clamp(min=0) for places in matched]                           # (R_i,)
-        true_boxes = [target["boxes"].to(one)[places] if len(target["boxes"]) else one  # (R_i, 4)
-                      for one, places, target in zip(proposals, matched, targets, strict=True)]
+        proposals, matched, labels = (
+            [one[places] for one, places in zip(values, drawn, strict=True)] for values in (proposals, matched, labels)
+        )
+        matched = [places.clamp(min=0) for places in matched]  # (R_i,)
+        true_boxes = [
+            target["boxes"].to(one)[places] if len(target["boxes"]) else one  # (R_i, 4)
+            for one, places, target in zip(proposals, matched, targets, strict=True)
+        ]
         return TrainingSamples(proposals, matched, labels, list(self.box_coder.encode(true_boxes, proposals)))
 
 
 def labels_of(matches: Tensor, true_labels: Tensor) -> Tensor:
     """What `Matcher` gives, (P,) -> class of each candidate: its true box's, 0 = background, -1 = to be ignored."""
-    classes = torch.cat([true_labels, true_labels.new_tensor([-1, 0])])     # at -1 background, at -2 to be ignored
-    return classes[matches]                                                 # (P,)
+    classes = torch.cat([true_labels, true_labels.new_tensor([-1, 0])])  # at -1 background, at -2 to be ignored
+    return classes[matches]  # (P,)
 
 
 class FastRCNN(nn.Module):
@@ -201,22 +226,38 @@ class FastRCNN(nn.Module):
         ValueError: there is no class besides background.
     """
 
-    def __init__(self, backbone: nn.Module, num_classes: int, output_size: int = 7, representation_size: int = 1024,
-                 pool: Callable[..., Tensor] = roi_pool, min_size: int | None = 600, max_size: int = 1000,
-                 image_mean: tuple[float, ...] = (0.485, 0.456, 0.406),
-                 image_std: tuple[float, ...] = (0.229, 0.224, 0.225), box_batch_size_per_image: int = 64,
-                 box_positive_fraction: float = 0.25, box_score_thresh: float = 0.05, box_nms_thresh: float = 0.5,
-                 box_detections_per_img: int = 100):
+    def __init__(
+        self,
+        backbone: nn.Module,
+        num_classes: int,
+        output_size: int = 7,
+        representation_size: int = 1024,
+        pool: Callable[..., Tensor] = roi_pool,
+        min_size: int | None = 600,
+        max_size: int = 1000,
+        image_mean: tuple[float, ...] = (0.485, 0.456, 0.406),
+        image_std: tuple[float, ...] = (0.229, 0.224, 0.225),
+        box_batch_size_per_image: int = 64,
+        box_positive_fraction: float = 0.25,
+        box_score_thresh: float = 0.05,
+        box_nms_thresh: float = 0.5,
+        box_detections_per_img: int = 100,
+    ):
         super().__init__()
         if num_classes < 2:
             raise ValueError(f"num_classes is {num_classes}; expected at least 2: background is one of them")
         self.transform = GeneralizedRCNNTransform(min_size, max_size, image_mean, image_std)
         self.backbone = backbone
         self.roi_heads = RoIHeads(
-            RoIPooling(output_size, pool), TwoMLPHead(backbone.out_channels * output_size**2, representation_size),
-            FastRCNNPredictor(representation_size, num_classes), batch_size_per_image=box_batch_size_per_image,
-            positive_fraction=box_positive_fraction, score_thresh=box_score_thresh, nms_thresh=box_nms_thresh,
-            detections_per_img=box_detections_per_img)
+            RoIPooling(output_size, pool),
+            TwoMLPHead(backbone.out_channels * output_size**2, representation_size),
+            FastRCNNPredictor(representation_size, num_classes),
+            batch_size_per_image=box_batch_size_per_image,
+            positive_fraction=box_positive_fraction,
+            score_thresh=box_score_thresh,
+            nms_thresh=box_nms_thresh,
+            detections_per_img=box_detections_per_img,
+        )
 
     def forward(self, images: Tensor | list[Tensor], proposals: list[Tensor]) -> list[dict[str, Tensor]]:
         """Detect.
@@ -234,7 +275,7 @@ class FastRCNN(nn.Module):
         check_boxes("proposals", proposals, len(images))
         batch = self.transform(images)
         moved = self.transform.resize_targets([{"proposals": one} for one in proposals], batch)
-        features = self.backbone(batch.tensors)                                         # by name (B, C, h, w)
+        features = self.backbone(batch.tensors)  # by name (B, C, h, w)
         found = self.roi_heads(features, [one["proposals"] for one in moved], batch.image_sizes)
         return self.transform.postprocess(found, batch)
 
@@ -252,7 +293,7 @@ class FastRCNN(nn.Module):
         check_boxes("proposals", [target.get("proposals") for target in targets], len(images))
         batch = self.transform(images)
         targets = self.transform.resize_targets(targets, batch)
-        features = self.backbone(batch.tensors)                                         # by name (B, C, h, w)
+        features = self.backbone(batch.tensors)  # by name (B, C, h, w)
         return self.roi_heads.loss(features, [target["proposals"] for target in targets], batch.image_sizes, targets)
 
 
@@ -284,6 +325,14 @@ def fast_rcnn_small(num_classes: int = 6) -> FastRCNN:
     Doubles are dropped from an IoU of 0.3, as in R-CNN and in the paper's code: a region that was rounded to cells of 8
     pixels does not tell exactly where the box is, and the doubles of a small thing overlap little.
     """
-    return FastRCNN(SmallBackbone(), num_classes, output_size=5, representation_size=96, min_size=None,
-                    image_mean=(0.0, 0.0, 0.0), image_std=(1.0, 1.0, 1.0), box_batch_size_per_image=32,
-                    box_nms_thresh=0.3)
+    return FastRCNN(
+        SmallBackbone(),
+        num_classes,
+        output_size=5,
+        representation_size=96,
+        min_size=None,
+        image_mean=(0.0, 0.0, 0.0),
+        image_std=(1.0, 1.0, 1.0),
+        box_batch_size_per_image=32,
+        box_nms_thresh=0.3,
+    )

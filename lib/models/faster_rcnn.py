@@ -23,7 +23,7 @@ from lib.ops.box_coder import BoxCoder
 from lib.ops.boxes import box_iou, clip_boxes_to_image, remove_small_boxes
 from lib.ops.matching import BalancedPositiveNegativeSampler, Matcher
 
-Targets = list[dict[str, Tensor]]       # for each picture {"boxes": (N, 4) xyxy pixels, "labels": (N,) int64}
+Targets = list[dict[str, Tensor]]  # for each picture {"boxes": (N, 4) xyxy pixels, "labels": (N,) int64}
 
 
 class RPNHead(nn.Module):
@@ -32,7 +32,7 @@ class RPNHead(nn.Module):
     def __init__(self, in_channels: int, num_anchors: int):
         super().__init__()
         between = nn.Sequential(nn.Conv2d(in_channels, in_channels, 3, padding=1), nn.ReLU(inplace=True))
-        self.conv = nn.Sequential(between)                      # once more in a row: so torchvision's weights call it
+        self.conv = nn.Sequential(between)  # once more in a row: so torchvision's weights call it
         self.cls_logits = nn.Conv2d(in_channels, num_anchors, 1)
         self.bbox_pred = nn.Conv2d(in_channels, num_anchors * 4, 1)
         for layer in (between[0], self.cls_logits, self.bbox_pred):
@@ -42,18 +42,18 @@ class RPNHead(nn.Module):
 
     def forward(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Maps (B, C, h, w) -> for each, with A anchors a cell, objectness (B, A, h, w) and moves (B, 4 · A, h, w)."""
-        hidden = [self.conv(feature) for feature in features]                           # (B, C, h, w) each
+        hidden = [self.conv(feature) for feature in features]  # (B, C, h, w) each
         return [self.cls_logits(one) for one in hidden], [self.bbox_pred(one) for one in hidden]
 
 
 class RPNOutput(NamedTuple):
     """What the region proposal network says of all A anchors of B pictures, level after level, before any choice."""
 
-    anchors: Tensor             # (A, 4) xyxy pixels, the same for each picture
-    objectness: Tensor          # (B, A) logits
-    deltas: Tensor              # (B, A, 4) how to move each anchor: tx, ty, tw, th
-    boxes: Tensor               # (B, A, 4) xyxy, the anchors moved; no gradient runs through them
-    level_sizes: list[int]      # how many of the anchors belong to each map
+    anchors: Tensor  # (A, 4) xyxy pixels, the same for each picture
+    objectness: Tensor  # (B, A) logits
+    deltas: Tensor  # (B, A, 4) how to move each anchor: tx, ty, tw, th
+    boxes: Tensor  # (B, A, 4) xyxy, the anchors moved; no gradient runs through them
+    level_sizes: list[int]  # how many of the anchors belong to each map
 
 
 class RegionProposalNetwork(nn.Module):
@@ -71,10 +71,19 @@ class RegionProposalNetwork(nn.Module):
         score_thresh: worse ones are dropped.
     """
 
-    def __init__(self, anchor_generator: AnchorGenerator, head: nn.Module, fg_iou_thresh: float = 0.7,
-                 bg_iou_thresh: float = 0.3, batch_size_per_image: int = 256, positive_fraction: float = 0.5,
-                 pre_nms_top_n: tuple[int, int] = (2000, 1000), post_nms_top_n: tuple[int, int] = (2000, 1000),
-                 nms_thresh: float = 0.7, score_thresh: float = 0.0):
+    def __init__(
+        self,
+        anchor_generator: AnchorGenerator,
+        head: nn.Module,
+        fg_iou_thresh: float = 0.7,
+        bg_iou_thresh: float = 0.3,
+        batch_size_per_image: int = 256,
+        positive_fraction: float = 0.5,
+        pre_nms_top_n: tuple[int, int] = (2000, 1000),
+        post_nms_top_n: tuple[int, int] = (2000, 1000),
+        nms_thresh: float = 0.7,
+        score_thresh: float = 0.0,
+    ):
         super().__init__()
         self.anchor_generator, self.head = anchor_generator, head
         self.box_coder = BoxCoder()
@@ -93,10 +102,10 @@ class RegionProposalNetwork(nn.Module):
         objectness, deltas = self.head(maps)
         level_sizes = [one[0].numel() for one in objectness]
         # A row for each anchor, in the order of `AnchorGenerator`: row by row, cell by cell, anchor by anchor.
-        objectness = torch.cat([one.permute(0, 2, 3, 1).flatten(1) for one in objectness], dim=1)       # (B, A)
+        objectness = torch.cat([one.permute(0, 2, 3, 1).flatten(1) for one in objectness], dim=1)  # (B, A)
         deltas = torch.cat([one.permute(0, 2, 3, 1).reshape(len(one), -1, 4) for one in deltas], dim=1)  # (B, A, 4)
-        anchors = self.anchor_generator(tuple(images.tensors.shape[2:]), maps)                          # (A, 4)
-        boxes = self.box_coder.decode(deltas.detach().flatten(0, 1), [anchors] * len(deltas))           # (B · A, 1, 4)
+        anchors = self.anchor_generator(tuple(images.tensors.shape[2:]), maps)  # (A, 4)
+        boxes = self.box_coder.decode(deltas.detach().flatten(0, 1), [anchors] * len(deltas))  # (B · A, 1, 4)
         return RPNOutput(anchors, objectness, deltas, boxes.reshape_as(deltas), level_sizes)
 
     @torch.no_grad()
@@ -105,11 +114,12 @@ class RegionProposalNetwork(nn.Module):
         before, after = (top_n[0 if self.training else 1] for top_n in (self.pre_nms_top_n, self.post_nms_top_n))
         best, first = [], 0
         for level in output.objectness.split(output.level_sizes, dim=1):
-            best.append(first + level.topk(min(before, level.shape[1]), dim=1).indices)                 # (B, n) each
+            best.append(first + level.topk(min(before, level.shape[1]), dim=1).indices)  # (B, n) each
             first += level.shape[1]
-        best = torch.cat(best, dim=1)                                                                   # (B, N)
-        levels = torch.cat([torch.full((size,), number, device=best.device)
-                            for number, size in enumerate(output.level_sizes)])                         # (A,)
+        best = torch.cat(best, dim=1)  # (B, N)
+        levels = torch.cat(
+            [torch.full((size,), number, device=best.device) for number, size in enumerate(output.level_sizes)]
+        )  # (A,)
         proposals = []
         for boxes, logits, chosen, size in zip(output.boxes, output.objectness, best, image_sizes, strict=True):
             boxes, scores, level = clip_boxes_to_image(boxes[chosen], size), logits[chosen].sigmoid(), levels[chosen]
@@ -123,11 +133,11 @@ class RegionProposalNetwork(nn.Module):
         """For each picture the labels of the anchors (A,), 1 positive, 0 negative, -1 ignored; and their true boxes."""
         labels, true_boxes = [], []
         for target in targets:
-            boxes = target["boxes"].to(anchors)                                                         # (N, 4)
-            matches = self.proposal_matcher(box_iou(boxes, anchors))                                    # (A,)
+            boxes = target["boxes"].to(anchors)  # (N, 4)
+            matches = self.proposal_matcher(box_iou(boxes, anchors))  # (A,)
             label = torch.where(matches >= 0, 1.0, 0.0)
-            labels.append(label.where(matches != Matcher.BETWEEN_THRESHOLDS, -1.0))                     # (A,)
-            true_boxes.append(boxes[matches.clamp(min=0)] if len(boxes) else anchors)                   # (A, 4)
+            labels.append(label.where(matches != Matcher.BETWEEN_THRESHOLDS, -1.0))  # (A,)
+            true_boxes.append(boxes[matches.clamp(min=0)] if len(boxes) else anchors)  # (A, 4)
         return labels, true_boxes
 
     def loss(self, output: RPNOutput, targets: Targets) -> dict[str, Tensor]:
@@ -137,9 +147,9 @@ class RegionProposalNetwork(nn.Module):
         """
         labels, true_boxes = self.assign_targets_to_anchors(output.anchors, targets)
         positive, negative = (torch.where(torch.cat(drawn))[0] for drawn in self.fg_bg_sampler(labels))
-        drawn = torch.cat([positive, negative])                             # places among all B · A anchors
-        labels = torch.cat(labels)                                                                      # (B · A,)
-        moves = torch.cat(self.box_coder.encode(true_boxes, [output.anchors] * len(targets)))           # (B · A, 4)
+        drawn = torch.cat([positive, negative])  # places among all B · A anchors
+        labels = torch.cat(labels)  # (B · A,)
+        moves = torch.cat(self.box_coder.encode(true_boxes, [output.anchors] * len(targets)))  # (B · A, 4)
         objectness_loss = F.binary_cross_entropy_with_logits(output.objectness.flatten()[drawn], labels[drawn])
         box_loss = F.smooth_l1_loss(output.deltas.flatten(0, 1)[positive], moves[positive], beta=1 / 9, reduction="sum")
         return {"loss_objectness": objectness_loss, "loss_rpn_box_reg": box_loss / len(drawn)}
@@ -163,17 +173,33 @@ class FasterRCNN(nn.Module):
         ValueError: there is no class besides background.
     """
 
-    def __init__(self, backbone: nn.Module, num_classes: int, rpn_anchor_generator: AnchorGenerator | None = None,
-                 box_roi_pool: nn.Module | None = None, representation_size: int = 1024,
-                 min_size: int | None = 800, max_size: int = 1333,
-                 image_mean: tuple[float, ...] = (0.485, 0.456, 0.406),
-                 image_std: tuple[float, ...] = (0.229, 0.224, 0.225),
-                 rpn_pre_nms_top_n: tuple[int, int] = (2000, 1000), rpn_post_nms_top_n: tuple[int, int] = (2000, 1000),
-                 rpn_nms_thresh: float = 0.7, rpn_fg_iou_thresh: float = 0.7, rpn_bg_iou_thresh: float = 0.3,
-                 rpn_batch_size_per_image: int = 256, rpn_positive_fraction: float = 0.5,
-                 rpn_score_thresh: float = 0.0, box_score_thresh: float = 0.05, box_nms_thresh: float = 0.5,
-                 box_detections_per_img: int = 100, box_fg_iou_thresh: float = 0.5, box_bg_iou_thresh: float = 0.5,
-                 box_batch_size_per_image: int = 512, box_positive_fraction: float = 0.25):
+    def __init__(
+        self,
+        backbone: nn.Module,
+        num_classes: int,
+        rpn_anchor_generator: AnchorGenerator | None = None,
+        box_roi_pool: nn.Module | None = None,
+        representation_size: int = 1024,
+        min_size: int | None = 800,
+        max_size: int = 1333,
+        image_mean: tuple[float, ...] = (0.485, 0.456, 0.406),
+        image_std: tuple[float, ...] = (0.229, 0.224, 0.225),
+        rpn_pre_nms_top_n: tuple[int, int] = (2000, 1000),
+        rpn_post_nms_top_n: tuple[int, int] = (2000, 1000),
+        rpn_nms_thresh: float = 0.7,
+        rpn_fg_iou_thresh: float = 0.7,
+        rpn_bg_iou_thresh: float = 0.3,
+        rpn_batch_size_per_image: int = 256,
+        rpn_positive_fraction: float = 0.5,
+        rpn_score_thresh: float = 0.0,
+        box_score_thresh: float = 0.05,
+        box_nms_thresh: float = 0.5,
+        box_detections_per_img: int = 100,
+        box_fg_iou_thresh: float = 0.5,
+        box_bg_iou_thresh: float = 0.5,
+        box_batch_size_per_image: int = 512,
+        box_positive_fraction: float = 0.25,
+    ):
         super().__init__()
         if num_classes < 2:
             raise ValueError(f"num_classes is {num_classes}; expected at least 2: background is one of them")
@@ -184,14 +210,29 @@ class FasterRCNN(nn.Module):
         self.transform = GeneralizedRCNNTransform(min_size, max_size, image_mean, image_std)
         self.backbone = backbone
         self.rpn = RegionProposalNetwork(
-            anchors, RPNHead(channels, anchors.num_anchors_per_location()[0]), rpn_fg_iou_thresh, rpn_bg_iou_thresh,
-            rpn_batch_size_per_image, rpn_positive_fraction, rpn_pre_nms_top_n, rpn_post_nms_top_n, rpn_nms_thresh,
-            rpn_score_thresh)
+            anchors,
+            RPNHead(channels, anchors.num_anchors_per_location()[0]),
+            rpn_fg_iou_thresh,
+            rpn_bg_iou_thresh,
+            rpn_batch_size_per_image,
+            rpn_positive_fraction,
+            rpn_pre_nms_top_n,
+            rpn_post_nms_top_n,
+            rpn_nms_thresh,
+            rpn_score_thresh,
+        )
         self.roi_heads = RoIHeads(
-            pool, TwoMLPHead(channels * rows * columns, representation_size),
-            FastRCNNPredictor(representation_size, num_classes), box_fg_iou_thresh, box_bg_iou_thresh,
-            box_batch_size_per_image, box_positive_fraction, score_thresh=box_score_thresh, nms_thresh=box_nms_thresh,
-            detections_per_img=box_detections_per_img)
+            pool,
+            TwoMLPHead(channels * rows * columns, representation_size),
+            FastRCNNPredictor(representation_size, num_classes),
+            box_fg_iou_thresh,
+            box_bg_iou_thresh,
+            box_batch_size_per_image,
+            box_positive_fraction,
+            score_thresh=box_score_thresh,
+            nms_thresh=box_nms_thresh,
+            detections_per_img=box_detections_per_img,
+        )
 
     def forward(self, images: Tensor | list[Tensor]) -> list[dict[str, Tensor]]:
         """Detect.
@@ -206,8 +247,8 @@ class FasterRCNN(nn.Module):
             ValueError: a picture has the wrong shape.
         """
         batch = self.transform(images)
-        features = self.backbone(batch.tensors)                                         # by name (B, C, h, w)
-        proposals = [one["boxes"] for one in self.rpn(batch, features)]                 # (P, 4) each
+        features = self.backbone(batch.tensors)  # by name (B, C, h, w)
+        proposals = [one["boxes"] for one in self.rpn(batch, features)]  # (P, 4) each
         return self.transform.postprocess(self.roi_heads(features, proposals, batch.image_sizes), batch)
 
     def proposals(self, images: Tensor | list[Tensor]) -> list[dict[str, Tensor]]:
@@ -231,7 +272,7 @@ class FasterRCNN(nn.Module):
         check_targets(targets, len(images))
         batch = self.transform(images)
         targets = self.transform.resize_targets(targets, batch)
-        features = self.backbone(batch.tensors)                                         # by name (B, C, h, w)
+        features = self.backbone(batch.tensors)  # by name (B, C, h, w)
         output = self.rpn.predict(batch, features)
         proposals = [one["boxes"] for one in self.rpn.filter_proposals(output, batch.image_sizes)]
         return self.rpn.loss(output, targets) | self.roi_heads.loss(features, proposals, batch.image_sizes, targets)
@@ -261,6 +302,17 @@ def faster_rcnn_small(num_classes: int = 6) -> FasterRCNN:
     """
     anchors = AnchorGenerator(((12, 20, 34),), ((0.5, 1.0, 2.0),))
     return FasterRCNN(
-        SmallBackbone(), num_classes, anchors, RoIPooling(5), representation_size=96, min_size=None,
-        image_mean=(0.0, 0.0, 0.0), image_std=(1.0, 1.0, 1.0), rpn_pre_nms_top_n=(300, 300),
-        rpn_post_nms_top_n=(100, 100), rpn_batch_size_per_image=64, box_batch_size_per_image=32, box_nms_thresh=0.3)
+        SmallBackbone(),
+        num_classes,
+        anchors,
+        RoIPooling(5),
+        representation_size=96,
+        min_size=None,
+        image_mean=(0.0, 0.0, 0.0),
+        image_std=(1.0, 1.0, 1.0),
+        rpn_pre_nms_top_n=(300, 300),
+        rpn_post_nms_top_n=(100, 100),
+        rpn_batch_size_per_image=64,
+        box_batch_size_per_image=32,
+        box_nms_thresh=0.3,
+    )

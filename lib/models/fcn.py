@@ -20,7 +20,7 @@ class TrunkMaps(NamedTuple):
 
     pool3: Tensor  # (B, C3, H/8, W/8)
     pool4: Tensor  # (B, C4, H/16, W/16)
-    fc7: Tensor    # (B, C7, H/32, W/32), after the former fully connected layers
+    fc7: Tensor  # (B, C7, H/32, W/32), after the former fully connected layers
 
 
 def conv_block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -44,20 +44,18 @@ class SmallTrunk(nn.Module):
         super().__init__()
         self.block1 = conv_block(3, width, kernel=4, stride=2)
         self.block2 = conv_block(width, 2 * width, kernel=4, stride=2)
-        self.block3 = nn.Sequential(
-            conv_block(2 * width, 4 * width), conv_block(4 * width, 4 * width), nn.MaxPool2d(2))
-        self.block4 = nn.Sequential(
-            conv_block(4 * width, 5 * width), conv_block(5 * width, 5 * width), nn.MaxPool2d(2))
+        self.block3 = nn.Sequential(conv_block(2 * width, 4 * width), conv_block(4 * width, 4 * width), nn.MaxPool2d(2))
+        self.block4 = nn.Sequential(conv_block(4 * width, 5 * width), conv_block(5 * width, 5 * width), nn.MaxPool2d(2))
         self.block5 = nn.Sequential(conv_block(5 * width, 7 * width), nn.MaxPool2d(2))
         self.fc6 = conv_block(7 * width, 8 * width)
         self.fc7 = conv_block(8 * width, 8 * width, kernel=1)
-        self.channels = (4 * width, 5 * width, 8 * width)       # of pool3, pool4 and fc7
+        self.channels = (4 * width, 5 * width, 8 * width)  # of pool3, pool4 and fc7
 
     def forward(self, x: Tensor) -> TrunkMaps:
         """Pictures (B, 3, H, W), with multiples of 32 for H and W, into maps at strides 8, 16 and 32."""
-        pool3 = self.block3(self.block2(self.block1(x)))        # (B, 4·width, H/8, W/8)
-        pool4 = self.block4(pool3)                              # (B, 5·width, H/16, W/16)
-        pool5 = self.block5(pool4)                              # (B, 7·width, H/32, W/32)
+        pool3 = self.block3(self.block2(self.block1(x)))  # (B, 4·width, H/8, W/8)
+        pool4 = self.block4(pool3)  # (B, 5·width, H/16, W/16)
+        pool5 = self.block5(pool4)  # (B, 7·width, H/32, W/32)
         return TrunkMaps(pool3, pool4, self.fc7(self.fc6(pool5)))
 
 
@@ -108,14 +106,14 @@ class FCN(nn.Module):
         if x.ndim != 4 or x.shape[1] != 3 or 0 in x.shape[2:]:
             raise ValueError(f"x is {tuple(x.shape)}; expected (B, 3, H, W)")
         height, width = x.shape[2:]
-        x = F.pad(x, (0, -width % 32, 0, -height % 32), mode="replicate")       # sides up to multiples of 32
+        x = F.pad(x, (0, -width % 32, 0, -height % 32), mode="replicate")  # sides up to multiples of 32
         maps = self.trunk(x)
-        scores = self.score_fr(maps.fc7)                                        # (B, K, H/32, W/32)
+        scores = self.score_fr(maps.fc7)  # (B, K, H/32, W/32)
         if self.stride <= 16:
-            scores = self.upscore2(scores) + self.score_pool4(maps.pool4)       # (B, K, H/16, W/16)
+            scores = self.upscore2(scores) + self.score_pool4(maps.pool4)  # (B, K, H/16, W/16)
         if self.stride == 8:
             scores = self.upscore_pool4(scores) + self.score_pool3(maps.pool3)  # (B, K, H/8, W/8)
-        return self.upscore(scores)[:, :, :height, :width]                      # (B, K, H, W)
+        return self.upscore(scores)[:, :, :height, :width]  # (B, K, H, W)
 
 
 def score_layer(channels: int, num_classes: int) -> nn.Conv2d:
@@ -128,9 +126,9 @@ def score_layer(channels: int, num_classes: int) -> nn.Conv2d:
 
 def bilinear_deconvolution(channels: int, factor: int) -> nn.ConvTranspose2d:
     """A transposed convolution that starts as bilinear upsampling by `factor`, each channel by itself (section 3.3)."""
-    kernel = bilinear_kernel(factor)                                            # (k, k)
+    kernel = bilinear_kernel(factor)  # (k, k)
     layer = nn.ConvTranspose2d(channels, channels, len(kernel), factor, padding=factor // 2, bias=False)
-    nn.init.zeros_(layer.weight)                                                # (from K, to K, k, k)
+    nn.init.zeros_(layer.weight)  # (from K, to K, k, k)
     with torch.no_grad():
         layer.weight[range(channels), range(channels)] = kernel
     return layer
@@ -142,8 +140,11 @@ class FCNHead(nn.Sequential):
     def __init__(self, in_channels: int, num_classes: int):
         between = in_channels // 4
         super().__init__(
-            nn.Conv2d(in_channels, between, 3, padding=1, bias=False), nn.BatchNorm2d(between), nn.ReLU(inplace=True),
-            nn.Dropout(0.1), nn.Conv2d(between, num_classes, 1),
+            nn.Conv2d(in_channels, between, 3, padding=1, bias=False),
+            nn.BatchNorm2d(between),
+            nn.ReLU(inplace=True),
+            nn.Dropout(0.1),
+            nn.Conv2d(between, num_classes, 1),
         )
 
 
@@ -172,11 +173,13 @@ class FCNResNet50(nn.Module):
             ValueError: `x` is not (B, 3, H, W).
         """
         maps = self.backbone(x)
-        scores = {"out": self.classifier(maps["layer4"])}                       # (B, K, H/8, W/8)
+        scores = {"out": self.classifier(maps["layer4"])}  # (B, K, H/8, W/8)
         if self.aux_classifier is not None:
-            scores["aux"] = self.aux_classifier(maps["layer3"])                 # (B, K, H/8, W/8)
-        return {name: F.interpolate(score, x.shape[2:], mode="bilinear", align_corners=False)
-                for name, score in scores.items()}                              # (B, K, H, W)
+            scores["aux"] = self.aux_classifier(maps["layer3"])  # (B, K, H/8, W/8)
+        return {
+            name: F.interpolate(score, x.shape[2:], mode="bilinear", align_corners=False)
+            for name, score in scores.items()
+        }  # (B, K, H, W)
 
 
 def fcn_resnet50(num_classes: int = 21, aux_loss: bool = True) -> FCNResNet50:

@@ -31,9 +31,9 @@ def enlarge_boxes(boxes: Tensor, size: int, context: int) -> Tensor:
     """
     if not 0 <= 2 * context < size:
         raise ValueError(f"context is {context!r}; expected 0 or more, and less than half of the size {size}")
-    middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2     # (K, 2) each
+    middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2  # (K, 2) each
     half = half * size / (size - 2 * context)
-    return torch.cat([middle - half, middle + half], dim=1)             # (K, 4)
+    return torch.cat([middle - half, middle + half], dim=1)  # (K, 4)
 
 
 def crop_resize(image: Tensor, boxes: Tensor, size: int, outside: Tensor) -> Tensor:
@@ -55,15 +55,20 @@ def crop_resize(image: Tensor, boxes: Tensor, size: int, outside: Tensor) -> Ten
         raise ValueError(f"boxes is {tuple(boxes.shape)}; expected (K, 4)")
     height, width = image.shape[1:]
     longest = (boxes[:, 2:] - boxes[:, :2]).amax().item() if len(boxes) else 1
-    fine = max(1, math.ceil(longest / size))                            # samples along a side of an output pixel
-    steps = (torch.arange(size * fine, device=image.device) + 0.5) / (size * fine)      # (S,) with S = size · fine
-    x = boxes[:, :1] + steps * (boxes[:, 2:3] - boxes[:, :1])           # (K, S)
+    fine = max(1, math.ceil(longest / size))  # samples along a side of an output pixel
+    steps = (torch.arange(size * fine, device=image.device) + 0.5) / (size * fine)  # (S,) with S = size · fine
+    x = boxes[:, :1] + steps * (boxes[:, 2:3] - boxes[:, :1])  # (K, S)
     y = boxes[:, 1:2] + steps * (boxes[:, 3:] - boxes[:, 1:2])
-    grid = torch.stack([(2 * x / width - 1)[:, None, :].expand(-1, len(steps), -1),
-                        (2 * y / height - 1)[:, :, None].expand(-1, -1, len(steps))], dim=3)    # (K, S, S, 2)
+    grid = torch.stack(
+        [
+            (2 * x / width - 1)[:, None, :].expand(-1, len(steps), -1),
+            (2 * y / height - 1)[:, :, None].expand(-1, -1, len(steps)),
+        ],
+        dim=3,
+    )  # (K, S, S, 2)
     crops = F.grid_sample(image.expand(len(boxes), -1, -1, -1), grid, padding_mode="border", align_corners=False)
     inside = ((x >= 0) & (x <= width))[:, None, None, :] & ((y >= 0) & (y <= height))[:, None, :, None]
-    return F.avg_pool2d(torch.where(inside, crops, outside[:, None, None]), fine)       # (K, 3, size, size)
+    return F.avg_pool2d(torch.where(inside, crops, outside[:, None, None]), fine)  # (K, 3, size, size)
 
 
 def context_warp(image: Tensor, boxes: Tensor, size: int, context: int) -> Tensor:
@@ -104,8 +109,8 @@ def svm_labels(iou: Tensor, labels: Tensor, label: int) -> Tensor:
     Returns:
         (R,) int64.
     """
-    of_class = iou[:, labels == label]                                  # (R, n)
-    best = of_class.amax(dim=1) if of_class.shape[1] else iou.new_zeros(len(iou))       # (R,)
+    of_class = iou[:, labels == label]  # (R, n)
+    best = of_class.amax(dim=1) if of_class.shape[1] else iou.new_zeros(len(iou))  # (R,)
     kinds = torch.full_like(best, -1, dtype=torch.int64)
     kinds[best < 0.3] = 0
     kinds[best > 1 - 1e-6] = 1
@@ -115,12 +120,12 @@ def svm_labels(iou: Tensor, labels: Tensor, label: int) -> Tensor:
 class Regions(NamedTuple):
     """All regions of some training pictures, their true boxes included. R regions, D features, K classes."""
 
-    features: Tensor    # (R, D)
-    kinds: Tensor       # (R, K): `svm_labels` for labels 1..K
-    boxes: Tensor       # (R, 4)
-    matched: Tensor     # (R, 4) the true box that overlaps it most
-    overlap: Tensor     # (R,) their IoU
-    labels: Tensor      # (R,) the label of that true box
+    features: Tensor  # (R, D)
+    kinds: Tensor  # (R, K): `svm_labels` for labels 1..K
+    boxes: Tensor  # (R, 4)
+    matched: Tensor  # (R, 4) the true box that overlaps it most
+    overlap: Tensor  # (R,) their IoU
+    labels: Tensor  # (R,) the label of that true box
 
 
 class RCNN(nn.Module):
@@ -139,8 +144,14 @@ class RCNN(nn.Module):
     """
 
     def __init__(
-        self, features: Callable[[Tensor], Tensor], width: int, num_classes: int, size: int = 64, context: int = 5,
-        score_threshold: float = -1.0, nms_threshold: float = 0.3,
+        self,
+        features: Callable[[Tensor], Tensor],
+        width: int,
+        num_classes: int,
+        size: int = 64,
+        context: int = 5,
+        score_threshold: float = -1.0,
+        nms_threshold: float = 0.3,
     ):
         super().__init__()
         if num_classes < 2:
@@ -151,7 +162,7 @@ class RCNN(nn.Module):
         self.svm = nn.Linear(width, num_classes - 1).requires_grad_(False)
         self.regressor = nn.Linear(width, 4 * (num_classes - 1)).requires_grad_(False)
         for untrained in (*self.svm.parameters(), *self.regressor.parameters()):
-            nn.init.zeros_(untrained)                                   # says neither yes nor no, and moves nothing
+            nn.init.zeros_(untrained)  # says neither yes nor no, and moves nothing
         self.coder = BoxCoder()
         self.seconds: dict[str, float] = {}
 
@@ -172,12 +183,12 @@ class RCNN(nn.Module):
     def detect(self, features: Tensor, proposals: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
         """`forward` for proposals whose features (P, width) are known, on a picture of `size` (H, W)."""
         with self._stage("SVM"):
-            scores = self.svm(features)                                 # (P, K)
-            rows, classes = (scores > self.score_threshold).nonzero(as_tuple=True)      # (D,) each: a box and a class
+            scores = self.svm(features)  # (P, K)
+            rows, classes = (scores > self.score_threshold).nonzero(as_tuple=True)  # (D,) each: a box and a class
             scores = scores[rows, classes]
         with self._stage("boxes"):
-            moved = self.coder.decode_single(self.regressor(features), proposals).unflatten(1, (-1, 4))     # (P, K, 4)
-            boxes = clip_boxes_to_image(moved[rows, classes], tuple(size))              # (D, 4)
+            moved = self.coder.decode_single(self.regressor(features), proposals).unflatten(1, (-1, 4))  # (P, K, 4)
+            boxes = clip_boxes_to_image(moved[rows, classes], tuple(size))  # (D, 4)
         with self._stage("NMS"):
             kept = batched_nms(boxes, scores, classes, self.nms_threshold)
         return {"boxes": boxes[kept], "scores": scores[kept], "labels": classes[kept] + 1}
@@ -190,10 +201,10 @@ class RCNN(nn.Module):
         found = []
         for some in boxes.split(64):
             with self._stage("warp"):
-                crops = context_warp(image, some, self.size, self.context)      # (64, 3, size, size)
+                crops = context_warp(image, some, self.size, self.context)  # (64, 3, size, size)
             with self._stage("network"):
-                found.append(self.features(crops))                      # (64, width)
-        return 20 * F.normalize(torch.cat(found))                       # (K, width)
+                found.append(self.features(crops))  # (64, width)
+        return 20 * F.normalize(torch.cat(found))  # (K, width)
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -207,8 +218,8 @@ class RCNN(nn.Module):
 
     def regions(self, image: Tensor, proposals: Tensor, boxes: Tensor, labels: Tensor) -> Regions:
         """The regions of one training picture: its proposals and its true boxes (N, 4) with labels (N,)."""
-        everything = torch.cat([boxes, proposals])                      # (R, 4)
-        iou = box_iou(everything, boxes)                                # (R, N)
+        everything = torch.cat([boxes, proposals])  # (R, 4)
+        iou = box_iou(everything, boxes)  # (R, N)
         kinds = torch.stack([svm_labels(iou, labels, label) for label in range(1, self.num_classes)], dim=1)
         overlap, place = iou.max(dim=1)
         return Regions(self.region_features(image, everything), kinds, everything, boxes[place], overlap, labels[place])
@@ -236,8 +247,10 @@ class RCNN(nn.Module):
         for index, kinds in enumerate(regions.kinds.T):
             examples, others = regions.features[kinds == 1].cpu(), regions.features[kinds == 0].cpu()
             if not len(examples) or not len(others):
-                raise ValueError(f"regions has {len(examples)} examples and {len(others)} counterexamples of class "
-                                 f"{index + 1}; expected at least one of each")
+                raise ValueError(
+                    f"regions has {len(examples)} examples and {len(others)} counterexamples of class "
+                    f"{index + 1}; expected at least one of each"
+                )
             chosen = torch.zeros(len(others), dtype=torch.bool)
             chosen[torch.randperm(len(others), generator=draw)[:negatives]] = True
             for turn in range(rounds + 1):
@@ -259,7 +272,7 @@ class RCNN(nn.Module):
         for index in range(self.num_classes - 1):
             pairs = (regions.labels == index + 1) & (regions.overlap > overlap)
             if pairs.any():
-                targets = self.coder.encode_single(regions.matched[pairs], regions.boxes[pairs])        # (n, 4)
+                targets = self.coder.encode_single(regions.matched[pairs], regions.boxes[pairs])  # (n, 4)
                 weight[index], bias[index] = _ridge_regression(regions.features[pairs], targets, ridge)
         self.regressor.weight.copy_(weight.flatten(0, 1))
         self.regressor.bias.copy_(bias.flatten())
@@ -278,6 +291,6 @@ def _ridge_regression(inputs: Tensor, targets: Tensor, ridge: float) -> tuple[Te
     inputs, targets = inputs.cpu().double(), targets.cpu().double()
     centre, level = inputs.mean(0), targets.mean(0)
     inputs = inputs - centre
-    square = inputs.T @ inputs + ridge * torch.eye(inputs.shape[1], dtype=torch.float64)    # (D, D)
-    weight = torch.linalg.solve(square, inputs.T @ (targets - level)).T                     # (T, D)
+    square = inputs.T @ inputs + ridge * torch.eye(inputs.shape[1], dtype=torch.float64)  # (D, D)
+    weight = torch.linalg.solve(square, inputs.T @ (targets - level)).T  # (T, D)
     return weight.float(), (level - weight @ centre).float()

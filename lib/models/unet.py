@@ -18,8 +18,12 @@ class DoubleConv(nn.Sequential):
 
     def __init__(self, inputs: int, outputs: int, padding: int = 1):
         super().__init__(
-            nn.Conv2d(inputs, outputs, 3, padding=padding, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True),
-            nn.Conv2d(outputs, outputs, 3, padding=padding, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True),
+            nn.Conv2d(inputs, outputs, 3, padding=padding, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(outputs, outputs, 3, padding=padding, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
         )
 
 
@@ -35,7 +39,7 @@ class Down(nn.Module):
         self.conv = DoubleConv(inputs, outputs, padding)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(self.pool(x))                      # (B, C, h, w) -> (B, 2C, ceil(h/2), ceil(w/2))
+        return self.conv(self.pool(x))  # (B, C, h, w) -> (B, 2C, ceil(h/2), ceil(w/2))
 
 
 class Up(nn.Module):
@@ -66,18 +70,18 @@ class Up(nn.Module):
 
     def forward(self, below: Tensor, beside: Tensor) -> Tensor:
         """below (B, inputs, h, w) and beside, the skip, (B, outputs, H, W) -> (B, outputs, about H, about W)."""
-        above = self.up(below)                              # (B, outputs, 2h, 2w)
+        above = self.up(below)  # (B, outputs, 2h, 2w)
         size = min(above.shape[2], beside.shape[2]), min(above.shape[3], beside.shape[3])
         above, beside = centre_crop(above, size), centre_crop(beside, size)
         if self.skip == "concat":
-            return self.conv(torch.cat([beside, above], dim=1))     # (B, 2 · outputs, H, W) -> (B, outputs, H, W)
-        return self.conv(beside + above)                    # (B, outputs, H, W)
+            return self.conv(torch.cat([beside, above], dim=1))  # (B, 2 · outputs, H, W) -> (B, outputs, H, W)
+        return self.conv(beside + above)  # (B, outputs, H, W)
 
 
 def centre_crop(x: Tensor, size: tuple[int, int]) -> Tensor:
     """The middle of a map; where the surplus is odd, one pixel more is cut off at the bottom and at the right."""
     top, left = (x.shape[2] - size[0]) // 2, (x.shape[3] - size[1]) // 2
-    return x[:, :, top:top + size[0], left:left + size[1]]
+    return x[:, :, top : top + size[0], left : left + size[1]]
 
 
 class UNet(nn.Module):
@@ -102,12 +106,23 @@ class UNet(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, num_classes: int, width: int = 64, depth: int = 4, stem_stride: int = 1,
-        padding: int = 1, skip: str = "concat",
+        self,
+        in_channels: int,
+        num_classes: int,
+        width: int = 64,
+        depth: int = 4,
+        stem_stride: int = 1,
+        padding: int = 1,
+        skip: str = "concat",
     ):
         super().__init__()
-        for name, value in (("in_channels", in_channels), ("num_classes", num_classes), ("width", width),
-                            ("depth", depth), ("stem_stride", stem_stride)):
+        for name, value in (
+            ("in_channels", in_channels),
+            ("num_classes", num_classes),
+            ("width", width),
+            ("depth", depth),
+            ("stem_stride", stem_stride),
+        ):
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} is {value!r}; expected a whole number of at least 1")
         if padding not in (0, 1) or padding == 0 and stem_stride > 1:
@@ -119,16 +134,16 @@ class UNet(nn.Module):
             conv = nn.Conv2d(in_channels, width, 2 * stem_stride, stem_stride, (stem_stride + 1) // 2, bias=False)
             self.stem = nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
         widths = [width * 2**level for level in range(depth + 1)]
-        steps = list(zip(widths[:-1], widths[1:], strict=True))     # (finer, coarser), from the top to the bottom
+        steps = list(zip(widths[:-1], widths[1:], strict=True))  # (finer, coarser), from the top to the bottom
         self.top = DoubleConv(in_channels if self.stem is None else width, width, padding)
         self.contracting = nn.ModuleList(Down(finer, coarser, padding) for finer, coarser in steps)
         self.expanding = nn.ModuleList(Up(coarser, finer, padding, skip) for finer, coarser in reversed(steps))
         # The paper's 1×1 convolution; with a stem its stamps are as large as the stem's stride, and lie side by side.
         self.score = nn.ConvTranspose2d(width, num_classes, stem_stride, stem_stride)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):               # N incoming numbers: in channels · kernel cells
+            if isinstance(module, nn.Conv2d):  # N incoming numbers: in channels · kernel cells
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            elif isinstance(module, nn.ConvTranspose2d):    # its stamps do not overlap: N = in channels
+            elif isinstance(module, nn.ConvTranspose2d):  # its stamps do not overlap: N = in channels
                 nn.init.normal_(module.weight, std=math.sqrt(2 / module.in_channels))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -138,28 +153,30 @@ class UNet(nn.Module):
             ValueError: `x` has another number of axes or channels, or is too small.
         """
         if x.ndim != 4 or x.shape[1] != self.in_channels or min(x.shape[2:]) < self.smallest:
-            raise ValueError(f"x is {tuple(x.shape)}; expected (B, {self.in_channels}, H, W) with H and W of at least "
-                             f"{self.smallest}")
+            raise ValueError(
+                f"x is {tuple(x.shape)}; expected (B, {self.in_channels}, H, W) with H and W of at least "
+                f"{self.smallest}"
+            )
         height, width = x.shape[2:]
         if self.stem is not None:
             x = F.pad(x, (0, -width % self.stem_stride, 0, -height % self.stem_stride), mode="replicate")
-            x = self.stem(x)                                # (B, width, H/s, W/s), rounded up
+            x = self.stem(x)  # (B, width, H/s, W/s), rounded up
         x = self.top(x)
         skips = []
         for down in self.contracting:
             skips.append(x)
-            x = down(x)                                     # half the size, twice the channels
+            x = down(x)  # half the size, twice the channels
         for up in self.expanding:
-            x = up(x, skips.pop())                          # twice the size, half the channels
-        return self.score(x)[:, :, :height, :width]         # (B, K, H, W)
+            x = up(x, skips.pop())  # twice the size, half the channels
+        return self.score(x)[:, :, :height, :width]  # (B, K, H, W)
 
 
 def smallest_unpadded(depth: int) -> int:
     """The smallest side of a picture of which an unpadded U-Net leaves at least one pixel."""
     side = 1
     for _ in range(depth):
-        side = (side + 4 + 1) // 2      # before the DoubleConv, and before doubling, rounded up
-    side += 4                           # before the DoubleConv at the bottom
+        side = (side + 4 + 1) // 2  # before the DoubleConv, and before doubling, rounded up
+    side += 4  # before the DoubleConv at the bottom
     for _ in range(depth):
-        side = 2 * side - 1 + 4         # before halving, which rounds up, and before the DoubleConv
+        side = 2 * side - 1 + 4  # before halving, which rounds up, and before the DoubleConv
     return side

@@ -29,11 +29,11 @@ def cell_anchors(scales: tuple[float, ...], aspect_ratios: tuple[float, ...]) ->
     for name, numbers in (("scales", scales), ("aspect_ratios", aspect_ratios)):
         if not isinstance(numbers, (tuple, list)) or not numbers or min(numbers) <= 0:
             raise ValueError(f"{name} is {numbers!r}; expected a tuple of numbers above 0")
-    sides = torch.tensor(scales, dtype=torch.float32)                           # (S,)
-    stretch = torch.tensor(aspect_ratios, dtype=torch.float32).sqrt()           # (R,)
-    widths = (1 / stretch[:, None] * sides).flatten()                           # (R · S,)
-    heights = (stretch[:, None] * sides).flatten()                              # (R · S,)
-    return (torch.stack([-widths, -heights, widths, heights], dim=1) / 2).round()       # (R · S, 4)
+    sides = torch.tensor(scales, dtype=torch.float32)  # (S,)
+    stretch = torch.tensor(aspect_ratios, dtype=torch.float32).sqrt()  # (R,)
+    widths = (1 / stretch[:, None] * sides).flatten()  # (R · S,)
+    heights = (stretch[:, None] * sides).flatten()  # (R · S,)
+    return (torch.stack([-widths, -heights, widths, heights], dim=1) / 2).round()  # (R · S, 4)
 
 
 def grid_anchors(around_zero: Tensor, grid_size: tuple[int, int], stride: tuple[int, int]) -> Tensor:
@@ -52,11 +52,11 @@ def grid_anchors(around_zero: Tensor, grid_size: tuple[int, int], stride: tuple[
     """
     if around_zero.ndim != 2 or around_zero.shape[1] != 4:
         raise ValueError(f"around_zero is {tuple(around_zero.shape)}; expected (A, 4), xyxy")
-    rows = torch.arange(grid_size[0], device=around_zero.device) * stride[0]            # (h,)
-    columns = torch.arange(grid_size[1], device=around_zero.device) * stride[1]         # (w,)
-    y, x = torch.meshgrid(rows, columns, indexing="ij")                                 # (h, w) each
-    points = torch.stack([x, y, x, y], dim=2).reshape(-1, 1, 4)                         # (h · w, 1, 4)
-    return (points + around_zero).reshape(-1, 4)                                        # (h · w · A, 4)
+    rows = torch.arange(grid_size[0], device=around_zero.device) * stride[0]  # (h,)
+    columns = torch.arange(grid_size[1], device=around_zero.device) * stride[1]  # (w,)
+    y, x = torch.meshgrid(rows, columns, indexing="ij")  # (h, w) each
+    points = torch.stack([x, y, x, y], dim=2).reshape(-1, 1, 4)  # (h · w, 1, 4)
+    return (points + around_zero).reshape(-1, 4)  # (h · w · A, 4)
 
 
 class AnchorGenerator:
@@ -74,12 +74,15 @@ class AnchorGenerator:
     """
 
     def __init__(
-        self, sizes: tuple[tuple[float, ...], ...] = ((128, 256, 512),),
+        self,
+        sizes: tuple[tuple[float, ...], ...] = ((128, 256, 512),),
         aspect_ratios: tuple[tuple[float, ...], ...] = ((0.5, 1.0, 2.0),),
     ):
         if not sizes or len(sizes) != len(aspect_ratios):
-            raise ValueError(f"sizes has {len(sizes)} levels and aspect_ratios {len(aspect_ratios)}; expected as many, "
-                             "and at least one")
+            raise ValueError(
+                f"sizes has {len(sizes)} levels and aspect_ratios {len(aspect_ratios)}; expected as many, "
+                "and at least one"
+            )
         self.sizes, self.aspect_ratios = sizes, aspect_ratios
         self.cell_anchors = [cell_anchors(*level) for level in zip(sizes, aspect_ratios)]
 
@@ -102,14 +105,18 @@ class AnchorGenerator:
             ValueError: another number of maps than of levels, or a map larger than the picture.
         """
         if len(feature_maps) != len(self.cell_anchors):
-            raise ValueError(f"feature_maps has {len(feature_maps)} maps; expected one for each of the "
-                             f"{len(self.cell_anchors)} levels of sizes")
+            raise ValueError(
+                f"feature_maps has {len(feature_maps)} maps; expected one for each of the "
+                f"{len(self.cell_anchors)} levels of sizes"
+            )
         levels = []
         for anchors, feature_map in zip(self.cell_anchors, feature_maps):
             grid_size = tuple(feature_map.shape[-2:])
             stride = (image_size[0] // max(grid_size[0], 1), image_size[1] // max(grid_size[1], 1))
             if min(stride) < 1:
-                raise ValueError(f"feature_maps holds {tuple(feature_map.shape)}; expected maps no larger than the "
-                                 f"picture, {tuple(image_size)}")
-            levels.append(grid_anchors(anchors.to(feature_map), grid_size, stride))     # (h · w · A, 4)
+                raise ValueError(
+                    f"feature_maps holds {tuple(feature_map.shape)}; expected maps no larger than the "
+                    f"picture, {tuple(image_size)}"
+                )
+            levels.append(grid_anchors(anchors.to(feature_map), grid_size, stride))  # (h · w · A, 4)
         return torch.cat(levels)

@@ -30,7 +30,8 @@ class BoxCoder:
     """
 
     def __init__(
-        self, weights: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0),
+        self,
+        weights: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0),
         bbox_xform_clip: float = math.log(1000 / 16),
     ):
         if len(weights) != 4 or min(weights) <= 0:
@@ -44,8 +45,10 @@ class BoxCoder:
         """`encode_single` for the boxes (N_i, 4) of several pictures: a tuple of (N_i, 4)."""
         counts = [len(boxes) for boxes in reference_boxes]
         if counts != [len(boxes) for boxes in proposals] or not counts:
-            raise ValueError(f"reference_boxes has {counts} boxes a picture and proposals "
-                             f"{[len(boxes) for boxes in proposals]}; expected as many, of at least one picture")
+            raise ValueError(
+                f"reference_boxes has {counts} boxes a picture and proposals "
+                f"{[len(boxes) for boxes in proposals]}; expected as many, of at least one picture"
+            )
         return self.encode_single(torch.cat(reference_boxes), torch.cat(proposals)).split(counts)
 
     def encode_single(self, reference_boxes: Tensor, proposals: Tensor) -> Tensor:
@@ -60,19 +63,22 @@ class BoxCoder:
         _check_boxes("reference_boxes", reference_boxes)
         _check_boxes("proposals", proposals)
         if len(reference_boxes) != len(proposals):
-            raise ValueError(f"proposals has {len(proposals)} boxes; expected one for each of the "
-                             f"{len(reference_boxes)} reference boxes")
-        x, y, w, h = _middle_and_size(reference_boxes)                              # (N,) each
-        px, py, pw, ph = _middle_and_size(proposals)                                # (N,) each
+            raise ValueError(
+                f"proposals has {len(proposals)} boxes; expected one for each of the "
+                f"{len(reference_boxes)} reference boxes"
+            )
+        x, y, w, h = _middle_and_size(reference_boxes)  # (N,) each
+        px, py, pw, ph = _middle_and_size(proposals)  # (N,) each
         wx, wy, ww, wh = self.weights
-        return torch.stack([wx * (x - px) / pw, wy * (y - py) / ph,
-                            ww * torch.log(w / pw), wh * torch.log(h / ph)], dim=1)             # (N, 4)
+        return torch.stack(
+            [wx * (x - px) / pw, wy * (y - py) / ph, ww * torch.log(w / pw), wh * torch.log(h / ph)], dim=1
+        )  # (N, 4)
 
     def decode(self, rel_codes: Tensor, boxes: list[Tensor]) -> Tensor:
         """`decode_single` for the proposals (N_i, 4) of several pictures: (N, 4 · K) -> (N, K, 4), N = sum of N_i."""
         if not boxes:
             raise ValueError("boxes is empty; expected proposals (N, 4) for at least one picture")
-        return self.decode_single(rel_codes, torch.cat(boxes)).unflatten(1, (-1, 4))       # (N, K, 4)
+        return self.decode_single(rel_codes, torch.cat(boxes)).unflatten(1, (-1, 4))  # (N, K, 4)
 
     def decode_single(self, rel_codes: Tensor, boxes: Tensor) -> Tensor:
         """The boxes to which the numbers lead from each proposal.
@@ -87,13 +93,13 @@ class BoxCoder:
         _check_boxes("boxes", boxes)
         if rel_codes.ndim != 2 or len(rel_codes) != len(boxes) or rel_codes.shape[1] % 4 or not rel_codes.shape[1]:
             raise ValueError(f"rel_codes is {tuple(rel_codes.shape)}; expected ({len(boxes)}, 4 · K)")
-        px, py, pw, ph = (value[:, None] for value in _middle_and_size(boxes.to(rel_codes.dtype)))      # (N, 1) each
+        px, py, pw, ph = (value[:, None] for value in _middle_and_size(boxes.to(rel_codes.dtype)))  # (N, 1) each
         wx, wy, ww, wh = self.weights
-        tx, ty, tw, th = rel_codes.unflatten(1, (-1, 4)).unbind(dim=2)              # (N, K) each
+        tx, ty, tw, th = rel_codes.unflatten(1, (-1, 4)).unbind(dim=2)  # (N, K) each
         x, y = px + tx / wx * pw, py + ty / wy * ph
         w = pw * torch.exp((tw / ww).clamp(max=self.bbox_xform_clip))
         h = ph * torch.exp((th / wh).clamp(max=self.bbox_xform_clip))
-        return torch.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], dim=2).flatten(1)      # (N, 4 · K)
+        return torch.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], dim=2).flatten(1)  # (N, 4 · K)
 
 
 def _middle_and_size(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -23,13 +23,13 @@ FORMS = ("xyxy", "xywh", "cxcywh")
 def box_xywh_to_xyxy(boxes: Tensor) -> Tensor:
     """(left, top, width, height) -> (left, top, right, bottom). (..., 4) in, (..., 4) out."""
     left, top, width, height = _columns("boxes", boxes)
-    return torch.stack([left, top, left + width, top + height], dim=-1)                 # (..., 4)
+    return torch.stack([left, top, left + width, top + height], dim=-1)  # (..., 4)
 
 
 def box_xyxy_to_xywh(boxes: Tensor) -> Tensor:
     """(left, top, right, bottom) -> (left, top, width, height). (..., 4) in, (..., 4) out."""
     left, top, right, bottom = _columns("boxes", boxes)
-    return torch.stack([left, top, right - left, bottom - top], dim=-1)                 # (..., 4)
+    return torch.stack([left, top, right - left, bottom - top], dim=-1)  # (..., 4)
 
 
 def box_cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ def box_cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
 def box_xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
     """(left, top, right, bottom) -> (middle x, middle y, width, height). (..., 4) in, (..., 4) out."""
     left, top, right, bottom = _columns("boxes", boxes)
-    return torch.stack([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top], dim=-1)    # (..., 4)
+    return torch.stack([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top], dim=-1)  # (..., 4)
 
 
 def box_convert(boxes: Tensor, in_fmt: str, out_fmt: str) -> Tensor:
@@ -109,9 +109,9 @@ def generalized_box_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     Source: Rezatofighi et al. 2019, "Generalized Intersection over Union", algorithm 1.
     """
     intersection, union = _intersection_and_union(boxes1, boxes2)
-    top_left = torch.minimum(boxes1[:, None, :2], boxes2[:, :2])                        # (N, M, 2)
-    bottom_right = torch.maximum(boxes1[:, None, 2:], boxes2[:, 2:])                    # (N, M, 2)
-    around = (bottom_right - top_left).clamp(min=0).prod(-1)                            # (N, M)
+    top_left = torch.minimum(boxes1[:, None, :2], boxes2[:, :2])  # (N, M, 2)
+    bottom_right = torch.maximum(boxes1[:, None, 2:], boxes2[:, 2:])  # (N, M, 2)
+    around = (bottom_right - top_left).clamp(min=0).prod(-1)  # (N, M)
     return intersection / union - (around - union) / around
 
 
@@ -119,10 +119,10 @@ def _intersection_and_union(boxes1: Tensor, boxes2: Tensor) -> tuple[Tensor, Ten
     """The area that two boxes share and the area that they cover together: two times (N, M)."""
     for name, boxes in (("boxes1", boxes1), ("boxes2", boxes2)):
         _check_set(name, boxes)
-    top_left = torch.maximum(boxes1[:, None, :2], boxes2[:, :2])                        # (N, M, 2)
-    bottom_right = torch.minimum(boxes1[:, None, 2:], boxes2[:, 2:])                    # (N, M, 2)
-    sides = (bottom_right - top_left).clamp(min=0)              # a negative side is a gap: nothing is shared
-    intersection = sides[..., 0] * sides[..., 1]                                        # (N, M)
+    top_left = torch.maximum(boxes1[:, None, :2], boxes2[:, :2])  # (N, M, 2)
+    bottom_right = torch.minimum(boxes1[:, None, 2:], boxes2[:, 2:])  # (N, M, 2)
+    sides = (bottom_right - top_left).clamp(min=0)  # a negative side is a gap: nothing is shared
+    intersection = sides[..., 0] * sides[..., 1]  # (N, M)
     return intersection, box_area(boxes1)[:, None] + box_area(boxes2) - intersection
 
 
@@ -139,15 +139,16 @@ def clip_boxes_to_image(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     """
     left, top, right, bottom = _columns("boxes", boxes)
     height, width = size
-    return torch.stack([left.clamp(0, width), top.clamp(0, height),
-                        right.clamp(0, width), bottom.clamp(0, height)], dim=-1)        # (..., 4)
+    return torch.stack(
+        [left.clamp(0, width), top.clamp(0, height), right.clamp(0, width), bottom.clamp(0, height)], dim=-1
+    )  # (..., 4)
 
 
 def remove_small_boxes(boxes: Tensor, min_size: float) -> Tensor:
     """Which boxes have both sides of at least `min_size` pixels: (N, 4) xyxy -> (kept,) int64 places, in order."""
     _check_set("boxes", boxes)
-    sides = boxes[:, 2:] - boxes[:, :2]                                                 # (N, 2)
-    return (sides >= min_size).all(1).nonzero()[:, 0]                                   # (kept,)
+    sides = boxes[:, 2:] - boxes[:, :2]  # (N, 2)
+    return (sides >= min_size).all(1).nonzero()[:, 0]  # (kept,)
 
 
 def _columns(name: str, boxes: Tensor) -> tuple[Tensor, ...]:

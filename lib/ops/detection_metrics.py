@@ -17,8 +17,8 @@ from torch import Tensor
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALL_POINTS = np.linspace(0, 1, 101)
-AREAS = {"": (0, 1e10), "_small": (0, 32**2), "_medium": (32**2, 96**2), "_large": (96**2, 1e10)}   # square pixels
-MAX_DETECTIONS = (1, 10, 100)                                                           # a picture and class
+AREAS = {"": (0, 1e10), "_small": (0, 32**2), "_medium": (32**2, 96**2), "_large": (96**2, 1e10)}  # square pixels
+MAX_DETECTIONS = (1, 10, 100)  # a picture and class
 
 
 def average_precision(predictions: Sequence[dict[str, Tensor]], targets: Sequence[dict[str, Tensor]]) -> dict:
@@ -52,8 +52,8 @@ def average_precision(predictions: Sequence[dict[str, Tensor]], targets: Sequenc
     labels = np.unique(np.concatenate([each["labels"] for each in found + truth] or [[]])).astype(int).tolist()
 
     shape = (len(labels), len(AREAS), len(IOU_THRESHOLDS))
-    precision = np.full((*shape, len(RECALL_POINTS)), np.nan)                           # (K, A, T, R)
-    recall = np.full((*shape, len(MAX_DETECTIONS)), np.nan)                             # (K, A, T, M)
+    precision = np.full((*shape, len(RECALL_POINTS)), np.nan)  # (K, A, T, R)
+    recall = np.full((*shape, len(MAX_DETECTIONS)), np.nan)  # (K, A, T, M)
     for k, label in enumerate(labels):
         pairs = [_match_picture(*pair, label) for pair in zip(found, truth, strict=True)]
         for a in range(len(AREAS)):
@@ -74,18 +74,22 @@ def _match_picture(found: dict[str, np.ndarray], truth: dict[str, np.ndarray], l
         how many there are to find.
     """
     mine = found["labels"] == label
-    order = np.argsort(-found["scores"][mine], kind="stable")[:MAX_DETECTIONS[-1]]
-    boxes, scores = found["boxes"][mine][order], found["scores"][mine][order]           # (D, 4), (D,)
+    order = np.argsort(-found["scores"][mine], kind="stable")[: MAX_DETECTIONS[-1]]
+    boxes, scores = found["boxes"][mine][order], found["scores"][mine][order]  # (D, 4), (D,)
     mine = truth["labels"] == label
-    real, area, crowd = truth["boxes"][mine], truth["area"][mine], truth["iscrowd"][mine]       # (G, 4), (G,), (G,)
+    real, area, crowd = truth["boxes"][mine], truth["area"][mine], truth["iscrowd"][mine]  # (G, 4), (G,), (G,)
 
-    ranges = np.array(list(AREAS.values()))[:, :, None]                                 # (A, 2, 1)
-    outside = (_area(boxes) < ranges[:, 0]) | (_area(boxes) > ranges[:, 1])             # (A, D)
-    not_asked = crowd | (area < ranges[:, 0]) | (area > ranges[:, 1])                   # (A, G)
-    claimed, of_no_count = _claim(_overlap(boxes, real, crowd), crowd, not_asked)       # two times (A, T, D)
+    ranges = np.array(list(AREAS.values()))[:, :, None]  # (A, 2, 1)
+    outside = (_area(boxes) < ranges[:, 0]) | (_area(boxes) > ranges[:, 1])  # (A, D)
+    not_asked = crowd | (area < ranges[:, 0]) | (area > ranges[:, 1])  # (A, G)
+    claimed, of_no_count = _claim(_overlap(boxes, real, crowd), crowd, not_asked)  # two times (A, T, D)
     of_no_count |= ~claimed & outside[:, None]
-    return {"scores": scores, "right": claimed & ~of_no_count, "wrong": ~claimed & ~of_no_count,
-            "objects": (~not_asked).sum(1)}
+    return {
+        "scores": scores,
+        "right": claimed & ~of_no_count,
+        "wrong": ~claimed & ~of_no_count,
+        "objects": (~not_asked).sum(1),
+    }
 
 
 def _claim(overlap: np.ndarray, crowd: np.ndarray, not_asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -98,16 +102,16 @@ def _claim(overlap: np.ndarray, crowd: np.ndarray, not_asked: np.ndarray) -> tup
         Two times (A, T, D) bool: whether the detection has an object, and whether it is one that is not asked for.
     """
     detections, objects = overlap.shape
-    shape = (len(not_asked), len(IOU_THRESHOLDS))                                       # (A, T)
+    shape = (len(not_asked), len(IOU_THRESHOLDS))  # (A, T)
     claimed, of_no_count = np.zeros((2, *shape, detections), dtype=bool)
     free = np.ones((*shape, objects), dtype=bool)
-    asked = ~not_asked[:, None]                                                         # (A, 1, G)
+    asked = ~not_asked[:, None]  # (A, 1, G)
     for d in range(detections if objects else 0):
-        fits = free & (overlap[d] >= IOU_THRESHOLDS[:, None])                           # (A, T, G)
+        fits = free & (overlap[d] >= IOU_THRESHOLDS[:, None])  # (A, T, G)
         first_choice = fits & asked
         fits = np.where(first_choice.any(-1, keepdims=True), first_choice, fits)
-        last_best = np.where(fits, overlap[d], -1)[..., ::-1].argmax(-1)                # (A, T), counted from the end
-        chosen = fits & (np.arange(objects) == objects - 1 - last_best[..., None])      # (A, T, G), at most one each
+        last_best = np.where(fits, overlap[d], -1)[..., ::-1].argmax(-1)  # (A, T), counted from the end
+        chosen = fits & (np.arange(objects) == objects - 1 - last_best[..., None])  # (A, T, G), at most one each
         claimed[..., d] = chosen.any(-1)
         of_no_count[..., d] = (chosen & ~asked).any(-1)
         free &= ~chosen | crowd
@@ -122,19 +126,21 @@ def _curves(pictures: list[dict[str, np.ndarray]], a: int) -> tuple[np.ndarray, 
     recall = [sum(picture["right"][a][:, :most].sum(1) for picture in pictures) / objects for most in MAX_DETECTIONS]
 
     order = np.argsort(-np.concatenate([picture["scores"] for picture in pictures]), kind="stable")
-    right, wrong = (np.concatenate([picture[name][a] for picture in pictures], axis=1)[:, order].cumsum(1)
-                    for name in ("right", "wrong"))                                     # (T, all detections)
+    right, wrong = (
+        np.concatenate([picture[name][a] for picture in pictures], axis=1)[:, order].cumsum(1)
+        for name in ("right", "wrong")
+    )  # (T, all detections)
     precision = right / np.maximum(right + wrong, 1)
-    precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]              # the best from here on
-    precision = np.pad(precision, ((0, 0), (0, 1)))                                     # 0 where recall is not reached
-    places = [np.searchsorted(row, RECALL_POINTS) for row in right / objects]           # T times (R,)
+    precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]  # the best from here on
+    precision = np.pad(precision, ((0, 0), (0, 1)))  # 0 where recall is not reached
+    places = [np.searchsorted(row, RECALL_POINTS) for row in right / objects]  # T times (R,)
     return np.take_along_axis(precision, np.stack(places), axis=1), np.stack(recall, axis=1)
 
 
 def _overlap(boxes: np.ndarray, real: np.ndarray, crowd: np.ndarray) -> np.ndarray:
     """IoU (D, G) in float64, 0 for boxes without area; with a crowd, the share of the detection that lies in it."""
-    sides = np.minimum(boxes[:, None, 2:], real[:, 2:]) - np.maximum(boxes[:, None, :2], real[:, :2])   # (D, G, 2)
-    shared = np.where((sides > 0).all(-1), sides.prod(-1), 0.0)                         # (D, G)
+    sides = np.minimum(boxes[:, None, 2:], real[:, 2:]) - np.maximum(boxes[:, None, :2], real[:, :2])  # (D, G, 2)
+    shared = np.where((sides > 0).all(-1), sides.prod(-1), 0.0)  # (D, G)
     union = np.where(crowd, _area(boxes)[:, None], _area(boxes)[:, None] + _area(real) - shared)
     return np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
 
@@ -157,8 +163,9 @@ def _numpy(where: str, picture: dict[str, Tensor], needed: tuple[str, ...]) -> d
         array = picture[name].detach().cpu().numpy()
         expected = (len(picture["boxes"]), 4) if name == "boxes" else (len(picture["boxes"]),)
         if array.shape != expected:
-            raise ValueError(f"{where}[{name!r}] is {array.shape}; expected {expected}, as there are "
-                             f"{len(picture['boxes'])} boxes")
+            raise ValueError(
+                f"{where}[{name!r}] is {array.shape}; expected {expected}, as there are {len(picture['boxes'])} boxes"
+            )
         if array.dtype.kind == "f" and np.isnan(array).any():
             raise ValueError(f"{where}[{name!r}] holds nan; expected numbers")
         arrays[name] = array

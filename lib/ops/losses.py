@@ -28,11 +28,11 @@ def cross_entropy(logits: Tensor, target: Tensor, ignore_index: int = 255, weigh
     counted, classes = _check(logits, target, ignore_index)
     if weight is not None and weight.shape != logits.shape[1:2]:
         raise ValueError(f"weight is {tuple(weight.shape)}; expected ({logits.shape[1]},), one number for each class")
-    log_probability = logits - logits.logsumexp(dim=1, keepdim=True)                    # (B, K, H, W)
-    of_truth = log_probability.gather(1, classes[:, None])[:, 0]                        # (B, H, W)
-    share = counted.to(logits.dtype)                                                    # (B, H, W), 0 where ignored
+    log_probability = logits - logits.logsumexp(dim=1, keepdim=True)  # (B, K, H, W)
+    of_truth = log_probability.gather(1, classes[:, None])[:, 0]  # (B, H, W)
+    share = counted.to(logits.dtype)  # (B, H, W), 0 where ignored
     if weight is not None:
-        share = share * weight.to(logits)[classes]                                      # (B, H, W)
+        share = share * weight.to(logits)[classes]  # (B, H, W)
     total = share.sum()
     return -(of_truth * share).sum() / torch.where(total > 0, total, 1)
 
@@ -65,14 +65,14 @@ def dice_loss(logits: Tensor, target: Tensor, ignore_index: int = 255, smooth: f
     counted, classes = _check(logits, target, ignore_index)
     if smooth < 0:
         raise ValueError(f"smooth is {smooth!r}; expected a number of at least 0")
-    pixels = counted[:, None].to(logits.dtype)                                          # (B, 1, H, W), 0 where ignored
-    probability = logits.softmax(dim=1) * pixels                                        # (B, K, H, W)
-    truth = torch.zeros_like(logits).scatter(1, classes[:, None], pixels)               # (B, K, H, W), one-hot
-    axes = [axis for axis in range(logits.ndim) if axis != 1]                           # all but the classes
-    overlap = (probability * truth).sum(axes)                                           # (K,)
-    size = truth.sum(axes)                                                              # (K,): Σ g² = Σ g
+    pixels = counted[:, None].to(logits.dtype)  # (B, 1, H, W), 0 where ignored
+    probability = logits.softmax(dim=1) * pixels  # (B, K, H, W)
+    truth = torch.zeros_like(logits).scatter(1, classes[:, None], pixels)  # (B, K, H, W), one-hot
+    axes = [axis for axis in range(logits.ndim) if axis != 1]  # all but the classes
+    overlap = (probability * truth).sum(axes)  # (K,)
+    size = truth.sum(axes)  # (K,): Σ g² = Σ g
     dice = (2 * overlap + smooth) / (probability.square().sum(axes) + size + smooth).clamp(min=1e-12)
-    present = (size > 0).to(logits.dtype)                                               # (K,)
+    present = (size > 0).to(logits.dtype)  # (K,)
     return ((1 - dice) * present).sum() / present.sum().clamp(min=1)
 
 
@@ -88,6 +88,8 @@ def _check(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, T
     counted = target != ignore_index
     classes = torch.where(counted, target, 0).long()
     if classes.numel() and not 0 <= classes.min() <= classes.max() < logits.shape[1]:
-        raise ValueError(f"target holds {classes.min().item()}..{classes.max().item()}; expected classes "
-                         f"0..{logits.shape[1] - 1}, or {ignore_index} to ignore")
+        raise ValueError(
+            f"target holds {classes.min().item()}..{classes.max().item()}; expected classes "
+            f"0..{logits.shape[1] - 1}, or {ignore_index} to ignore"
+        )
     return counted, classes

@@ -34,8 +34,10 @@ class Matcher:
 
     def __init__(self, high_threshold: float, low_threshold: float, allow_low_quality_matches: bool = False):
         if not 0 <= low_threshold <= high_threshold <= 1:
-            raise ValueError(f"low_threshold is {low_threshold!r} and high_threshold {high_threshold!r}; expected "
-                             "0 <= low_threshold <= high_threshold <= 1")
+            raise ValueError(
+                f"low_threshold is {low_threshold!r} and high_threshold {high_threshold!r}; expected "
+                "0 <= low_threshold <= high_threshold <= 1"
+            )
         self.high_threshold, self.low_threshold = high_threshold, low_threshold
         self.allow_low_quality_matches = allow_low_quality_matches
 
@@ -55,14 +57,14 @@ class Matcher:
         if quality.ndim != 2:
             raise ValueError(f"match_quality_matrix is {tuple(quality.shape)}; expected (truths, candidates)")
         if 0 in quality.shape:
-            return torch.full((quality.shape[1],), self.BELOW_LOW_THRESHOLD, device=quality.device)     # (candidates,)
-        best, nearest = quality.max(dim=0)                                      # (candidates,) IoU, and of which truth
-        matches = nearest.clone()                                               # (candidates,)
+            return torch.full((quality.shape[1],), self.BELOW_LOW_THRESHOLD, device=quality.device)  # (candidates,)
+        best, nearest = quality.max(dim=0)  # (candidates,) IoU, and of which truth
+        matches = nearest.clone()  # (candidates,)
         matches[best < self.high_threshold] = self.BETWEEN_THRESHOLDS
         matches[best < self.low_threshold] = self.BELOW_LOW_THRESHOLD
         if self.allow_low_quality_matches:
-            most = quality.max(dim=1, keepdim=True).values                      # (truths, 1)
-            rescued = ((quality == most) & (most > 0)).any(dim=0)               # (candidates,)
+            most = quality.max(dim=1, keepdim=True).values  # (truths, 1)
+            rescued = ((quality == most) & (most > 0)).any(dim=0)  # (candidates,)
             matches[rescued] = nearest[rescued]
         return matches
 
@@ -111,6 +113,6 @@ class BalancedPositiveNegativeSampler:
 
 def _drawn(places: Tensor, count: int, labels: Tensor) -> Tensor:
     """A mask like `labels` that is True at `count` of the places, drawn at random, or at all if there are fewer."""
-    mask = torch.zeros_like(labels, dtype=torch.bool)                           # (candidates,)
+    mask = torch.zeros_like(labels, dtype=torch.bool)  # (candidates,)
     mask[places[torch.randperm(len(places), device=places.device)[:count]]] = True
     return mask

@@ -34,13 +34,15 @@ def confusion_matrix(predicted: Tensor, target: Tensor, num_classes: int, ignore
     """
     _check_maps(predicted, target, num_classes)
     counted = target != ignore_index
-    truth, guess = target[counted].long(), predicted[counted].long()                    # (counted pixels,)
+    truth, guess = target[counted].long(), predicted[counted].long()  # (counted pixels,)
     for name, values in (("target", truth), ("predicted", guess)):
         if len(values) and not 0 <= values.min() <= values.max() < num_classes:
-            raise ValueError(f"{name} holds {values.min().item()}..{values.max().item()}; expected classes "
-                             f"0..{num_classes - 1}" + (f", or {ignore_index} to ignore" if name == "target" else ""))
-    pairs = torch.bincount(truth * num_classes + guess, minlength=num_classes**2)       # (K·K,)
-    return pairs.view(num_classes, num_classes)                                         # (K, K)
+            raise ValueError(
+                f"{name} holds {values.min().item()}..{values.max().item()}; expected classes "
+                f"0..{num_classes - 1}" + (f", or {ignore_index} to ignore" if name == "target" else "")
+            )
+    pairs = torch.bincount(truth * num_classes + guess, minlength=num_classes**2)  # (K·K,)
+    return pairs.view(num_classes, num_classes)  # (K, K)
 
 
 def pixel_accuracy(matrix: Tensor) -> float:
@@ -57,9 +59,9 @@ def iou_per_class(matrix: Tensor) -> Tensor:
         (K,) float64 on the CPU; nan for a class that is neither in the truth nor predicted.
     """
     _check_matrix(matrix)
-    matrix = matrix.cpu().double()                                                      # Apple's GPU has no float64
-    right = matrix.diagonal()                                                           # (K,)
-    return right / (matrix.sum(0) + matrix.sum(1) - right)                              # 0 / 0 is nan
+    matrix = matrix.cpu().double()  # Apple's GPU has no float64
+    right = matrix.diagonal()  # (K,)
+    return right / (matrix.sum(0) + matrix.sum(1) - right)  # 0 / 0 is nan
 
 
 def mean_iou(matrix: Tensor) -> float:
@@ -67,8 +69,9 @@ def mean_iou(matrix: Tensor) -> float:
     return iou_per_class(matrix).nanmean().item()
 
 
-def boundary_f_score(predicted: Tensor, target: Tensor, num_classes: int, tolerance: float = 1.0,
-                     ignore_index: int = 255) -> Tensor:
+def boundary_f_score(
+    predicted: Tensor, target: Tensor, num_classes: int, tolerance: float = 1.0, ignore_index: int = 255
+) -> Tensor:
     """How well the outline of each class is hit: the harmonic mean of precision and recall of boundary pixels.
 
     A boundary pixel of a class is a pixel of it that touches a pixel of another class on one of four sides. The edge
@@ -94,11 +97,13 @@ def boundary_f_score(predicted: Tensor, target: Tensor, num_classes: int, tolera
         raise ValueError(f"tolerance is {tolerance!r}; expected pixels, 0 or more")
     if target.ndim == 2:
         return boundary_f_score(predicted[None], target[None], num_classes, tolerance, ignore_index)[0]
-    counted = target != ignore_index                                                    # (B, H, W)
-    lines = [_boundaries(classes, counted, num_classes) for classes in (predicted, target)]     # 2 × (B, K, H, W)
+    counted = target != ignore_index  # (B, H, W)
+    lines = [_boundaries(classes, counted, num_classes) for classes in (predicted, target)]  # 2 × (B, K, H, W)
     near = [_within(line, tolerance) for line in lines]
-    found, real = ((line & other).sum((2, 3)) / line.sum((2, 3))               # (B, K): precision, recall
-                   for line, other in zip(lines, reversed(near)))
+    found, real = (
+        (line & other).sum((2, 3)) / line.sum((2, 3))  # (B, K): precision, recall
+        for line, other in zip(lines, reversed(near))
+    )
     score = 2 * found * real / (found + real)
     one_sided = found.isnan() ^ real.isnan()
     return score.masked_fill(one_sided | (found + real == 0), 0.0)
@@ -106,28 +111,28 @@ def boundary_f_score(predicted: Tensor, target: Tensor, num_classes: int, tolera
 
 def _boundaries(classes: Tensor, counted: Tensor, num_classes: int) -> Tensor:
     """Where the boundary of each class runs: (B, H, W) -> (B, K, H, W) bool."""
-    edge = torch.zeros_like(counted)                                                    # (B, H, W)
-    across = (classes[:, :, 1:] != classes[:, :, :-1]) & counted[:, :, 1:] & counted[:, :, :-1]     # (B, H, W-1)
-    down = (classes[:, 1:] != classes[:, :-1]) & counted[:, 1:] & counted[:, :-1]                   # (B, H-1, W)
+    edge = torch.zeros_like(counted)  # (B, H, W)
+    across = (classes[:, :, 1:] != classes[:, :, :-1]) & counted[:, :, 1:] & counted[:, :, :-1]  # (B, H, W-1)
+    down = (classes[:, 1:] != classes[:, :-1]) & counted[:, 1:] & counted[:, :-1]  # (B, H-1, W)
     edge[:, :, 1:] |= across
     edge[:, :, :-1] |= across
     edge[:, 1:] |= down
     edge[:, :-1] |= down
-    numbers = torch.arange(num_classes, device=classes.device).view(1, -1, 1, 1)        # (1, K, 1, 1)
-    return (classes[:, None] == numbers) & edge[:, None]                                # (B, K, H, W)
+    numbers = torch.arange(num_classes, device=classes.device).view(1, -1, 1, 1)  # (1, K, 1, 1)
+    return (classes[:, None] == numbers) & edge[:, None]  # (B, K, H, W)
 
 
 def _within(line: Tensor, tolerance: float) -> Tensor:
     """All pixels at most `tolerance` away from a pixel of `line` (B, K, H, W): it is drawn with a round brush."""
     height, width = line.shape[2:]
     reach = min(math.floor(tolerance), max(height, width))
-    padded = F.pad(line, (reach,) * 4)                                                  # reach more on each side
+    padded = F.pad(line, (reach,) * 4)  # reach more on each side
     touched = torch.zeros_like(line)
     for down in range(-reach, reach + 1):
         for right in range(-reach, reach + 1):
             if down**2 + right**2 <= tolerance**2:
-                touched |= padded[:, :, reach + down:, reach + right:][:, :, :height, :width]
-    return touched                                                                      # (B, K, H, W)
+                touched |= padded[:, :, reach + down :, reach + right :][:, :, :height, :width]
+    return touched  # (B, K, H, W)
 
 
 def _check_maps(predicted: Tensor, target: Tensor, num_classes: int) -> None:

@@ -30,8 +30,8 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     Raises:
         ValueError: the shapes do not fit, or the boxes are not floats.
     """
-    order = scores.argsort(descending=True, stable=True)                                # (N,)
-    return order[suppressed_by(boxes, scores, iou_threshold)[order] == -1]              # (kept,)
+    order = scores.argsort(descending=True, stable=True)  # (N,)
+    return order[suppressed_by(boxes, scores, iou_threshold)[order] == -1]  # (kept,)
 
 
 def suppressed_by(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
@@ -43,12 +43,12 @@ def suppressed_by(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor
         (N,) int64: for each box the place of the kept box that removed it; -1 for a box that was kept.
     """
     _check(boxes, scores)
-    remover = torch.full((len(boxes),), -1, device=boxes.device)                        # (N,)
-    left = scores.argsort(descending=True, stable=True)                                 # best first, to be decided on
+    remover = torch.full((len(boxes),), -1, device=boxes.device)  # (N,)
+    left = scores.argsort(descending=True, stable=True)  # best first, to be decided on
     while len(left):
         best, left = left[0], left[1:]
-        overlap = box_iou(boxes[best][None], boxes[left])[0]                            # (left,)
-        too_close = overlap.cpu().double() > iou_threshold      # in float64: 0.6 as float32 is a little above 0.6
+        overlap = box_iou(boxes[best][None], boxes[left])[0]  # (left,)
+        too_close = overlap.cpu().double() > iou_threshold  # in float64: 0.6 as float32 is a little above 0.6
         too_close = too_close.to(boxes.device)
         remover[left[too_close]] = best
         left = left[~too_close]
@@ -77,7 +77,7 @@ def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: floa
         raise ValueError(f"idxs is {tuple(idxs.shape)}; expected one group number for each box, {tuple(scores.shape)}")
     if not len(boxes):
         return idxs.new_zeros(0, dtype=torch.int64)
-    far = boxes.max() - boxes.min() + 1                                         # longer than any box, or any gap
+    far = boxes.max() - boxes.min() + 1  # longer than any box, or any gap
     return nms(boxes + (idxs * far).to(boxes.dtype)[:, None], scores, iou_threshold)
 
 

@@ -50,8 +50,10 @@ def feature_size(height: int, width: int, layers: Sequence[Window]) -> tuple[int
         for index, (kernel, stride, padding, dilation) in enumerate(layers):
             room = cells + 2 * padding - dilation * (kernel - 1) - 1  # how far the window can slide
             if room < 0:
-                raise ValueError(f"{name}: the window of layers[{index}] spans {dilation * (kernel - 1) + 1} cells, "
-                                 f"but its padded input has {cells + 2 * padding}; expected a larger picture")
+                raise ValueError(
+                    f"{name}: the window of layers[{index}] spans {dilation * (kernel - 1) + 1} cells, "
+                    f"but its padded input has {cells + 2 * padding}; expected a larger picture"
+                )
             cells = room // stride + 1
         sizes.append(cells)
     return sizes[0], sizes[1]

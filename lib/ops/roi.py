@@ -32,16 +32,16 @@ def roi_pool(
         ValueError: a shape does not fit, or a number is out of range.
     """
     pictures, regions, (down, across) = _checked(input, boxes, output_size, spatial_scale)
-    pooled = input.new_zeros(len(regions), input.shape[1], down, across)                # (K, C, down, across)
+    pooled = input.new_zeros(len(regions), input.shape[1], down, across)  # (K, C, down, across)
     for number, (picture, region) in enumerate(zip(pictures.tolist(), _rounded(regions * spatial_scale).tolist())):
-        left, top, right, bottom = region                                               # cells
+        left, top, right, bottom = region  # cells
         rows = _bin_edges(top, bottom, down, input)
         columns = _bin_edges(left, right, across, input)
         for i, (first_row, after_row) in enumerate(rows):
             for j, (first_column, after_column) in enumerate(columns):
-                cells = input[picture, :, first_row:after_row, first_column:after_column].flatten(1)    # (C, cells)
+                cells = input[picture, :, first_row:after_row, first_column:after_column].flatten(1)  # (C, cells)
                 if cells.shape[1]:
-                    pooled[number, :, i, j] = cells.max(dim=1).values                   # (C,)
+                    pooled[number, :, i, j] = cells.max(dim=1).values  # (C,)
     return pooled
 
 
@@ -56,16 +56,20 @@ def _bin_edges(first: float, last: float, bins: int, like: Tensor) -> list[tuple
     The division is made with the precision of the map, as torchvision does it. What would lie before the map is cut off
     here; slicing cuts off what lies behind it.
     """
-    width = like.new_tensor(max(last - first + 1, 1)) / bins                            # of a bin, in cells
-    numbers = torch.arange(bins, dtype=like.dtype, device=like.device)                  # (bins,)
-    starts = (numbers * width).floor() + first                                          # (bins,)
-    ends = ((numbers + 1) * width).ceil() + first                                       # (bins,)
+    width = like.new_tensor(max(last - first + 1, 1)) / bins  # of a bin, in cells
+    numbers = torch.arange(bins, dtype=like.dtype, device=like.device)  # (bins,)
+    starts = (numbers * width).floor() + first  # (bins,)
+    ends = ((numbers + 1) * width).ceil() + first  # (bins,)
     return list(zip(starts.clamp(min=0).int().tolist(), ends.clamp(min=0).int().tolist()))
 
 
 def roi_align(
-    input: Tensor, boxes: Tensor | list[Tensor], output_size: int | tuple[int, int], spatial_scale: float = 1.0,
-    sampling_ratio: int = -1, aligned: bool = False,
+    input: Tensor,
+    boxes: Tensor | list[Tensor],
+    output_size: int | tuple[int, int],
+    spatial_scale: float = 1.0,
+    sampling_ratio: int = -1,
+    aligned: bool = False,
 ) -> Tensor:
     """Nothing is rounded: each bin is the mean of a few points, and each point is mixed from the four cells around it.
 
@@ -97,29 +101,29 @@ def roi_align(
         least = -torch.inf if aligned else 1.0
         row_weights = _mixing_weights(top, (bottom - top).clamp(min=least), down, sampling_ratio, height)
         column_weights = _mixing_weights(left, (right - left).clamp(min=least), across, sampling_ratio, width)
-        cut = row_weights @ input[picture] @ column_weights.T                           # (C, down, across)
+        cut = row_weights @ input[picture] @ column_weights.T  # (C, down, across)
         pooled.append(cut[None])
     return torch.cat(pooled)
 
 
 def _mixing_weights(start: Tensor, length: Tensor, bins: int, sampling_ratio: int, cells: int) -> Tensor:
     """How much each cell along one axis counts in each bin: (bins, cells). A row sums to 1 inside of the map."""
-    width = length / bins                                                               # of a bin, in cells
+    width = length / bins  # of a bin, in cells
     samples = sampling_ratio if sampling_ratio > 0 else int(width.ceil())
-    if samples < 1 or not cells:                                                        # no width, no points
+    if samples < 1 or not cells:  # no width, no points
         return start.new_zeros(bins, cells)
-    bin_starts = start + torch.arange(bins, device=start.device) * width                # (bins,)
-    inside_bin = (torch.arange(samples, device=start.device) + 0.5) * width / samples   # (samples,)
-    points = bin_starts[:, None] + inside_bin                                           # (bins, samples)
+    bin_starts = start + torch.arange(bins, device=start.device) * width  # (bins,)
+    inside_bin = (torch.arange(samples, device=start.device) + 0.5) * width / samples  # (samples,)
+    points = bin_starts[:, None] + inside_bin  # (bins, samples)
     on_map = (points >= -1) & (points <= cells)
-    points = points.clamp(0, cells - 1)                     # up to a cell outside of the map, its rim is repeated
+    points = points.clamp(0, cells - 1)  # up to a cell outside of the map, its rim is repeated
     before = points.floor().long()
     after = (before + 1).clamp(max=cells - 1)
-    share = points - before                                                             # of the cell after
+    share = points - before  # of the cell after
     weights = start.new_zeros(bins, cells)
     weights.scatter_add_(1, before, (1 - share) * on_map)
     weights.scatter_add_(1, after, share * on_map)
-    return weights / samples                                                            # (bins, cells)
+    return weights / samples  # (bins, cells)
 
 
 def _checked(
@@ -138,13 +142,15 @@ def _checked(
             raise ValueError(f"boxes is {tuple(boxes.shape)}; expected (K, 5), or a list of (K, 4)")
         pictures, regions = boxes[:, 0].long(), boxes[:, 1:]
         if len(boxes) and not 0 <= pictures.min() <= pictures.max() < len(input):
-            raise ValueError(f"boxes speaks of pictures {pictures.min()}..{pictures.max()}; expected "
-                             f"0..{len(input) - 1}")
+            raise ValueError(
+                f"boxes speaks of pictures {pictures.min()}..{pictures.max()}; expected 0..{len(input) - 1}"
+            )
     else:
         if len(boxes) != len(input) or any(one.ndim != 2 or one.shape[1] != 4 for one in boxes):
-            raise ValueError(f"boxes holds {[tuple(one.shape) for one in boxes]}; expected (K, 4) for each of "
-                             f"{len(input)} pictures")
+            raise ValueError(
+                f"boxes holds {[tuple(one.shape) for one in boxes]}; expected (K, 4) for each of {len(input)} pictures"
+            )
         counts = torch.tensor([len(one) for one in boxes], dtype=torch.int64, device=input.device)
-        pictures = torch.arange(len(boxes), device=input.device).repeat_interleave(counts)      # (K,)
-        regions = torch.cat([input.new_zeros(0, 4), *boxes])                                    # (K, 4)
+        pictures = torch.arange(len(boxes), device=input.device).repeat_interleave(counts)  # (K,)
+        regions = torch.cat([input.new_zeros(0, 4), *boxes])  # (K, 4)
     return pictures, regions.to(input).detach(), size

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from lib.ops.boxes import box_iou
 
-COLOUR_BINS, TEXTURE_BINS, DIRECTIONS = 25, 10, 8       # the paper's
-STEEPEST = 0.1          # a change of brightness a pixel that fills the last texture bin
+COLOUR_BINS, TEXTURE_BINS, DIRECTIONS = 25, 10, 8  # the paper's
+STEEPEST = 0.1  # a change of brightness a pixel that fills the last texture bin
 GOLDEN = 0.6180339887
 SPACES = ("rgb", "hsv", "lab")
 
@@ -31,10 +31,10 @@ SPACES = ("rgb", "hsv", "lab")
 class Region(NamedTuple):
     """All that the grouping remembers of a region."""
 
-    size: int                               # pixels
-    box: tuple[int, int, int, int]          # xyxy pixels around it; x2 and y2 are its last column and row + 1
-    colour: Tensor                          # (75,) share of its pixels in each colour bin, three channels; sum 1
-    texture: Tensor                         # (240,) the same for the steepness in eight directions; sum 1
+    size: int  # pixels
+    box: tuple[int, int, int, int]  # xyxy pixels around it; x2 and y2 are its last column and row + 1
+    colour: Tensor  # (75,) share of its pixels in each colour bin, three channels; sum 1
+    texture: Tensor  # (240,) the same for the steepness in eight directions; sum 1
 
 
 Similarity = Callable[[Region, Region, int], float]
@@ -66,8 +66,12 @@ def merge_regions(a: Region, b: Region) -> Region:
     """The region that two regions make together. Its histograms are theirs, weighted by their sizes (equation 2)."""
     size = a.size + b.size
     share = a.size / size
-    return Region(size, _box_around(a.box, b.box),
-                  share * a.colour + (1 - share) * b.colour, share * a.texture + (1 - share) * b.texture)
+    return Region(
+        size,
+        _box_around(a.box, b.box),
+        share * a.colour + (1 - share) * b.colour,
+        share * a.texture + (1 - share) * b.texture,
+    )
 
 
 def _box_around(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
@@ -75,7 +79,9 @@ def _box_around(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> t
 
 
 def group_regions(
-    regions: list[Region], neighbours: list[tuple[int, int]], picture_size: int,
+    regions: list[Region],
+    neighbours: list[tuple[int, int]],
+    picture_size: int,
     similarity: Similarity = region_similarity,
 ) -> tuple[list[Region], list[tuple[int, int]]]:
     """Merge the most similar pair of neighbours until there are none left (algorithm 1 of the paper).
@@ -105,15 +111,15 @@ def group_regions(
         return -round(float(similarity(regions[a], regions[b], picture_size)), 6), a, b
 
     queue = [rated(a, b) for a, b in sorted((min(pair), max(pair)) for pair in neighbours)]
-    heapq.heapify(queue)                                                # the most similar pair comes out first
+    heapq.heapify(queue)  # the most similar pair comes out first
     while queue:
         _, a, b = heapq.heappop(queue)
         if a not in touching or b not in touching:
-            continue                                                    # one of the two has been merged since
+            continue  # one of the two has been merged since
         new = len(regions)
         regions.append(merge_regions(regions[a], regions[b]))
         parts.append((a, b))
-        around = (touching.pop(a) | touching.pop(b)) - {a, b}           # its neighbours are theirs
+        around = (touching.pop(a) | touching.pop(b)) - {a, b}  # its neighbours are theirs
         touching[new] = around
         for place in sorted(around):
             touching[place] -= {a, b}
@@ -143,14 +149,12 @@ def oversegment(
     Raises:
         ValueError: `image` or `space` is not as said.
     """
-    pixels = _in_space(image, space)                                    # (H, W, 3)
+    pixels = _in_space(image, space)  # (H, W, 3)
     patches = felzenszwalb(pixels, scale=scale, sigma=sigma, min_size=min_size)
     return torch.from_numpy(patches.astype(np.int64))
 
 
-def regions_of(
-    image: Tensor, patches: Tensor, space: str = "rgb"
-) -> tuple[list[Region], list[tuple[int, int]]]:
+def regions_of(image: Tensor, patches: Tensor, space: str = "rgb") -> tuple[list[Region], list[tuple[int, int]]]:
     """The patches of a picture as regions, and which of them touch.
 
     Args:
@@ -164,31 +168,35 @@ def regions_of(
     Raises:
         ValueError: `patches` does not fit the picture, or misses a number.
     """
-    pixels = _in_space(image, space)                                    # (H, W, 3)
+    pixels = _in_space(image, space)  # (H, W, 3)
     if patches.shape != image.shape[1:] or patches.min() != 0:
-        raise ValueError(f"patches is {tuple(patches.shape)} from {patches.min()}; expected "
-                         f"{tuple(image.shape[1:])} with numbers from 0")
+        raise ValueError(
+            f"patches is {tuple(patches.shape)} from {patches.min()}; expected "
+            f"{tuple(image.shape[1:])} with numbers from 0"
+        )
     number = patches.cpu().numpy()
-    sizes = np.bincount(number.ravel())                                 # (N,)
+    sizes = np.bincount(number.ravel())  # (N,)
     if not sizes.all():
         raise ValueError(f"patches misses the number {int(np.argmin(sizes))}; expected each at least once")
-    colour = _histograms(number, pixels, COLOUR_BINS)                   # (N, 75)
-    texture = _histograms(number, _steepness(pixels) / STEEPEST, TEXTURE_BINS)      # (N, 240)
+    colour = _histograms(number, pixels, COLOUR_BINS)  # (N, 75)
+    texture = _histograms(number, _steepness(pixels) / STEEPEST, TEXTURE_BINS)  # (N, 240)
     boxes = [(columns.start, rows.start, columns.stop, rows.stop) for rows, columns in find_objects(number + 1)]
     regions = [Region(*parts) for parts in zip(sizes.tolist(), boxes, colour, texture)]
-    touching = np.concatenate([
-        np.stack([number[:, :-1].ravel(), number[:, 1:].ravel()], axis=1),
-        np.stack([number[:-1].ravel(), number[1:].ravel()], axis=1),
-    ])
-    touching = np.sort(touching[touching[:, 0] != touching[:, 1]], axis=1)          # (E, 2), a < b
-    codes = np.unique(touching[:, 0] * len(sizes) + touching[:, 1])     # each pair once
+    touching = np.concatenate(
+        [
+            np.stack([number[:, :-1].ravel(), number[:, 1:].ravel()], axis=1),
+            np.stack([number[:-1].ravel(), number[1:].ravel()], axis=1),
+        ]
+    )
+    touching = np.sort(touching[touching[:, 0] != touching[:, 1]], axis=1)  # (E, 2), a < b
+    codes = np.unique(touching[:, 0] * len(sizes) + touching[:, 1])  # each pair once
     return regions, [divmod(code, len(sizes)) for code in codes.tolist()]
 
 
 def _histograms(number: np.ndarray, values: np.ndarray, bins: int) -> Tensor:
     """Of each patch a histogram per channel, one behind the other, sum 1: (H, W), (H, W, C) -> (N, C · bins)."""
     count, channels = number.max() + 1, values.shape[2]
-    filled = np.clip((values * bins).astype(np.int64), 0, bins - 1)     # (H, W, C): the bin of each value
+    filled = np.clip((values * bins).astype(np.int64), 0, bins - 1)  # (H, W, C): the bin of each value
     cells = (number[..., None] * channels + np.arange(channels)) * bins + filled
     counts = np.bincount(cells.ravel(), minlength=count * channels * bins).reshape(count, channels * bins)
     return torch.from_numpy((counts / counts.sum(1, keepdims=True)).astype(np.float32))
@@ -196,7 +204,7 @@ def _histograms(number: np.ndarray, values: np.ndarray, bins: int) -> Tensor:
 
 def _steepness(pixels: np.ndarray) -> np.ndarray:
     """How fast each channel rises in eight directions: (H, W, C) -> (H, W, 8 · C), 0 where it falls."""
-    across = gaussian_filter(pixels, (1, 1, 0), order=(0, 1, 0))        # the slope to the right, of a smoothed picture
+    across = gaussian_filter(pixels, (1, 1, 0), order=(0, 1, 0))  # the slope to the right, of a smoothed picture
     down = gaussian_filter(pixels, (1, 1, 0), order=(1, 0, 0))
     angles = np.arange(DIRECTIONS) * 2 * np.pi / DIRECTIONS
     return np.concatenate([np.maximum(np.cos(a) * across + np.sin(a) * down, 0) for a in angles], axis=2)
@@ -209,7 +217,7 @@ def _in_space(image: Tensor, space: str) -> np.ndarray:
     if space not in SPACES:
         raise ValueError(f"space is {space!r}; expected one of {', '.join(SPACES)}")
     # Whole bytes, and few decimals below: what is equal stays equal on every machine, and ties fall the same way.
-    pixels = (image.detach().cpu().permute(1, 2, 0).double().numpy() * 255).round() / 255       # (H, W, 3)
+    pixels = (image.detach().cpu().permute(1, 2, 0).double().numpy() * 255).round() / 255  # (H, W, 3)
     if space == "hsv":
         pixels = rgb2hsv(pixels)
     elif space == "lab":
@@ -221,9 +229,13 @@ def _in_space(image: Tensor, space: str) -> np.ndarray:
 
 
 def selective_search(
-    image: Tensor, scales: tuple[float, ...] = (50, 100), spaces: tuple[str, ...] = ("hsv", "lab"),
+    image: Tensor,
+    scales: tuple[float, ...] = (50, 100),
+    spaces: tuple[str, ...] = ("hsv", "lab"),
     similarities: tuple[Similarity, ...] = (region_similarity, similarity_without_colour),
-    sigma: float = 0.8, min_size: int = 50, min_side: int = 1,
+    sigma: float = 0.8,
+    min_size: int = 50,
+    min_side: int = 1,
 ) -> Tensor:
     """Boxes around everything that might be a thing, the most promising first.
 
@@ -263,8 +275,15 @@ def selective_search_small(image: Tensor) -> Tensor:
     Chosen on training pictures of toyworld: about 120 boxes a picture, which find 97 things of 100 (IoU 0.5).
     Arguments and result are those of `selective_search`.
     """
-    return selective_search(image, scales=(100,), spaces=("hsv", "lab"), similarities=(region_similarity,), sigma=0.4,
-                            min_size=15, min_side=5)
+    return selective_search(
+        image,
+        scales=(100,),
+        spaces=("hsv", "lab"),
+        similarities=(region_similarity,),
+        sigma=0.4,
+        min_size=15,
+        min_side=5,
+    )
 
 
 def proposal_recall(proposals: Tensor, truth: Tensor, iou_threshold: float = 0.5) -> Tensor:
@@ -289,5 +308,5 @@ def proposal_recall(proposals: Tensor, truth: Tensor, iou_threshold: float = 0.5
         raise ValueError(f"iou_threshold is {iou_threshold!r}; expected a number above 0, up to 1")
     if not len(proposals):
         return proposals.new_zeros(0)
-    reached = box_iou(proposals, truth).cummax(dim=0).values            # (P, N): the best IoU so far
-    return (reached >= iou_threshold).float().mean(dim=1)               # (P,)
+    reached = box_iou(proposals, truth).cummax(dim=0).values  # (P, N): the best IoU so far
+    return (reached >= iou_threshold).float().mean(dim=1)  # (P,)

@@ -22,9 +22,9 @@ def nearest_upsample(x: Tensor, factor: int) -> Tensor:
     _check_map("x", x)
     _check_whole("factor", factor, at_least=1)
     height, width = x.shape[2:]
-    rows = torch.arange(height * factor, device=x.device) // factor     # output row i copies input row i // factor
+    rows = torch.arange(height * factor, device=x.device) // factor  # output row i copies input row i // factor
     columns = torch.arange(width * factor, device=x.device) // factor
-    return x[:, :, rows][:, :, :, columns]                              # (B, C, h·factor, w·factor)
+    return x[:, :, rows][:, :, :, columns]  # (B, C, h·factor, w·factor)
 
 
 def bilinear_upsample(x: Tensor, factor: int) -> Tensor:
@@ -36,15 +36,15 @@ def bilinear_upsample(x: Tensor, factor: int) -> Tensor:
     _check_map("x", x)
     _check_whole("factor", factor, at_least=1)
     before, after, share = _neighbours(x.shape[2], factor, x)
-    x = x[:, :, before] * (1 - share[:, None]) + x[:, :, after] * share[:, None]    # (B, C, h·factor, w)
+    x = x[:, :, before] * (1 - share[:, None]) + x[:, :, after] * share[:, None]  # (B, C, h·factor, w)
     before, after, share = _neighbours(x.shape[3], factor, x)
-    return x[..., before] * (1 - share) + x[..., after] * share                     # (B, C, h·factor, w·factor)
+    return x[..., before] * (1 - share) + x[..., after] * share  # (B, C, h·factor, w·factor)
 
 
 def _neighbours(size: int, factor: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """For each of size · factor outputs the cell before it, the cell after it, and the share of the second (0..1)."""
     middle = (torch.arange(size * factor, dtype=like.dtype, device=like.device) + 0.5) / factor - 0.5
-    middle = middle.clamp(0, size - 1)                  # where the output lies, counted from the middle of cell 0
+    middle = middle.clamp(0, size - 1)  # where the output lies, counted from the middle of cell 0
     before = middle.floor().long()
     after = (before + 1).clamp(max=size - 1)
     return before, after, middle - before
@@ -67,14 +67,18 @@ def max_unpool(values: Tensor, indices: Tensor, size: tuple[int, int]) -> Tensor
     _check_map("values", values)
     height, width = size
     if indices.shape != values.shape or indices.dtype != torch.int64:
-        raise ValueError(f"indices is {tuple(indices.shape)} {indices.dtype}; expected int64 of the shape of values, "
-                         f"{tuple(values.shape)}")
+        raise ValueError(
+            f"indices is {tuple(indices.shape)} {indices.dtype}; expected int64 of the shape of values, "
+            f"{tuple(values.shape)}"
+        )
     if indices.numel() and (indices.min() < 0 or indices.max() >= height * width):
-        raise ValueError(f"indices goes from {indices.min()} to {indices.max()}; expected 0..{height * width - 1} "
-                         f"for a map of {height} × {width}")
-    pixels = values.new_zeros(*values.shape[:2], height * width)                    # (B, C, H·W)
-    pixels = pixels.scatter(2, indices.flatten(2), values.flatten(2))               # pixels[b, c, index] = value
-    return pixels.unflatten(2, (height, width))                                     # (B, C, H, W)
+        raise ValueError(
+            f"indices goes from {indices.min()} to {indices.max()}; expected 0..{height * width - 1} "
+            f"for a map of {height} × {width}"
+        )
+    pixels = values.new_zeros(*values.shape[:2], height * width)  # (B, C, H·W)
+    pixels = pixels.scatter(2, indices.flatten(2), values.flatten(2))  # pixels[b, c, index] = value
+    return pixels.unflatten(2, (height, width))  # (B, C, H, W)
 
 
 # ------------------------------------------------------------------------------------------------ with weights
@@ -90,8 +94,13 @@ def transposed_size(size: int, kernel: int, stride: int, padding: int = 0, outpu
     Raises:
         ValueError: a number is out of range, or nothing would be left.
     """
-    for name, value, least in (("size", size, 1), ("kernel", kernel, 1), ("stride", stride, 1), ("padding", padding, 0),
-                               ("output_padding", output_padding, 0)):
+    for name, value, least in (
+        ("size", size, 1),
+        ("kernel", kernel, 1),
+        ("stride", stride, 1),
+        ("padding", padding, 0),
+        ("output_padding", output_padding, 0),
+    ):
         _check_whole(name, value, at_least=least)
     if output_padding and output_padding >= stride:
         raise ValueError(f"output_padding is {output_padding}; expected less than the stride, {stride}")
@@ -124,13 +133,14 @@ def transposed_conv_scatter(
     _check_transposed(x, weight, stride, padding, bias)
     batch, _, height, width = x.shape
     _, channels, kernel_height, kernel_width = weight.shape
-    canvas = x.new_zeros(batch, channels, transposed_size(height, kernel_height, stride),
-                         transposed_size(width, kernel_width, stride))
+    canvas = x.new_zeros(
+        batch, channels, transposed_size(height, kernel_height, stride), transposed_size(width, kernel_width, stride)
+    )
     for row in range(height):
         for column in range(width):
-            stamp = torch.einsum("bc,ckij->bkij", x[:, :, row, column], weight)     # (B, K, kh, kw)
+            stamp = torch.einsum("bc,ckij->bkij", x[:, :, row, column], weight)  # (B, K, kh, kw)
             top, left = row * stride, column * stride
-            canvas[:, :, top:top + kernel_height, left:left + kernel_width] += stamp
+            canvas[:, :, top : top + kernel_height, left : left + kernel_width] += stamp
     return _cut_and_add(canvas, padding, bias)
 
 
@@ -146,15 +156,15 @@ def transposed_conv_zero_insertion(
     _check_transposed(x, weight, stride, padding, bias)
     batch, channels, height, width = x.shape
     spread = x.new_zeros(batch, channels, (height - 1) * stride + 1, (width - 1) * stride + 1)
-    spread[:, :, ::stride, ::stride] = x                                # stride - 1 zeros between neighbours
-    turned = weight.flip(2, 3).transpose(0, 1)                          # (C, K, kh, kw) -> (K, C, kh, kw)
-    reach = (weight.shape[2] - 1, weight.shape[3] - 1)                  # so that every touch of the kernel counts
+    spread[:, :, ::stride, ::stride] = x  # stride - 1 zeros between neighbours
+    turned = weight.flip(2, 3).transpose(0, 1)  # (C, K, kh, kw) -> (K, C, kh, kw)
+    reach = (weight.shape[2] - 1, weight.shape[3] - 1)  # so that every touch of the kernel counts
     return _cut_and_add(F.conv2d(spread, turned, padding=reach), padding, bias)
 
 
 def _cut_and_add(canvas: Tensor, padding: int, bias: Tensor | None) -> Tensor:
     height, width = canvas.shape[2:]
-    out = canvas[:, :, padding:height - padding, padding:width - padding]
+    out = canvas[:, :, padding : height - padding, padding : width - padding]
     return out if bias is None else out + bias[:, None, None]
 
 
@@ -172,8 +182,8 @@ def bilinear_kernel(factor: int) -> Tensor:
     _check_whole("factor", factor, at_least=1)
     side = 2 * factor - factor % 2
     middle = (side - 1) / 2
-    slope = 1 - (torch.arange(side) - middle).abs() / factor            # (k,)
-    return slope[:, None] * slope                                       # (k, k)
+    slope = 1 - (torch.arange(side) - middle).abs() / factor  # (k,)
+    return slope[:, None] * slope  # (k, k)
 
 
 # ------------------------------------------------------------------------------------------------ the checkerboard
@@ -190,8 +200,8 @@ def overlap_count(size: int, kernel: int, stride: int) -> Tensor:
     """
     count = torch.zeros(transposed_size(size, kernel, stride), dtype=torch.int64)
     for cell in range(size):
-        count[cell * stride:cell * stride + kernel] += 1
-    return count[:, None] * count                                       # (n, n): rows times columns
+        count[cell * stride : cell * stride + kernel] += 1
+    return count[:, None] * count  # (n, n): rows times columns
 
 
 def checkerboard_energy(image: Tensor, stride: int) -> Tensor:
@@ -218,11 +228,11 @@ def checkerboard_energy(image: Tensor, stride: int) -> Tensor:
     if image.ndim < 2 or 0 in image.shape or image.shape[-2] % stride or image.shape[-1] % stride:
         raise ValueError(f"image is {tuple(image.shape)}; expected (..., H, W) with multiples of {stride} for H and W")
     height, width = image.shape[-2:]
-    energy = torch.fft.fft2(image).abs().square()                       # (..., H, W); [0, 0] is the mean
+    energy = torch.fft.fft2(image).abs().square()  # (..., H, W); [0, 0] is the mean
     flat = energy[..., 0, 0]
     total = energy.sum(dim=(-2, -1)) - flat
-    repeating = energy[..., ::height // stride, ::width // stride].sum(dim=(-2, -1)) - flat
-    nothing = total <= 1e-10 * flat                                     # a flat image: only rounding is left
+    repeating = energy[..., :: height // stride, :: width // stride].sum(dim=(-2, -1)) - flat
+    nothing = total <= 1e-10 * flat  # a flat image: only rounding is left
     return torch.where(nothing, 0, repeating / total.where(~nothing, 1))
 
 

@@ -7,6 +7,17 @@ from lib.training.evaluate import evaluate_detection, evaluate_segmentation
 from lib.training.fit import fit
 from lib.training.history import History
 
-__all__ = ["History", "OrderedBatches", "OrderedDetectionBatches", "RandomBatches", "RandomDetectionBatches",
-           "evaluate_detection", "evaluate_segmentation", "fit", "load_checkpoint", "save_checkpoint",
-           "toyworld_detection", "toyworld_tensors"]
+__all__ = [
+    "History",
+    "OrderedBatches",
+    "OrderedDetectionBatches",
+    "RandomBatches",
+    "RandomDetectionBatches",
+    "evaluate_detection",
+    "evaluate_segmentation",
+    "fit",
+    "load_checkpoint",
+    "save_checkpoint",
+    "toyworld_detection",
+    "toyworld_tensors",
+]

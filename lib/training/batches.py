@@ -15,8 +15,8 @@ def toyworld_tensors(world: Toyworld) -> tuple[Tensor, Tensor]:
         images (N, 3, H, W) uint8, 0..255, and semantic (N, H, W) uint8, places in SEMANTIC_NAMES. Bytes take a quarter
         of the memory of floats; `RandomBatches` and `OrderedBatches` turn them into 0..1 and int64.
     """
-    images = torch.from_numpy(world.arrays["image"].copy())                             # (N, 3, H, W)
-    semantic = torch.stack([world[index].semantic.to(torch.uint8) for index in range(len(world))])    # (N, H, W)
+    images = torch.from_numpy(world.arrays["image"].copy())  # (N, 3, H, W)
+    semantic = torch.stack([world[index].semantic.to(torch.uint8) for index in range(len(world))])  # (N, H, W)
     return images, semantic
 
 
@@ -80,10 +80,10 @@ class RandomBatches:
         while True:
             if len(waiting) < self.batch_size:
                 waiting = torch.cat([waiting, torch.randperm(len(self.images), generator=generator)])
-            chosen, waiting = waiting[:self.batch_size], waiting[self.batch_size:]      # (B,)
+            chosen, waiting = waiting[: self.batch_size], waiting[self.batch_size :]  # (B,)
             images, targets = _floats(self.images[chosen]), self.targets[chosen].long()
             if self.flip:
-                mirrored = torch.rand(self.batch_size, generator=generator) < 0.5       # (B,)
+                mirrored = torch.rand(self.batch_size, generator=generator) < 0.5  # (B,)
                 images[mirrored] = images[mirrored].flip(-1)
                 targets[mirrored] = targets[mirrored].flip(-1)
             yield images, targets
@@ -97,8 +97,10 @@ def _check(images: Tensor, targets: Tensor, batch_size: int) -> None:
     if images.ndim != 4 or len(images) == 0:
         raise ValueError(f"images is {tuple(images.shape)}; expected (N, C, H, W) with at least one picture")
     if targets.shape != (len(images), *images.shape[2:]):
-        raise ValueError(f"targets is {tuple(targets.shape)}; expected {(len(images), *images.shape[2:])}, one class "
-                         "for each pixel of images")
+        raise ValueError(
+            f"targets is {tuple(targets.shape)}; expected {(len(images), *images.shape[2:])}, one class "
+            "for each pixel of images"
+        )
     if targets.is_floating_point():
         raise ValueError(f"targets is {targets.dtype}; expected whole numbers")
     if not isinstance(batch_size, int) or batch_size < 1:

@@ -27,8 +27,9 @@ def save_checkpoint(model: nn.Module, path: str | Path, made: dict) -> None:
     try:
         note = json.dumps(made, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
-        raise ValueError(f"made cannot be written as JSON: {error}; expected a dict of plain numbers, strings, lists "
-                         "and dicts") from None
+        raise ValueError(
+            f"made cannot be written as JSON: {error}; expected a dict of plain numbers, strings, lists and dicts"
+        ) from None
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     _replace(path, save(tensors))
@@ -49,8 +50,10 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> dict:
     """
     path = _checked(path)
     if not path.is_file():
-        raise ValueError(f"path is {path.name!r}, and there is no such file in {path.parent.name!r}; expected a "
-                         "checkpoint (`make checkpoints` trains the course's own)")
+        raise ValueError(
+            f"path is {path.name!r}, and there is no such file in {path.parent.name!r}; expected a "
+            "checkpoint (`make checkpoints` trains the course's own)"
+        )
     try:
         stored = load_file(path)
     except (SafetensorError, OSError) as error:
@@ -59,14 +62,21 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> dict:
     for what, names in (
         ("lacks", [name for name in wanted if name not in stored]),
         ("holds, unknown to the model,", sorted(name for name in stored if name not in wanted)),
-        ("has other shapes for", [f"{name} {tuple(stored[name].shape)}, not {tuple(tensor.shape)}"
-                                  for name, tensor in wanted.items()
-                                  if name in stored and stored[name].shape != tensor.shape]),
+        (
+            "has other shapes for",
+            [
+                f"{name} {tuple(stored[name].shape)}, not {tuple(tensor.shape)}"
+                for name, tensor in wanted.items()
+                if name in stored and stored[name].shape != tensor.shape
+            ],
+        ),
     ):
         if names:
             more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-            raise ValueError(f"path is {path.name!r}, which {what} {'; '.join(names[:4])}{more}; expected the "
-                             f"{len(wanted)} tensors of {type(model).__name__}")
+            raise ValueError(
+                f"path is {path.name!r}, which {what} {'; '.join(names[:4])}{more}; expected the "
+                f"{len(wanted)} tensors of {type(model).__name__}"
+            )
     note = path.with_suffix(".json")
     try:
         made = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
@@ -89,7 +99,7 @@ def _replace(path: Path, content: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-        os.chmod(name, 0o644)                                   # mkstemp's file is for its owner alone
+        os.chmod(name, 0o644)  # mkstemp's file is for its owner alone
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

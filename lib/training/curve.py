@@ -12,7 +12,7 @@ from IPython.display import display
 from lib.training.history import LOSS_COLOUR, METRIC_COLOUR, History, smoothed
 
 HERE = Path(__file__).parent
-POINTS = 240            # of a curve that are sent to the browser
+POINTS = 240  # of a curve that are sent to the browser
 
 
 class LiveCurve(anywidget.AnyWidget):
@@ -41,16 +41,20 @@ class LiveCurve(anywidget.AnyWidget):
         history = self._history
         places, course = history.places(), smoothed(history.losses)
         apart = -(-len(places) // POINTS) or 1
-        kept = list(range(len(places) - 1, -1, -apart))[::-1]               # always the latest step
+        kept = list(range(len(places) - 1, -1, -apart))[::-1]  # always the latest step
         metric, values = next(iter(history.metrics.items()), ("", []))
         self.curve = {
-            "model": history.model, "unit": "s" if history.timed else "step", "end": self._end,
+            "model": history.model,
+            "unit": "s" if history.timed else "step",
+            "end": self._end,
             "steps": [index + 1 for index in kept],
             "x": [round(places[index], 3) for index in kept],
             "loss": [course[index] for index in kept],
             "single": [history.losses[index] for index in kept],
-            "metric": metric, "metricX": [round(places[step - 1], 3) for step in history.metric_steps],
-            "metricY": values, "colours": [LOSS_COLOUR, METRIC_COLOUR],
+            "metric": metric,
+            "metricX": [round(places[step - 1], 3) for step in history.metric_steps],
+            "metricY": values,
+            "colours": [LOSS_COLOUR, METRIC_COLOUR],
             "state": "running" if self._running else "interrupted" if history.interrupted else "done",
         }
 

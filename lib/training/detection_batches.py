@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lib.datasets.toyworld import Toyworld
 
-Target = dict[str, Tensor]      # {"boxes": (N, 4) xyxy pixels, "labels": (N,) int64}, and if need be "proposals" (P, 4)
+Target = dict[str, Tensor]  # {"boxes": (N, 4) xyxy pixels, "labels": (N,) int64}, and if need be "proposals" (P, 4)
 
 
 def toyworld_detection(world: Toyworld) -> tuple[Tensor, list[Target]]:
@@ -17,7 +17,7 @@ def toyworld_detection(world: Toyworld) -> tuple[Tensor, list[Target]]:
         images (N, 3, H, W) uint8, 0..255, and for each {"boxes": (n, 4) float, "labels": (n,) int64, 1..5}. Bytes take
         a quarter of the memory of floats; the batches below turn them into 0..1.
     """
-    images = torch.from_numpy(world.arrays["image"].copy())                             # (N, 3, H, W)
+    images = torch.from_numpy(world.arrays["image"].copy())  # (N, 3, H, W)
     samples = (world[index] for index in range(len(world)))
     return images, [{"boxes": sample.boxes, "labels": sample.labels} for sample in samples]
 
@@ -70,8 +70,9 @@ class RandomDetectionBatches:
         ValueError: sizes do not fit together.
     """
 
-    def __init__(self, images: Tensor, targets: list[Target], batch_size: int = 8, flip: bool = True,
-                 seed: int = 0) -> None:
+    def __init__(
+        self, images: Tensor, targets: list[Target], batch_size: int = 8, flip: bool = True, seed: int = 0
+    ) -> None:
         _check(images, targets, batch_size)
         if batch_size > len(images):
             raise ValueError(f"batch_size is {batch_size}; expected at most the {len(images)} pictures there are")
@@ -83,13 +84,15 @@ class RandomDetectionBatches:
         while True:
             if len(waiting) < self.batch_size:
                 waiting = torch.cat([waiting, torch.randperm(len(self.images), generator=generator)])
-            chosen, waiting = waiting[:self.batch_size], waiting[self.batch_size:]      # (B,)
+            chosen, waiting = waiting[: self.batch_size], waiting[self.batch_size :]  # (B,)
             images, targets = _floats(self.images[chosen]), [dict(self.targets[index]) for index in chosen.tolist()]
             if self.flip:
-                mirrored = torch.rand(self.batch_size, generator=generator) < 0.5       # (B,)
+                mirrored = torch.rand(self.batch_size, generator=generator) < 0.5  # (B,)
                 images[mirrored] = images[mirrored].flip(-1)
-                targets = [mirror(target, images.shape[-1]) if turn else target
-                           for target, turn in zip(targets, mirrored.tolist(), strict=True)]
+                targets = [
+                    mirror(target, images.shape[-1]) if turn else target
+                    for target, turn in zip(targets, mirrored.tolist(), strict=True)
+                ]
             yield images, targets
 
 
@@ -99,7 +102,7 @@ def mirror(target: Target, width: int) -> Target:
     for name in ("boxes", "proposals"):
         if name in target:
             left, top, right, bottom = target[name].unbind(-1)
-            turned[name] = torch.stack([width - right, top, width - left, bottom], dim=-1)      # (n, 4)
+            turned[name] = torch.stack([width - right, top, width - left, bottom], dim=-1)  # (n, 4)
     return turned
 
 
@@ -115,10 +118,12 @@ def _check(images: Tensor, targets: list[Target], batch_size: int) -> None:
     for number, target in enumerate(targets):
         for name in ("boxes", "proposals"):
             if name in target and (target[name].ndim != 2 or target[name].shape[1] != 4):
-                raise ValueError(f"targets has {name} {tuple(target[name].shape)} for picture {number}; expected "
-                                 "(n, 4)")
+                raise ValueError(
+                    f"targets has {name} {tuple(target[name].shape)} for picture {number}; expected (n, 4)"
+                )
         if "boxes" not in target or len(target["boxes"]) != len(target.get("labels", ())):
-            raise ValueError(f"targets has {', '.join(target) or 'nothing'} for picture {number}; expected boxes, and "
-                             "as many labels")
+            raise ValueError(
+                f"targets has {', '.join(target) or 'nothing'} for picture {number}; expected boxes, and as many labels"
+            )
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size is {batch_size!r}; expected a whole number of at least 1")

@@ -5,7 +5,14 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from lib.ops.metrics import average_precision, boundary_f_score, confusion_matrix, iou_per_class, mean_iou, pixel_accuracy
+from lib.ops.metrics import (
+    average_precision,
+    boundary_f_score,
+    confusion_matrix,
+    iou_per_class,
+    mean_iou,
+    pixel_accuracy,
+)
 
 
 @torch.no_grad()
@@ -45,11 +52,13 @@ def evaluate_segmentation(
     matrix, edges = torch.zeros(num_classes, num_classes, dtype=torch.int64), []
     try:
         for images, targets in batches:
-            scores = model(images.to(device))                                       # (B, K, H, W)
+            scores = model(images.to(device))  # (B, K, H, W)
             if scores.shape != (len(targets), num_classes, *targets.shape[1:]):
-                raise ValueError(f"model gives {tuple(scores.shape)}; expected scores of shape "
-                                 f"{(len(targets), num_classes, *targets.shape[1:])}")
-            predicted, targets = scores.argmax(1), targets.to(device)               # (B, H, W)
+                raise ValueError(
+                    f"model gives {tuple(scores.shape)}; expected scores of shape "
+                    f"{(len(targets), num_classes, *targets.shape[1:])}"
+                )
+            predicted, targets = scores.argmax(1), targets.to(device)  # (B, H, W)
             matrix += confusion_matrix(predicted, targets, num_classes, ignore_index).cpu()
             if boundary:
                 edges.append(boundary_f_score(predicted, targets, num_classes, ignore_index=ignore_index).cpu())
@@ -59,7 +68,7 @@ def evaluate_segmentation(
         raise ValueError("batches gave no pixel to count; expected at least one batch with pixels that are not ignored")
     result = {"mIoU": mean_iou(matrix), "pixel accuracy": pixel_accuracy(matrix)}
     if boundary:
-        per_class = torch.cat(edges).nanmean(0)                                     # (N, K) -> (K,)
+        per_class = torch.cat(edges).nanmean(0)  # (N, K) -> (K,)
         result |= {"boundary F": per_class.nanmean().item(), "boundary F per class": per_class}
     return result | {"IoU": iou_per_class(matrix), "matrix": matrix}
 
@@ -98,8 +107,10 @@ def evaluate_detection(
             targets = [{name: value.to(device) for name, value in target.items()} for target in targets]
             found = model(images) if predict is None else predict(model, images, targets)
             if len(found) != len(targets):
-                raise ValueError(f"{'model' if predict is None else 'predict'} gives {len(found)} predictions; "
-                                 f"expected one for each of the {len(targets)} pictures")
+                raise ValueError(
+                    f"{'model' if predict is None else 'predict'} gives {len(found)} predictions; "
+                    f"expected one for each of the {len(targets)} pictures"
+                )
             predictions += [{name: value.cpu() for name, value in each.items()} for each in found]
             truth += targets
     finally:

@@ -18,9 +18,9 @@ from lib.training.averages import MovingAverage
 from lib.training.curve import LiveCurve
 from lib.training.history import History
 
-TOLD_EVERY = 0.3                    # seconds between two updates of bar and curve
+TOLD_EVERY = 0.3  # seconds between two updates of bar and curve
 SECONDS_BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [seconds{postfix}]"
-START, PEAK = 0.04, 0.1             # learning rate at the first step, as a share of the highest; where the peak lies
+START, PEAK = 0.04, 0.1  # learning rate at the first step, as a share of the highest; where the peak lies
 
 
 def fit(
@@ -104,7 +104,7 @@ def fit(
     try:
         clock.go_on()
         while used < 1:
-            middle = used if steps is None else used + 0.5 / steps      # of this step, on the budget's scale
+            middle = used if steps is None else used + 0.5 / steps  # of this step, on the budget's scale
             rate = learning_rate * annealed(middle, warmup)
             total, parts = _step(model, _moved(next(source), device), loss, optimizer, rate, clip, history.steps + 1)
             if averages:
@@ -142,8 +142,15 @@ def annealed(share: float, warmup: float = PEAK) -> float:
     return (1 + math.cos(math.pi * (share - warmup) / (1 - warmup))) / 2
 
 
-def _step(model: nn.Module, batch: Any, loss: Callable, optimizer: torch.optim.Optimizer, rate: float,
-          clip: float | None, number: int) -> tuple[float, dict[str, float]]:
+def _step(
+    model: nn.Module,
+    batch: Any,
+    loss: Callable,
+    optimizer: torch.optim.Optimizer,
+    rate: float,
+    clip: float | None,
+    number: int,
+) -> tuple[float, dict[str, float]]:
     """One step down the gradient. Gives the loss, and its parts if it has any."""
     result = loss(model, batch)
     parts = result if isinstance(result, dict) else {"loss": result}
@@ -157,8 +164,10 @@ def _step(model: nn.Module, batch: Any, loss: Callable, optimizer: torch.optim.O
     value = total.item()
     if not math.isfinite(value):
         wrong = ", ".join(f"{name} {part.item()}" for name, part in parts.items())
-        raise FloatingPointError(f"the loss is not finite at step {number} ({wrong}); a smaller learning_rate often "
-                                 "helps, or look for a division by zero or a log of zero in the loss")
+        raise FloatingPointError(
+            f"the loss is not finite at step {number} ({wrong}); a smaller learning_rate often "
+            "helps, or look for a division by zero or a log of zero in the loss"
+        )
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
@@ -173,10 +182,13 @@ def _optimizer(model: nn.Module, learning_rate: float, weight_decay: float) -> t
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not trained:
         raise ValueError("model has no parameter with requires_grad=True; expected something to train")
-    return torch.optim.AdamW([
-        {"params": [parameter for parameter in trained if parameter.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [parameter for parameter in trained if parameter.ndim < 2], "weight_decay": 0.0},
-    ], lr=learning_rate)
+    return torch.optim.AdamW(
+        [
+            {"params": [parameter for parameter in trained if parameter.ndim >= 2], "weight_decay": weight_decay},
+            {"params": [parameter for parameter in trained if parameter.ndim < 2], "weight_decay": 0.0},
+        ],
+        lr=learning_rate,
+    )
 
 
 def _validate(model: nn.Module, validate: Callable, history: History, device: torch.device) -> None:
@@ -204,8 +216,10 @@ def _endless(batches: Iterable | Callable[[], Any]) -> Iterator[Any]:
             count += 1
             yield batch
         if not count:
-            raise ValueError("batches gave no batch, or ran out and cannot start again; expected a list, a DataLoader "
-                             "or a function that gives a batch")
+            raise ValueError(
+                "batches gave no batch, or ran out and cannot start again; expected a list, a DataLoader "
+                "or a function that gives a batch"
+            )
 
 
 def _moved(batch: Any, device: torch.device) -> Any:
@@ -214,7 +228,7 @@ def _moved(batch: Any, device: torch.device) -> Any:
         return batch.to(device, non_blocking=True)
     if isinstance(batch, dict):
         return {name: _moved(value, device) for name, value in batch.items()}
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):                # a NamedTuple
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):  # a NamedTuple
         return type(batch)(*(_moved(value, device) for value in batch))
     if isinstance(batch, (list, tuple)):
         return type(batch)(_moved(value, device) for value in batch)
@@ -242,8 +256,12 @@ class _Progress:
 
     def __init__(self, history: History, steps: int | None, seconds: float | None) -> None:
         self._history, self._steps = history, steps
-        self._bar = tqdm(total=steps if steps is not None else math.ceil(seconds), desc=f"training {history.model}",
-                         unit="step", bar_format=None if steps is not None else SECONDS_BAR)
+        self._bar = tqdm(
+            total=steps if steps is not None else math.ceil(seconds),
+            desc=f"training {history.model}",
+            unit="step",
+            bar_format=None if steps is not None else SECONDS_BAR,
+        )
         self._curve = LiveCurve(history, steps, seconds)
         self._told = self._validated = 0.0
 
@@ -257,7 +275,7 @@ class _Progress:
         self._bar.n = min(done, self._bar.total)
         metric = list(history.last.items())[:1]
         shown = {name: f"{value:.3f}" for name, value in [("loss", history.loss), *metric]}
-        self._bar.set_postfix(shown)                        # draws the bar as well
+        self._bar.set_postfix(shown)  # draws the bar as well
         self._curve.redraw()
 
     def close(self) -> None:
@@ -268,8 +286,15 @@ class _Progress:
         self._curve.close()
 
 
-def _check(steps: int | None, seconds: float | None, learning_rate: float, weight_decay: float, warmup: float,
-           clip: float | None, validations: int) -> None:
+def _check(
+    steps: int | None,
+    seconds: float | None,
+    learning_rate: float,
+    weight_decay: float,
+    warmup: float,
+    clip: float | None,
+    validations: int,
+) -> None:
     if (steps is None) == (seconds is None):
         raise ValueError(f"steps is {steps!r} and seconds is {seconds!r}; expected exactly one of them as the budget")
     if steps is not None and (not isinstance(steps, int) or isinstance(steps, bool) or steps < 1):

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-LOSS_COLOUR, METRIC_COLOUR = "#1A85C8", "#D55E00"    # read well on white and on black, and by colour-blind readers
+LOSS_COLOUR, METRIC_COLOUR = "#1A85C8", "#D55E00"  # read well on white and on black, and by colour-blind readers
 
 
 @dataclass
@@ -75,15 +75,17 @@ class History:
         """The loss of each step, pale; its smoothed course; the first metric of validation, on an axis of its own."""
         figure, axis = plt.subplots(figsize=(6.4, 2.9), layout="constrained")
         _draw(axis, self)
-        plt.close(figure)                                # a cell that ends in `history.plot()` shows it once
+        plt.close(figure)  # a cell that ends in `history.plot()` shows it once
         return figure
 
     def __repr__(self) -> str:
         if not self.steps:
             return f"History: {self.model}, no step made"
         measured = [f"loss ≈ {self.loss:.3f}", *(f"{name} ≈ {value:.3f}" for name, value in self.last.items())]
-        return (f"History: {self.model}, {'≈ ' if self.timed or self.interrupted else ''}{self.steps} steps, "
-                f"{', '.join(measured)}, ≈ {self.seconds:.1f} s{', interrupted' if self.interrupted else ''}")
+        return (
+            f"History: {self.model}, {'≈ ' if self.timed or self.interrupted else ''}{self.steps} steps, "
+            f"{', '.join(measured)}, ≈ {self.seconds:.1f} s{', interrupted' if self.interrupted else ''}"
+        )
 
 
 def smoothed(values: list[float], memory: float = 20.0) -> list[float]:
@@ -112,10 +114,23 @@ def _draw(axis: plt.Axes, history: History) -> None:
     if history.metrics:
         name, values = next(iter(history.metrics.items()))
         right = axis.twinx()
-        right.plot([places[step - 1] for step in history.metric_steps], values, "o-", color=METRIC_COLOUR, markersize=4,
-                   clip_on=False)
+        right.plot(
+            [places[step - 1] for step in history.metric_steps],
+            values,
+            "o-",
+            color=METRIC_COLOUR,
+            markersize=4,
+            clip_on=False,
+        )
         right.set_ylabel(name, color=METRIC_COLOUR)
         right.set_ylim(min(0, *values), max(1, *values))
         right.spines["top"].set_visible(False)
-        right.annotate(f"{values[-1]:.2f}", (places[history.metric_steps[-1] - 1], values[-1]), (-4, 6),
-                       color=METRIC_COLOUR, textcoords="offset points", ha="right", fontsize=9)
+        right.annotate(
+            f"{values[-1]:.2f}",
+            (places[history.metric_steps[-1] - 1], values[-1]),
+            (-4, 6),
+            color=METRIC_COLOUR,
+            textcoords="offset points",
+            ha="right",
+            fontsize=9,
+        )

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 
 @torch.no_grad()
-def features_at(stages: dict[str, nn.Module], images: Tensor, places: Tensor, batch_size: int = 25) -> dict[str, Tensor]:
+def features_at(
+    stages: dict[str, nn.Module], images: Tensor, places: Tensor, batch_size: int = 25
+) -> dict[str, Tensor]:
     """What each stage of a network has at some pixels: the features of the cells in which they lie.
 
     Args:
@@ -33,18 +35,19 @@ def features_at(stages: dict[str, nn.Module], images: Tensor, places: Tensor, ba
     device = next((p.device for stage in stages.values() for p in stage.parameters()), images.device)
     found: dict[str, Tensor] = {}
     for first in range(0, len(images), batch_size):
-        x = images[first:first + batch_size].to(device)
-        here = (places[:, 0] >= first) & (places[:, 0] < first + batch_size)                # (M,)
+        x = images[first : first + batch_size].to(device)
+        here = (places[:, 0] >= first) & (places[:, 0] < first + batch_size)  # (M,)
         picture, row, column = places[here].T
         for name, stage in stages.items():
-            x = stage(x)                                                                    # (B, C, h, w)
+            x = stage(x)  # (B, C, h, w)
             cells = x[picture - first, :, row * x.shape[2] // height, column * x.shape[3] // width]
             found.setdefault(name, torch.empty(len(places), x.shape[1]))[here] = cells.float().cpu()
     return found
 
 
-def probe_accuracy(features: Tensor, answers: Tensor, test_features: Tensor, test_answers: Tensor,
-                   weight_decay: float = 0.01) -> float:
+def probe_accuracy(
+    features: Tensor, answers: Tensor, test_features: Tensor, test_answers: Tensor, weight_decay: float = 0.01
+) -> float:
     """Fit a linear layer to give the answers from the features; the share of right answers on others.
 
     Args:
@@ -52,9 +55,9 @@ def probe_accuracy(features: Tensor, answers: Tensor, test_features: Tensor, tes
         answers, test_answers: (M,) whole numbers 0..K-1.
         weight_decay: times half the squared weights, added to the mean cross entropy.
     """
-    mean, deviation = features.mean(0), features.std(0) + 1e-5                              # (C,)
+    mean, deviation = features.mean(0), features.std(0) + 1e-5  # (C,)
     x, test_x = (features - mean) / deviation, (test_features - mean) / deviation
-    weight = torch.zeros(int(answers.max()) + 1, x.shape[1], requires_grad=True)            # (K, C)
+    weight = torch.zeros(int(answers.max()) + 1, x.shape[1], requires_grad=True)  # (K, C)
     bias = torch.zeros(len(weight), requires_grad=True)
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=60)
 

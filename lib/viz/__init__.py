@@ -6,5 +6,16 @@ from lib.viz.feature_pictures import draw_receptive_field, feature_grid, feature
 from lib.viz.heatmaps import draw_glow
 from lib.viz.numbers import show_numbers
 
-__all__ = ["Explorer", "draw_glow", "draw_receptive_field", "explore", "feature_grid", "feature_strip", "fingerprint",
-           "overlay", "pca_colours", "show_images", "show_numbers"]
+__all__ = [
+    "Explorer",
+    "draw_glow",
+    "draw_receptive_field",
+    "explore",
+    "feature_grid",
+    "feature_strip",
+    "fingerprint",
+    "overlay",
+    "pca_colours",
+    "show_images",
+    "show_numbers",
+]

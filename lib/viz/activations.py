@@ -11,7 +11,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from lib.viz.geometry import Axis, Geometry
 from lib.viz.tracing import Trace, Tracer
 
-MAX_BYTES = 2**30            # of maps kept at once: a large ViT would otherwise fill the memory of a laptop
+MAX_BYTES = 2**30  # of maps kept at once: a large ViT would otherwise fill the memory of a laptop
 
 
 @dataclass
@@ -73,8 +73,10 @@ def feature_maps(model: nn.Module, image: Tensor, max_bytes: int = MAX_BYTES) ->
         for module, mode in modes.items():
             module.training = mode
     if not recorder.maps:
-        raise ValueError(f"model is a {type(model).__name__} of which no module gives a map; expected at least one "
-                         "output of shape (1, C, H, W) with H * W > 1")
+        raise ValueError(
+            f"model is a {type(model).__name__} of which no module gives a map; expected at least one "
+            "output of shape (1, C, H, W) with H * W > 1"
+        )
     return recorder.maps
 
 
@@ -124,9 +126,12 @@ class _Recorder:
         self.picture: Tensor
         self._max_bytes, self._bytes = max_bytes, 0
         self._calls: dict[str, int] = {}
-        self._known = WeakTensorKeyDictionary()                      # tensor -> its version and its map
-        self._blocks = {name for name, module in model.named_modules()
-                        if any(True for child in module.children() for _ in child.parameters())}
+        self._known = WeakTensorKeyDictionary()  # tensor -> its version and its map
+        self._blocks = {
+            name
+            for name, module in model.named_modules()
+            if any(True for child in module.children() for _ in child.parameters())
+        }
 
     def hook_for(self, name: str):
         def hook(module: nn.Module, inputs: object, output: object) -> None:
@@ -135,12 +140,13 @@ class _Recorder:
             inner = "." in name and name not in self._blocks
             for suffix, tensor in _tensors(output):
                 self._record(f"{name or 'output'}{call}{suffix}", inner, tensor)
+
         return hook
 
     def _record(self, name: str, inner: bool, tensor: Tensor) -> None:
         version, known = self._known.get(tensor, (None, None))
-        if known is not None and version == tensor._version:         # the same tensor again, under another name
-            if known.name.startswith(f"{name}."):                    # from the module around it: the better name
+        if known is not None and version == tensor._version:  # the same tensor again, under another name
+            if known.name.startswith(f"{name}."):  # from the module around it: the better name
                 known.name, name, known.inner = name, known.name, inner
             known.aliases.append(name)
             return
@@ -176,7 +182,7 @@ def _arrange(tensor: Tensor, places: Trace | None, height: int, width: int) -> t
     if places is not None and None not in (places[0].dim, places[1].dim):
         rows, columns = places
         values = tensor
-        if rows.dim == columns.dim:                                  # tokens: (..., h * w, ...) -> (..., h, w, ...)
+        if rows.dim == columns.dim:  # tokens: (..., h * w, ...) -> (..., h, w, ...)
             if (rows.cells * columns.cells, rows.inner, columns.inner) != (tensor.shape[rows.dim], columns.cells, 1):
                 return None
             values = tensor.unflatten(rows.dim, (rows.cells, columns.cells))
@@ -185,16 +191,18 @@ def _arrange(tensor: Tensor, places: Trace | None, height: int, width: int) -> t
             return None
         values = values.movedim((rows.dim, columns.dim), (-2, -1)).squeeze(0)
         geometry = Geometry(rows.axis, columns.axis, height, width)
-    else:                                                           # lost on the way: spread the cells over the picture
+    else:  # lost on the way: spread the cells over the picture
         if tensor.ndim != 4:
             return None
         if not _like(tensor.shape[2:], height, width):
             if not _like(tensor.shape[1:3], height, width):
                 return None
-            tensor = tensor.movedim(3, 1)                            # (1, H, W, C)
+            tensor = tensor.movedim(3, 1)  # (1, H, W, C)
         values = tensor.squeeze(0)
-        axes = [Axis(stride := Fraction(pixels, cells), Fraction(0), stride - 1, whole=True)
-                for pixels, cells in zip((height, width), tensor.shape[-2:])]
+        axes = [
+            Axis(stride := Fraction(pixels, cells), Fraction(0), stride - 1, whole=True)
+            for pixels, cells in zip((height, width), tensor.shape[-2:])
+        ]
         geometry = Geometry(*axes, height, width)
     if values.ndim != 3 or values.shape[1] * values.shape[2] < 2:
         return None

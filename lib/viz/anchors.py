@@ -14,8 +14,13 @@ RATIO_SETS = {"1": (1.0,), "1/2, 1, 2": (0.5, 1.0, 2.0), "1/3, 1/2, 1, 2, 3": (1
 STRIDES = (4, 8, 16, 32)
 
 
-def explore_anchors(image: Tensor, truth_boxes: Tensor, sizes: tuple[float, ...] = (12, 20, 32),
-                    ratios: str = "1/2, 1, 2", stride: int = 8) -> "AnchorExplorer":
+def explore_anchors(
+    image: Tensor,
+    truth_boxes: Tensor,
+    sizes: tuple[float, ...] = (12, 20, 32),
+    ratios: str = "1/2, 1, 2",
+    stride: int = 8,
+) -> "AnchorExplorer":
     """Scale all anchors, choose their shapes and how far they stand apart, and see which objects they reach.
 
     Args:
@@ -50,8 +55,9 @@ class AnchorExplorer(PictureWidget):
         self._text = ipywidgets.HTML()
         scale = ipywidgets.FloatSlider(1.0, min=0.25, max=3, step=0.25, description="scale", continuous_update=False)
         shapes = ipywidgets.Dropdown(options=list(RATIO_SETS), value=ratios, description="high : wide")
-        step = ipywidgets.SelectionSlider(options=list(STRIDES), value=stride, description="stride",
-                                          continuous_update=False)
+        step = ipywidgets.SelectionSlider(
+            options=list(STRIDES), value=stride, description="stride", continuous_update=False
+        )
         super().__init__([scale, shapes, step], (self._text,))
         for name, control in (("scale", scale), ("ratios", shapes), ("stride", step)):
             self.link(name, control)
@@ -67,14 +73,16 @@ class AnchorExplorer(PictureWidget):
     def numbers(self) -> tuple[int, int, int, Tensor]:
         """How many anchors there are, how many reach an IoU of 0.7 and of 0.5, and each object's best IoU (M,)."""
         anchors = self.anchors()
-        best_of_anchor, _ = best_overlaps(self.truth_boxes, anchors)                # (A,)
-        best_of_truth, _ = best_overlaps(anchors, self.truth_boxes)                 # (M,)
+        best_of_anchor, _ = best_overlaps(self.truth_boxes, anchors)  # (A,)
+        best_of_truth, _ = best_overlaps(anchors, self.truth_boxes)  # (M,)
         return len(anchors), int((best_of_anchor >= 0.7).sum()), int((best_of_anchor >= 0.5).sum()), best_of_truth
 
     def __repr__(self) -> str:
         count, close, near, best = self.numbers()
-        return (f"AnchorExplorer: {count:,} anchors, {close} with an IoU of 0.7 or more, {near} with 0.5 or more; best "
-                f"of each object: {', '.join(f'{value:.2f}' for value in best.tolist())}")
+        return (
+            f"AnchorExplorer: {count:,} anchors, {close} with an IoU of 0.7 or more, {near} with 0.5 or more; best "
+            f"of each object: {', '.join(f'{value:.2f}' for value in best.tolist())}"
+        )
 
     def figure(self) -> Figure:
         """The anchors of one place, and of each object the best anchor; the text below is brought up to date."""
@@ -91,8 +99,11 @@ class AnchorExplorer(PictureWidget):
             box_patch(right, truth, "white", width=1.2, style=":")
             box_patch(right, anchors[place], colour, width=1.8)
         place_tags(right, self.truth_boxes, [f"{value:.2f}" for value in overlap.tolist()], colours, inches=3.8)
-        figure.supxlabel(f"{count:,} anchors · {close} with an IoU of 0.7 or more · {near} with 0.5 or more\n"
-                         "best IoU of an object: blue from 0.7, yellow from 0.5, red below", fontsize=9)
+        figure.supxlabel(
+            f"{count:,} anchors · {close} with an IoU of 0.7 or more · {near} with 0.5 or more\n"
+            "best IoU of an object: blue from 0.7, yellow from 0.5, red below",
+            fontsize=9,
+        )
         self._text.value = repr(self)
         return figure
 
@@ -100,11 +111,11 @@ class AnchorExplorer(PictureWidget):
         """The anchors at the place nearest to the middle of the picture, and a dot at every place."""
         height, width = self.image.shape[-2:]
         rows, columns = torch.arange(0, height, self.stride), torch.arange(0, width, self.stride)
-        y, x = torch.meshgrid(rows, columns, indexing="ij")                         # (h, w) each
+        y, x = torch.meshgrid(rows, columns, indexing="ij")  # (h, w) each
         axis.plot(x.flatten().numpy(), y.flatten().numpy(), ".", color="#202020", markersize=3, markeredgewidth=0)
         per_place = len(self.sizes) * len(RATIO_SETS[self.ratios])
         row, column = round(height / 2 / self.stride), round(width / 2 / self.stride)
         first = (min(row, len(rows) - 1) * len(columns) + min(column, len(columns) - 1)) * per_place
-        for number, box in enumerate(anchors[first:first + per_place]):
-            box_patch(axis, box, class_colour(number // len(self.sizes) + 1), width=1.4)    # a colour for each shape
+        for number, box in enumerate(anchors[first : first + per_place]):
+            box_patch(axis, box, class_colour(number // len(self.sizes) + 1), width=1.4)  # a colour for each shape
         axis.set(xlim=(-0.15 * width, 1.15 * width), ylim=(1.15 * height, -0.15 * height))

@@ -44,11 +44,12 @@ def show_picture(axis: Axes, image: Tensor, title: str = "", dim: float = 0.0) -
         image: (3, H, W) floats 0..1. Small pictures show their pixels as blocks.
         dim: 0 shows the picture as it is, 1 only grey; in between, thin lines on it are easier to see.
     """
-    pixels = to_pixels(image).astype(np.float32) / 255                              # (H, W, 3)
+    pixels = to_pixels(image).astype(np.float32) / 255  # (H, W, 3)
     height, width = pixels.shape[:2]
     pixels = (1 - dim) * pixels + dim * (0.5 + 0.3 * (pixels.mean(2, keepdims=True) - 0.5))
-    axis.imshow(pixels, interpolation="nearest" if max(height, width) <= 200 else "antialiased",
-                extent=(0, width, height, 0))
+    axis.imshow(
+        pixels, interpolation="nearest" if max(height, width) <= 200 else "antialiased", extent=(0, width, height, 0)
+    )
     axis.set_title(title, fontsize=10)
     axis.axis("off")
 
@@ -65,22 +66,28 @@ def box_patch(axis: Axes, box: Tensor, colour: str, width: float = 2.0, style: s
     corner, size = (x1, y1), (x2 - x1, y2 - y1)
     halo = "white" if _luminance(colour) < 0.4 else "#202020"
     for stroke, thickness, line in ((halo, width + 1.8, "-"), (colour, width, style)):
-        axis.add_patch(Rectangle(corner, *size, fill=False, edgecolor=stroke, linewidth=thickness, linestyle=line,
-                                 joinstyle="miter"))
+        axis.add_patch(
+            Rectangle(
+                corner, *size, fill=False, edgecolor=stroke, linewidth=thickness, linestyle=line, joinstyle="miter"
+            )
+        )
     if fill:
         axis.add_patch(Rectangle(corner, *size, facecolor=colour, alpha=fill, edgecolor="none"))
 
 
-def thin_boxes(axis: Axes, boxes: Tensor, colour: str, width: float = 0.8, opacity: float = 0.8,
-               style: str = "-") -> None:
+def thin_boxes(
+    axis: Axes, boxes: Tensor, colour: str, width: float = 0.8, opacity: float = 0.8, style: str = "-"
+) -> None:
     """Many boxes (N, 4) at once, as thin lines."""
-    corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3, 0, 1]].reshape(-1, 5, 2)             # (N, 5, 2): round and back
-    axis.add_collection(LineCollection(corners.numpy(), colors=colour, linewidths=width, alpha=opacity,
-                                       linestyles=style), autolim=False)
+    corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3, 0, 1]].reshape(-1, 5, 2)  # (N, 5, 2): round and back
+    axis.add_collection(
+        LineCollection(corners.numpy(), colors=colour, linewidths=width, alpha=opacity, linestyles=style), autolim=False
+    )
 
 
-def place_tags(axis: Axes, boxes: Tensor, texts: Sequence[str], colours: Sequence[str], inches: float,
-               fontsize: float = 8) -> None:
+def place_tags(
+    axis: Axes, boxes: Tensor, texts: Sequence[str], colours: Sequence[str], inches: float, fontsize: float = 8
+) -> None:
     """Write a text at each box: outside of it where there is room, never on the middle of any box or on another text.
 
     Args:
@@ -89,8 +96,8 @@ def place_tags(axis: Axes, boxes: Tensor, texts: Sequence[str], colours: Sequenc
         inches: width of the axis, from which follows how much of the picture a text covers.
     """
     (left, right), (bottom, top) = axis.get_xlim(), axis.get_ylim()
-    unit = (right - left) / inches / 72                                             # pixels of the picture to a point
-    middles = (boxes[:, :2] + boxes[:, 2:]) / 2                                     # (N, 2)
+    unit = (right - left) / inches / 72  # pixels of the picture to a point
+    middles = (boxes[:, :2] + boxes[:, 2:]) / 2  # (N, 2)
     taken: list[tuple[float, float, float, float]] = []
     for box, text, colour in zip(boxes.tolist(), texts, colours):
         if not text:
@@ -98,18 +105,29 @@ def place_tags(axis: Axes, boxes: Tensor, texts: Sequence[str], colours: Sequenc
         width = (TextPath((0, 0), text, size=fontsize).get_extents().width + 5) * unit
         height = (fontsize + 4) * unit
         spots = [(x, y, x + width, y + height) for x, y in _corners_of(box, width, height)]
-        spots = [spot for spot in spots
-                 if left <= spot[0] and spot[2] <= right and top <= spot[1] and spot[3] <= bottom]
+        spots = [
+            spot for spot in spots if left <= spot[0] and spot[2] <= right and top <= spot[1] and spot[3] <= bottom
+        ]
         free = [spot for spot in spots if not any(_overlap(spot, other) for other in taken)]
-        clear = [spot for spot in free or spots
-                 if not any(spot[0] <= x <= spot[2] and spot[1] <= y <= spot[3] for x, y in middles.tolist())]
+        clear = [
+            spot
+            for spot in free or spots
+            if not any(spot[0] <= x <= spot[2] and spot[1] <= y <= spot[3] for x, y in middles.tolist())
+        ]
         if not clear:
-            continue                                                                # better no text than one on an object
+            continue  # better no text than one on an object
         spot = clear[0]
         taken.append(spot)
-        axis.text((spot[0] + spot[2]) / 2, (spot[1] + spot[3]) / 2, text, fontsize=fontsize, ha="center", va="center",
-                  color="black" if _luminance(colour) > 0.4 else "white",
-                  bbox={"boxstyle": "square,pad=0.12", "facecolor": colour, "edgecolor": "#202020", "lw": 0.6})
+        axis.text(
+            (spot[0] + spot[2]) / 2,
+            (spot[1] + spot[3]) / 2,
+            text,
+            fontsize=fontsize,
+            ha="center",
+            va="center",
+            color="black" if _luminance(colour) > 0.4 else "white",
+            bbox={"boxstyle": "square,pad=0.12", "facecolor": colour, "edgecolor": "#202020", "lw": 0.6},
+        )
 
 
 def best_overlaps(boxes: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,9 +143,20 @@ def best_overlaps(boxes: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
 def _corners_of(box: list[float], width: float, height: float) -> list[tuple[float, float]]:
     """Left upper corners for a text at a box: above, below, beside, at last inside along the edges."""
     x1, y1, x2, y2 = box
-    return [(x1, y1 - height), (x2 - width, y1 - height), (x1, y2), (x2 - width, y2), (x2, y1), (x1 - width, y1),
-            (x2, y2 - height), (x1 - width, y2 - height), (x1, y1), (x1, y2 - height), (x2 - width, y1),
-            (x2 - width, y2 - height)]
+    return [
+        (x1, y1 - height),
+        (x2 - width, y1 - height),
+        (x1, y2),
+        (x2 - width, y2),
+        (x2, y1),
+        (x1 - width, y1),
+        (x2, y2 - height),
+        (x1 - width, y2 - height),
+        (x1, y1),
+        (x1, y2 - height),
+        (x2 - width, y1),
+        (x2 - width, y2 - height),
+    ]
 
 
 def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:

@@ -49,19 +49,34 @@ def draw_course_map() -> Figure:
     rows = -(-len(LESSONS) // COLUMNS)
     places = [_place(index) for index in range(len(LESSONS))]
     for (x, y), (next_x, next_y) in zip(places, places[1:]):
-        along, down = next_x - x, next_y - y                            # one of the two is 0, the other 1 or -1
+        along, down = next_x - x, next_y - y  # one of the two is 0, the other 1 or -1
         start, end = (x + 0.44 * along, y + 0.34 * down), (next_x - 0.44 * along, next_y - 0.34 * down)
-        axis.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=13, color="#777777", shrinkA=0,
-                                       shrinkB=0))
+        axis.add_patch(
+            FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=13, color="#777777", shrinkA=0, shrinkB=0)
+        )
     for lesson, (x, y) in zip(LESSONS, places):
-        axis.add_patch(FancyBboxPatch((x - 0.41, y - 0.31), 0.82, 0.62, boxstyle="round,pad=0.02,rounding_size=0.06",
-                                      facecolor=PART_COLOURS[lesson.part], edgecolor="#333333",
-                                      linestyle="-" if lesson.ready else (0, (4, 3))))
-        axis.text(x, y + 0.16, f"{lesson.number:02d}  {lesson.title}", ha="center", va="center", fontsize=11,
-                  weight="bold")
+        axis.add_patch(
+            FancyBboxPatch(
+                (x - 0.41, y - 0.31),
+                0.82,
+                0.62,
+                boxstyle="round,pad=0.02,rounding_size=0.06",
+                facecolor=PART_COLOURS[lesson.part],
+                edgecolor="#333333",
+                linestyle="-" if lesson.ready else (0, (4, 3)),
+            )
+        )
+        axis.text(
+            x, y + 0.16, f"{lesson.number:02d}  {lesson.title}", ha="center", va="center", fontsize=11, weight="bold"
+        )
         axis.text(x, y - 0.11, lesson.adds, ha="center", va="center", fontsize=9.5)
-    axis.legend(handles=[Patch(color=colour, label=part) for part, colour in PART_COLOURS.items()],
-                loc="center", bbox_to_anchor=(COLUMNS - 1, 1 - rows), bbox_transform=axis.transData, frameon=False)
+    axis.legend(
+        handles=[Patch(color=colour, label=part) for part, colour in PART_COLOURS.items()],
+        loc="center",
+        bbox_to_anchor=(COLUMNS - 1, 1 - rows),
+        bbox_transform=axis.transData,
+        frameon=False,
+    )
     axis.set(xlim=(-0.5, COLUMNS - 0.5), ylim=(0.45 - rows, 0.45))
     axis.axis("off")
     return figure

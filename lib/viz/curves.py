@@ -11,12 +11,13 @@ from torch import Tensor
 from lib.viz.boxes import CLASS_COLOURS
 
 Numbers = Tensor | Sequence[float]
-MARKERS = "osD^vPX"                             # beside the colours, for readers who cannot tell these
+MARKERS = "osD^vPX"  # beside the colours, for readers who cannot tell these
 LINES = (*(CLASS_COLOURS[place] for place in (4, 1, 6, 5, 2, 7)), "black")
 
 
-def draw_precision_recall(curves: dict[str, tuple[Numbers, Numbers]], interpolated: bool = False,
-                          size: float = 4.2) -> Figure:
+def draw_precision_recall(
+    curves: dict[str, tuple[Numbers, Numbers]], interpolated: bool = False, size: float = 4.2
+) -> Figure:
     """Precision over recall, one line for each title.
 
     Args:
@@ -26,14 +27,22 @@ def draw_precision_recall(curves: dict[str, tuple[Numbers, Numbers]], interpolat
     Raises:
         ValueError: no curves, or a curve whose two lists are not equally long.
     """
-    figure, axis = _plain(size, curves, "recall: share of objects that are found",
-                          "precision: share of boxes that are right")
+    figure, axis = _plain(
+        size, curves, "recall: share of objects that are found", "precision: share of boxes that are right"
+    )
     for place, (title, (recall, precision)) in enumerate(curves.items()):
         recall, precision = _pair(title, recall, precision)
-        axis.plot(recall, precision, color=LINES[place % 7], marker=MARKERS[place % 7], markersize=4, linewidth=1.4,
-                  label=title)
+        axis.plot(
+            recall,
+            precision,
+            color=LINES[place % 7],
+            marker=MARKERS[place % 7],
+            markersize=4,
+            linewidth=1.4,
+            label=title,
+        )
         if interpolated and len(recall):
-            highest = precision.flip(0).cummax(0).values.flip(0)                    # (n,) the best from here on
+            highest = precision.flip(0).cummax(0).values.flip(0)  # (n,) the best from here on
             edges = torch.cat([torch.zeros(1), recall])
             axis.stairs(highest, edges, baseline=0, fill=True, color=LINES[place % 7], alpha=0.15)
             axis.stairs(highest, edges, baseline=None, color=LINES[place % 7], linestyle="--", linewidth=1.2)
@@ -42,8 +51,9 @@ def draw_precision_recall(curves: dict[str, tuple[Numbers, Numbers]], interpolat
     return figure
 
 
-def draw_recall_curve(curves: dict[str, tuple[Numbers, Numbers]], iou_threshold: float = 0.5, log: bool = True,
-                      size: float = 4.2) -> Figure:
+def draw_recall_curve(
+    curves: dict[str, tuple[Numbers, Numbers]], iou_threshold: float = 0.5, log: bool = True, size: float = 4.2
+) -> Figure:
     """Recall over the number of proposals that a picture may have, one line for each title.
 
     Args:
@@ -57,8 +67,15 @@ def draw_recall_curve(curves: dict[str, tuple[Numbers, Numbers]], iou_threshold:
     figure, axis = _plain(size, curves, "proposals per picture", f"recall at IoU {iou_threshold:g}")
     for place, (title, (numbers, recalls)) in enumerate(curves.items()):
         numbers, recalls = _pair(title, numbers, recalls)
-        axis.plot(numbers, recalls, color=LINES[place % 7], marker=MARKERS[place % 7], markersize=5, linewidth=1.6,
-                  label=title)
+        axis.plot(
+            numbers,
+            recalls,
+            color=LINES[place % 7],
+            marker=MARKERS[place % 7],
+            markersize=5,
+            linewidth=1.6,
+            label=title,
+        )
     if log:
         axis.set_xscale("log")
         axis.xaxis.set_major_formatter(lambda value, place: f"{value:,.0f}")
@@ -83,8 +100,14 @@ def draw_speed_accuracy(models: dict[str, tuple[float, float]], size: float = 4.
             raise ValueError(f"models[{name!r}] takes {seconds} seconds; expected more than 0")
         axis.plot([seconds], [ap], color=LINES[place % 7], marker=MARKERS[place % 7], markersize=10, linestyle="none")
         shown = f"{seconds:.2f} s" if seconds >= 0.1 else f"{1000 * seconds:.2g} ms"
-        axis.annotate(f"{name}\n{shown}, AP {ap:.2f}", (seconds, ap), xytext=(0, 11), textcoords="offset points",
-                      fontsize=9, ha="center")
+        axis.annotate(
+            f"{name}\n{shown}, AP {ap:.2f}",
+            (seconds, ap),
+            xytext=(0, 11),
+            textcoords="offset points",
+            fontsize=9,
+            ha="center",
+        )
     seconds, values = zip(*models.values())
     axis.set_xscale("log")
     axis.set(xlim=(min(seconds) / 4, max(seconds) * 4), ylim=(0, max(0.1, 1.3 * max(values))))
@@ -104,6 +127,7 @@ def _plain(size: float, given: dict, xlabel: str, ylabel: str) -> tuple[Figure, 
 def _pair(title: str, first: Numbers, second: Numbers) -> tuple[Tensor, Tensor]:
     pair = [torch.as_tensor(values).detach().cpu().float() for values in (first, second)]
     if pair[0].ndim != 1 or pair[0].shape != pair[1].shape:
-        raise ValueError(f"curves[{title!r}] has lists of {tuple(pair[0].shape)} and {tuple(pair[1].shape)}; expected "
-                         "(n,) both")
+        raise ValueError(
+            f"curves[{title!r}] has lists of {tuple(pair[0].shape)} and {tuple(pair[1].shape)}; expected (n,) both"
+        )
     return pair[0], pair[1]

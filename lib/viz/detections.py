@@ -11,7 +11,15 @@ from torch import Tensor
 
 from lib.datasets.toyworld import CLASSES
 from lib.viz.boxes import (
-    CLASS_COLOURS, FAINT, TRUTH_COLOUR, best_overlaps, box_patch, check_boxes, class_colour, place_tags, show_picture,
+    CLASS_COLOURS,
+    FAINT,
+    TRUTH_COLOUR,
+    best_overlaps,
+    box_patch,
+    check_boxes,
+    class_colour,
+    place_tags,
+    show_picture,
     thin_boxes,
 )
 from lib.viz.draw import panels
@@ -19,12 +27,19 @@ from lib.viz.draw import panels
 __all__ = ["CLASS_COLOURS", "draw_anchors", "draw_boxes", "draw_detections", "draw_matches", "draw_proposals"]
 
 NAMES = ("background", *CLASSES)
-BACKGROUND, IGNORED = -1, -2                    # in `matches`, as lib.ops.matching gives them
-MOST_BACKGROUND = 60                            # more thin grey boxes would only be a grey picture
+BACKGROUND, IGNORED = -1, -2  # in `matches`, as lib.ops.matching gives them
+MOST_BACKGROUND = 60  # more thin grey boxes would only be a grey picture
 
 
-def draw_boxes(image: Tensor, boxes: Tensor, labels: Tensor | None = None, scores: Tensor | None = None,
-               names: Sequence[str] | None = None, title: str = "", size: float = 4) -> Figure:
+def draw_boxes(
+    image: Tensor,
+    boxes: Tensor,
+    labels: Tensor | None = None,
+    scores: Tensor | None = None,
+    names: Sequence[str] | None = None,
+    title: str = "",
+    size: float = 4,
+) -> Figure:
     """One picture with a few boxes, each with its name and score written beside it.
 
     Args:
@@ -41,8 +56,9 @@ def draw_boxes(image: Tensor, boxes: Tensor, labels: Tensor | None = None, score
     boxes = check_boxes("boxes", boxes)
     for name, values in (("labels", labels), ("scores", scores)):
         if values is not None and values.shape != boxes.shape[:1]:
-            raise ValueError(f"{name} has the shape {tuple(values.shape)} for {len(boxes)} boxes; expected one number "
-                             "each")
+            raise ValueError(
+                f"{name} has the shape {tuple(values.shape)} for {len(boxes)} boxes; expected one number each"
+            )
     numbers = list(range(1, len(boxes) + 1)) if labels is None else labels.tolist()
     if names is not None and (len(names) < len(boxes) if labels is None else max(numbers, default=0) >= len(names)):
         raise ValueError(f"names has {len(names)} entries; expected one for each box, or with labels for each class")
@@ -62,8 +78,14 @@ def draw_boxes(image: Tensor, boxes: Tensor, labels: Tensor | None = None, score
     return figure
 
 
-def draw_detections(image: Tensor, answers: dict[str, dict[str, Tensor]], names: Sequence[str] = NAMES,
-                    min_score: float = 0.0, columns: int = 4, size: float = 2.6) -> Figure:
+def draw_detections(
+    image: Tensor,
+    answers: dict[str, dict[str, Tensor]],
+    names: Sequence[str] = NAMES,
+    min_score: float = 0.0,
+    columns: int = 4,
+    size: float = 2.6,
+) -> Figure:
     """The boxes of several answers side by side, coloured by class, with a legend of the classes below.
 
     Args:
@@ -83,8 +105,10 @@ def draw_detections(image: Tensor, answers: dict[str, dict[str, Tensor]], names:
     for axis, picture, (title, answer) in zip(axes, images, answers.items()):
         boxes, labels = check_boxes(f"answers[{title!r}]", answer["boxes"]), answer["labels"].cpu()
         if len(labels) and not 0 <= labels.min() <= labels.max() < len(names):
-            raise ValueError(f"answers[{title!r}] has labels in {labels.min()}..{labels.max()}; expected "
-                             f"0..{len(names) - 1}, the names")
+            raise ValueError(
+                f"answers[{title!r}] has labels in {labels.min()}..{labels.max()}; expected "
+                f"0..{len(names) - 1}, the names"
+            )
         texts = [""] * len(boxes)
         if "scores" in answer:
             order = answer["scores"].cpu().argsort(descending=True)
@@ -93,18 +117,29 @@ def draw_detections(image: Tensor, answers: dict[str, dict[str, Tensor]], names:
             texts = [f"{score:.2f}" for score in answer["scores"].cpu()[order].tolist()]
         show_picture(axis, picture, title)
         colours = [class_colour(number) for number in labels.tolist()]
-        for box, colour in reversed(list(zip(boxes, colours))):                     # the best on top
+        for box, colour in reversed(list(zip(boxes, colours))):  # the best on top
             box_patch(axis, box, colour, width=1.6)
         place_tags(axis, boxes, texts, colours, size)
         present.update(labels.tolist())
     if present:
-        figure.legend(handles=[_swatch(class_colour(number), names[number]) for number in sorted(present)],
-                      loc="outside lower center", ncols=min(len(present), 6), frameon=False, fontsize=9)
+        figure.legend(
+            handles=[_swatch(class_colour(number), names[number]) for number in sorted(present)],
+            loc="outside lower center",
+            ncols=min(len(present), 6),
+            frameon=False,
+            fontsize=9,
+        )
     return figure
 
 
-def draw_proposals(image: Tensor, proposals: dict[str, Tensor | dict[str, Tensor]], top: int | None = None,
-                   truth: Tensor | list[Tensor] | None = None, columns: int = 4, size: float = 2.6) -> Figure:
+def draw_proposals(
+    image: Tensor,
+    proposals: dict[str, Tensor | dict[str, Tensor]],
+    top: int | None = None,
+    truth: Tensor | list[Tensor] | None = None,
+    columns: int = 4,
+    size: float = 2.6,
+) -> Figure:
     """Many thin boxes; for each true box the best of them, if it overlaps by half, is emphasised, with its IoU.
 
     Args:
@@ -136,22 +171,30 @@ def draw_proposals(image: Tensor, proposals: dict[str, Tensor | dict[str, Tensor
         found = boxes[best[overlap >= 0.5]]
         for box in found:
             box_patch(axis, box, CLASS_COLOURS[1], width=2)
-        place_tags(axis, found, [f"{value:.2f}" for value in overlap[overlap >= 0.5].tolist()],
-                   [CLASS_COLOURS[1]] * len(found), size)
+        place_tags(
+            axis,
+            found,
+            [f"{value:.2f}" for value in overlap[overlap >= 0.5].tolist()],
+            [CLASS_COLOURS[1]] * len(found),
+            size,
+        )
         axis.set_title(f"{title}\n{len(found)} of {len(wanted)} objects found", fontsize=10)
     rows = len({axis.get_subplotspec().rowspan.start for axis in axes})
-    figure.set_figheight(figure.get_figheight() + 0.15 * rows)                      # room for titles of two lines
+    figure.set_figheight(figure.get_figheight() + 0.15 * rows)  # room for titles of two lines
     handles = [Line2D([], [], color=CLASS_COLOURS[3], linewidth=1.5, label="a proposal")]
     if truth is not None:
-        handles += [Line2D([], [], color=CLASS_COLOURS[1], linewidth=3, label="best for an object, with its IoU"),
-                    Line2D([], [], color="#777777", linewidth=1.5, linestyle=":", label="object without one")]
+        handles += [
+            Line2D([], [], color=CLASS_COLOURS[1], linewidth=3, label="best for an object, with its IoU"),
+            Line2D([], [], color="#777777", linewidth=1.5, linestyle=":", label="object without one"),
+        ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    figure.draw_without_rendering()                     # one pass of the layout leaves too little room for two lines
+    figure.draw_without_rendering()  # one pass of the layout leaves too little room for two lines
     return figure
 
 
-def draw_matches(image: Tensor, candidates: Tensor, matches: Tensor, truth_boxes: Tensor, title: str = "",
-                 size: float = 4.5) -> Figure:
+def draw_matches(
+    image: Tensor, candidates: Tensor, matches: Tensor, truth_boxes: Tensor, title: str = "", size: float = 4.5
+) -> Figure:
     """Which candidate boxes (anchors, proposals) were given to which truth, as `lib.ops.matching.Matcher` says.
 
     Positives have the colour of their truth, which is drawn thick; background is thin and grey; ignored ones are
@@ -170,11 +213,14 @@ def draw_matches(image: Tensor, candidates: Tensor, matches: Tensor, truth_boxes
     candidates, truth_boxes = check_boxes("candidates", candidates), check_boxes("truth_boxes", truth_boxes)
     matches = matches.cpu()
     if matches.shape != candidates.shape[:1]:
-        raise ValueError(f"matches has the shape {tuple(matches.shape)} for {len(candidates)} candidates; expected as "
-                         "many")
+        raise ValueError(
+            f"matches has the shape {tuple(matches.shape)} for {len(candidates)} candidates; expected as many"
+        )
     if len(matches) and not IGNORED <= matches.min() <= matches.max() < len(truth_boxes):
-        raise ValueError(f"matches lie in {matches.min()}..{matches.max()}; expected -2..{len(truth_boxes) - 1}: -1 is "
-                         "background, -2 ignored, the others are truths")
+        raise ValueError(
+            f"matches lie in {matches.min()}..{matches.max()}; expected -2..{len(truth_boxes) - 1}: -1 is "
+            "background, -2 ignored, the others are truths"
+        )
     figure, (axis,) = panels(1, 1, size, image.shape[-2] / image.shape[-1])
     figure.set_figwidth(size + 2.4)
     show_picture(axis, image, title, dim=0.35)
@@ -188,17 +234,30 @@ def draw_matches(image: Tensor, candidates: Tensor, matches: Tensor, truth_boxes
         thin_boxes(axis, positives, colour, width=1.3, opacity=1.0)
         box_patch(axis, box, colour, width=3)
         handles.append(_swatch(colour, f"object {number}: {len(positives):,} positive"))
-    place_tags(axis, truth_boxes, [str(number) for number in range(len(truth_boxes))],
-               [class_colour(number + 1) for number in range(len(truth_boxes))], size)
+    place_tags(
+        axis,
+        truth_boxes,
+        [str(number) for number in range(len(truth_boxes))],
+        [class_colour(number + 1) for number in range(len(truth_boxes))],
+        size,
+    )
     drawn = "" if len(sample) == len(background) else f"\n({len(sample)} are drawn)"
-    handles += [Line2D([], [], color="#777777", linewidth=1, label=f"background: {len(background):,}{drawn}"),
-                Line2D([], [], color="#202020", linewidth=1, linestyle=":", label=f"ignored: {len(ignored):,}")]
+    handles += [
+        Line2D([], [], color="#777777", linewidth=1, label=f"background: {len(background):,}{drawn}"),
+        Line2D([], [], color="#202020", linewidth=1, linestyle=":", label=f"ignored: {len(ignored):,}"),
+    ]
     figure.legend(handles=handles, loc="outside right center", frameon=False, fontsize=9)
     return figure
 
 
-def draw_anchors(image: Tensor, anchors: Tensor, centres: Tensor | None = None, highlight: Tensor | None = None,
-                 title: str = "", size: float = 4.5) -> Figure:
+def draw_anchors(
+    image: Tensor,
+    anchors: Tensor,
+    centres: Tensor | None = None,
+    highlight: Tensor | None = None,
+    title: str = "",
+    size: float = 4.5,
+) -> Figure:
     """Anchors over a picture and beyond its border, where many of them reach.
 
     Args:
@@ -229,9 +288,22 @@ def draw_anchors(image: Tensor, anchors: Tensor, centres: Tensor | None = None, 
     if len(special):
         figure.set_figwidth(size + 1.7)
         sides = (special[:, 2:] - special[:, :2]).tolist()
-        figure.legend(handles=[Line2D([], [], color=class_colour(number + 1), linewidth=3, linestyle=_style(number),
-                                      label=f"{w:.0f} wide, {h:.0f} high") for number, (w, h) in enumerate(sides)],
-                      loc="outside right center", frameon=False, fontsize=9)
+        figure.legend(
+            handles=[
+                Line2D(
+                    [],
+                    [],
+                    color=class_colour(number + 1),
+                    linewidth=3,
+                    linestyle=_style(number),
+                    label=f"{w:.0f} wide, {h:.0f} high",
+                )
+                for number, (w, h) in enumerate(sides)
+            ],
+            loc="outside right center",
+            frameon=False,
+            fontsize=9,
+        )
     return figure
 
 

@@ -28,7 +28,7 @@ def to_pixels(image: Tensor | np.ndarray) -> np.ndarray:
     else:
         values = (image.detach().float() if image.is_floating_point() else image).cpu().numpy()
         values = values[0] if values.ndim == 4 and values.shape[0] == 1 else values
-        values = values.transpose(1, 2, 0) if values.ndim == 3 else values                  # (H, W, C)
+        values = values.transpose(1, 2, 0) if values.ndim == 3 else values  # (H, W, C)
     values = values[..., None] if values.ndim == 2 else values
     if values.ndim != 3 or values.shape[2] not in (1, 3) or values.size == 0:
         expected = "(3, H, W), (1, H, W) or (1, 3, H, W)" if isinstance(image, Tensor) else "(H, W, 3) or (H, W)"
@@ -57,7 +57,7 @@ def fingerprint(values: Tensor | np.ndarray) -> str:
     array = np.asarray(values.detach().cpu().double() if isinstance(values, Tensor) else values, dtype=np.float64)
     if array.size == 0:
         raise ValueError(f"values has the shape {array.shape}; expected at least one number")
-    low, high = round(array.min(), 2) + 0.0, round(array.max(), 2) + 0.0                     # + 0.0: no "-0.00"
+    low, high = round(array.min(), 2) + 0.0, round(array.max(), 2) + 0.0  # + 0.0: no "-0.00"
     mean = round(array.mean(), 3) + 0.0
     return f"{tuple(array.shape)} min {low:.2f} max {high:.2f} mean {mean:.3f}"
 
@@ -81,11 +81,11 @@ def overlay(image: Tensor, heat: Tensor, opacity: float = 0.6, smooth: bool = Fa
         raise ValueError(f"heat has the shape {tuple(heat.shape)}; expected (h, w), not empty")
     if not 0 <= opacity <= 1:
         raise ValueError(f"opacity is {opacity}; expected a number from 0 (picture alone) to 1 (map alone)")
-    picture = to_pixels(image)                                                               # (H, W, 3)
+    picture = to_pixels(image)  # (H, W, 3)
     sampling = {"mode": "bilinear", "align_corners": False} if smooth else {"mode": "nearest-exact"}
-    heat = heat.detach().cpu().float()[None, None]                                           # (1, 1, h, w)
-    heat = torch.nn.functional.interpolate(heat, size=picture.shape[:2], **sampling)         # (1, 1, H, W)
-    colours = COLOURS[(stretch(heat[0, 0].numpy()) * 255).astype(np.uint8)]                  # (H, W, 3)
+    heat = heat.detach().cpu().float()[None, None]  # (1, 1, h, w)
+    heat = torch.nn.functional.interpolate(heat, size=picture.shape[:2], **sampling)  # (1, 1, H, W)
+    colours = COLOURS[(stretch(heat[0, 0].numpy()) * 255).astype(np.uint8)]  # (H, W, 3)
     return (1 - opacity) * picture.astype(np.float32) / 255 + opacity * colours.astype(np.float32) / 255
 
 
@@ -93,15 +93,22 @@ def panels(count: int, columns: int, size: float, aspect: float = 1.0) -> tuple[
     """A white figure with `count` bare axes in rows of `columns`, each `size` inches wide and `size * aspect` high."""
     columns = min(columns, count)
     rows = -(-count // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(columns * size, rows * (size * aspect + 0.55)), squeeze=False,
-                                layout="constrained", facecolor="white")
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(columns * size, rows * (size * aspect + 0.55)),
+        squeeze=False,
+        layout="constrained",
+        facecolor="white",
+    )
     for axis in axes.flat:
         axis.axis("off")
     return figure, list(axes.flat[:count])
 
 
-def show_images(images: Sequence[Tensor | np.ndarray], titles: Sequence[str] | None = None, columns: int = 4,
-                size: float = 2.4) -> Figure:
+def show_images(
+    images: Sequence[Tensor | np.ndarray], titles: Sequence[str] | None = None, columns: int = 4, size: float = 2.4
+) -> Figure:
     """Pictures side by side, `columns` in a row, each with its title.
 
     Args:

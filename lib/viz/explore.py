@@ -17,7 +17,7 @@ from lib.viz.painting import Canvas, enlarge, frame, label, png, snapshot, tint
 
 HERE = Path(__file__).parent
 VIEWS = {"channel": "channel", "strongest": "strongest", "mean": "mean", "pca": "PCA"}
-SHOWN, CROP, GRID, BARS = 440, 168, 4, 8        # screen pixels of picture and enlargement; tiles in a row; bars
+SHOWN, CROP, GRID, BARS = 440, 168, 4, 8  # screen pixels of picture and enlargement; tiles in a row; bars
 
 
 def explore(model: nn.Module, image: Tensor, picture: Tensor | None = None) -> "Explorer":
@@ -36,10 +36,12 @@ def explore(model: nn.Module, image: Tensor, picture: Tensor | None = None) -> "
     """
     batch = check_image(image)
     if picture is not None and picture.shape[-2:] != batch.shape[-2:]:
-        raise ValueError(f"picture is {tuple(picture.shape[-2:])} (height, width); expected the size of the image, "
-                         f"{tuple(batch.shape[-2:])}")
+        raise ValueError(
+            f"picture is {tuple(picture.shape[-2:])} (height, width); expected the size of the image, "
+            f"{tuple(batch.shape[-2:])}"
+        )
     if picture is None:
-        picture = batch if batch.shape[1] in (1, 3) else batch.mean(1, keepdim=True)          # (1, 1 or 3, H, W)
+        picture = batch if batch.shape[1] in (1, 3) else batch.mean(1, keepdim=True)  # (1, 1 or 3, H, W)
     return Explorer(type(model).__name__, feature_maps(model, image), to_pixels(picture))
 
 
@@ -85,10 +87,17 @@ class Explorer(ipywidgets.VBox):
         self.maps = maps
         self._model_called, self._canvas = model_name, Canvas(photo, SHOWN)
         self._tile = Canvas(self._canvas.base, SHOWN // GRID - 2)
-        self._refreshing = True                                  # nothing is drawn before all is set up
+        self._refreshing = True  # nothing is drawn before all is set up
         self._build_controls()
-        super().__init__(children=[self._caption, ipywidgets.HBox(
-            [self._left, self._middle, self._right], layout=ipywidgets.Layout(flex_flow="row wrap", grid_gap="8px"))])
+        super().__init__(
+            children=[
+                self._caption,
+                ipywidgets.HBox(
+                    [self._left, self._middle, self._right],
+                    layout=ipywidgets.Layout(flex_flow="row wrap", grid_gap="8px"),
+                ),
+            ]
+        )
         self._map = self._lists["stages"][0]
         self.layer = self._map.name
         self._take_layer(self._map, down=0.5, across=0.5)
@@ -100,13 +109,15 @@ class Explorer(ipywidgets.VBox):
 
     def __repr__(self) -> str:
         first, height, width = self.maps[0], *self._canvas.photo.shape[:2]
-        return (f"Explorer: {len(self.maps)} maps of {self._model_called} on a {height}×{width} picture, first "
-                f"{first.name} {first.shape} {first.geometry}")
+        return (
+            f"Explorer: {len(self.maps)} maps of {self._model_called} on a {height}×{width} picture, first "
+            f"{first.name} {first.shape} {first.geometry}"
+        )
 
     def _repr_mimebundle_(self, **arguments: object) -> dict:
         bundle = dict(super()._repr_mimebundle_(**arguments))
         bundle["text/plain"] = repr(self)
-        bundle["image/png"] = base64.b64encode(png(self.snapshot(), small=True)).decode()   # without a kernel
+        bundle["image/png"] = base64.b64encode(png(self.snapshot(), small=True)).decode()  # without a kernel
         return bundle
 
     def snapshot(self) -> Image.Image:
@@ -149,7 +160,7 @@ class Explorer(ipywidgets.VBox):
     def _on_change(self, change: dict) -> None:
         if self._refreshing:
             return
-        self._refreshing = True                                  # what follows from this change is drawn with it, once
+        self._refreshing = True  # what follows from this change is drawn with it, once
         try:
             if change["name"] == "layer":
                 places = [np.flatnonzero(under == cell) / len(under) for under, cell in zip(self._under, self.cell)]
@@ -165,10 +176,10 @@ class Explorer(ipywidgets.VBox):
     def _take_layer(self, chosen: FeatureMap, down: float, across: float) -> None:
         """Turn to a map: its strongest channel, and the cell at the same place of the picture (both 0..1)."""
         self._map = chosen
-        self._values = chosen.values.float().numpy()             # (C, h, w)
+        self._values = chosen.values.float().numpy()  # (C, h, w)
         self._order = strongest_channels(chosen.values)
         self._under = self._canvas.cells_under(chosen.geometry, *chosen.shape[1:])
-        self._pca: np.ndarray | None = None                      # worked out when it is first looked at
+        self._pca: np.ndarray | None = None  # worked out when it is first looked at
         self.channel = self._order[0]
         self.cell = self._cell_at(down, across)
         self._show_state_in_controls()
@@ -189,7 +200,7 @@ class Explorer(ipywidgets.VBox):
             self.cell = min(max(row, 0), height - 1), min(max(column, 0), width - 1)
         elif "pick" in content:
             across, down = content["pick"]
-            if self.view == "strongest":                         # a tile: look at its channel
+            if self.view == "strongest":  # a tile: look at its channel
                 tile = min(int(down * GRID), GRID - 1) * GRID + min(int(across * GRID), GRID - 1)
                 if tile < len(self._order):
                     self.channel = self._order[tile]
@@ -207,24 +218,36 @@ class Explorer(ipywidgets.VBox):
             with self._bars.hold_sync():
                 self._bars.bars, self._bars.chosen = self._strongest_here(), self.channel
             channels, height, width = self._map.shape
-            self._caption.value = (f'<div class="explorer-text"><b>{self.layer}</b>: {channels} channels of '
-                                   f"{height}×{width} cells, {self._map.geometry}</div>")
+            self._caption.value = (
+                f'<div class="explorer-text"><b>{self.layer}</b>: {channels} channels of '
+                f"{height}×{width} cells, {self._map.geometry}</div>"
+            )
             self._cell_text.value = '<div class="explorer-text">' + "<br>".join(cell_lines) + "</div>"
             self._scale_text.value = self._scale()
-            self._picture.label = (f"Picture with {self._view_name()} of {self.layer}. Arrow keys move the cell, "
-                                   "Shift with an arrow key moves it by five.")
+            self._picture.label = (
+                f"Picture with {self._view_name()} of {self.layer}. Arrow keys move the cell, "
+                "Shift with an arrow key moves it by five."
+            )
             self._picture.spoken = ", ".join(cell_lines)
 
     def _view_name(self) -> str:
-        return {"channel": f"channel {self.channel}", "strongest": "the strongest channels",
-                "mean": "the mean of all channels", "pca": "PCA as colours"}[self.view]
+        return {
+            "channel": f"channel {self.channel}",
+            "strongest": "the strongest channels",
+            "mean": "the mean of all channels",
+            "pca": "PCA as colours",
+        }[self.view]
 
     def _cell_lines(self) -> list[str]:
         (row, column), (x1, y1, x2, y2) = self.cell, self._map.geometry.window(*self.cell)
         if x2 <= x1 or y2 <= y1:
             return [f"cell: row {row}, column {column}", "sees nothing but padding", "", ""]
-        return [f"cell: row {row}, column {column}", f"sees {y2 - y1}×{x2 - x1} pixels",
-                f"rows {y1}–{y2 - 1}", f"columns {x1}–{x2 - 1}"]
+        return [
+            f"cell: row {row}, column {column}",
+            f"sees {y2 - y1}×{x2 - x1} pixels",
+            f"rows {y1}–{y2 - 1}",
+            f"columns {x1}–{x2 - 1}",
+        ]
 
     def _scale(self) -> str:
         if self.view == "pca":
@@ -234,8 +257,7 @@ class Explorer(ipywidgets.VBox):
         else:
             values = self._values[self.channel] if self.view == "channel" else self._values.mean(0)
             text = f'<small>{values.min():.2f}<span class="explorer-scale"></span>{values.max():.2f}</small>'
-        return (f'<div class="explorer-text explorer-legend">{text}'
-                "<small>click, drag or arrow keys</small></div>")
+        return f'<div class="explorer-text explorer-legend">{text}<small>click, drag or arrow keys</small></div>'
 
     def _strongest_here(self) -> list[tuple[int, float]]:
         values = self._values[:, self.cell[0], self.cell[1]]
@@ -262,9 +284,11 @@ class Explorer(ipywidgets.VBox):
     def _paint_grid(self) -> Image.Image:
         sheet = Image.new("RGB", (self._canvas.width, self._canvas.height), (128, 128, 128))
         small = self._tile
-        rows, columns = (under[np.arange(shown) * len(under) // shown] for under, shown in
-                         zip(self._under, (small.height, small.width)))
-        for position, channel in enumerate(self._order[:GRID * GRID]):
+        rows, columns = (
+            under[np.arange(shown) * len(under) // shown]
+            for under, shown in zip(self._under, (small.height, small.width))
+        )
+        for position, channel in enumerate(self._order[: GRID * GRID]):
             tile = Image.fromarray(small.lay(tint(self._values[channel]), (rows, columns), self.opacity))
             label(ImageDraw.Draw(tile), (0, 0), f"{channel}")
             down, across = divmod(position, GRID)
@@ -281,27 +305,44 @@ class Explorer(ipywidgets.VBox):
         self._lists = {"stages": stages(self.maps), "blocks": block_maps or self.maps, "all": self.maps}
         self._caption, self._cell_text, self._scale_text = (ipywidgets.HTML() for _ in range(3))
         self._detail = ipywidgets.ToggleButtons(
-            options=list(self._lists), style={"button_width": "57px"},
-            tooltips=["one layer for each size of map", "blocks and outermost layers", "every module that gives a map"])
+            options=list(self._lists),
+            style={"button_width": "57px"},
+            tooltips=["one layer for each size of map", "blocks and outermost layers", "every module that gives a map"],
+        )
         self._detail.add_class("explorer-detail")
         self._select = ipywidgets.Select(tooltip="layer", layout=ipywidgets.Layout(width="184px", height="372px"))
         self._select.add_class("explorer-layers")
         self._views = ipywidgets.ToggleButtons(
-            options=[(text, name) for name, text in VIEWS.items()], style={"button_width": "82px"},
-            tooltips=["the channel chosen below", "the sixteen channels that vary most", "over all channels",
-                      "cells with like features in like colours"])
+            options=[(text, name) for name, text in VIEWS.items()],
+            style={"button_width": "82px"},
+            tooltips=[
+                "the channel chosen below",
+                "the sixteen channels that vary most",
+                "over all channels",
+                "cells with like features in like colours",
+            ],
+        )
         wide, style = ipywidgets.Layout(width="98%"), {"description_width": "56px"}
         self._slider = ipywidgets.IntSlider(description="channel", layout=wide, style=style, tooltip="channel")
-        self._opacity = ipywidgets.FloatSlider(description="opacity", max=1, step=0.05, layout=wide, style=style,
-                                               tooltip="opacity")
+        self._opacity = ipywidgets.FloatSlider(
+            description="opacity", max=1, step=0.05, layout=wide, style=style, tooltip="opacity"
+        )
         self._picture, self._bars = _Picture(), _Bars()
         self._crop = ipywidgets.Image(format="png")
         self._left = ipywidgets.VBox([self._detail, self._select])
-        self._middle = ipywidgets.VBox([self._views, self._picture, self._scale_text, self._slider, self._opacity],
-                                       layout=ipywidgets.Layout(flex="1 1 340px", max_width="448px"))
-        self._right = ipywidgets.VBox([self._cell_text, self._crop, ipywidgets.HTML(
-            '<div class="explorer-text"><small>channels of this cell</small></div>'), self._bars],
-            layout=ipywidgets.Layout(width="172px"))
+        self._middle = ipywidgets.VBox(
+            [self._views, self._picture, self._scale_text, self._slider, self._opacity],
+            layout=ipywidgets.Layout(flex="1 1 340px", max_width="448px"),
+        )
+        self._right = ipywidgets.VBox(
+            [
+                self._cell_text,
+                self._crop,
+                ipywidgets.HTML('<div class="explorer-text"><small>channels of this cell</small></div>'),
+                self._bars,
+            ],
+            layout=ipywidgets.Layout(width="172px"),
+        )
         self._detail.observe(self._on_control, names="value")
         self._select.observe(self._on_control, names="value")
         self._slider.observe(self._on_control, names="value")
@@ -311,7 +352,7 @@ class Explorer(ipywidgets.VBox):
             widget.on_msg(self._on_message)
 
     def _on_control(self, change: dict) -> None:
-        if self._refreshing:                                     # not a hand, but `_show_state_in_controls`
+        if self._refreshing:  # not a hand, but `_show_state_in_controls`
             return
         if change["owner"] is self._slider:
             self.channel = change["new"]
@@ -341,5 +382,5 @@ def _entry(feature_map: FeatureMap) -> str:
     """A line of the list: the end of a long name, and the size."""
     name, size = feature_map.name, f"{feature_map.shape[1]}×{feature_map.shape[2]}"
     room = 22 - len(size)
-    shown = name if len(name) <= room else "…" + name[1 - room:]
-    return f"{shown:<{room}} {size}".replace(" ", "\u00a0")     # spaces that a browser does not fold
+    shown = name if len(name) <= room else "…" + name[1 - room :]
+    return f"{shown:<{room}} {size}".replace(" ", "\u00a0")  # spaces that a browser does not fold

@@ -24,7 +24,7 @@ def strongest_channels(values: Tensor) -> list[int]:
     """
     if values.ndim != 3 or values.numel() == 0:
         raise ValueError(f"values has the shape {tuple(values.shape)}; expected (C, H, W), not empty")
-    spread = values.detach().float().flatten(1).std(1, correction=0)                          # (C,)
+    spread = values.detach().float().flatten(1).std(1, correction=0)  # (C,)
     return torch.sort(spread, descending=True, stable=True).indices.tolist()
 
 
@@ -47,21 +47,21 @@ def pca_colours(features: Tensor) -> np.ndarray:
     if features.ndim != 3 or features.numel() == 0:
         raise ValueError(f"features has the shape {tuple(features.shape)}; expected (C, H, W), not empty")
     channels, height, width = features.shape
-    points = features.detach().cpu().float().flatten(1).T                                     # (H * W, C)
+    points = features.detach().cpu().float().flatten(1).T  # (H * W, C)
     points = points - points.mean(0)
     sample = points[torch.linspace(0, len(points) - 1, min(len(points), 512)).round().long()]  # (S, C)
     if channels <= len(sample):
-        _, vectors = torch.linalg.eigh(sample.T @ sample)                                     # (C, C), rising
-        directions = vectors.flip(1)[:, :3]                                                   # (C, <=3)
-    else:                                                            # fewer points than channels: the smaller problem
-        _, vectors = torch.linalg.eigh(sample @ sample.T)                                     # (S, S)
-        directions = sample.T @ vectors.flip(1)[:, :3]                                        # (C, <=3)
+        _, vectors = torch.linalg.eigh(sample.T @ sample)  # (C, C), rising
+        directions = vectors.flip(1)[:, :3]  # (C, <=3)
+    else:  # fewer points than channels: the smaller problem
+        _, vectors = torch.linalg.eigh(sample @ sample.T)  # (S, S)
+        directions = sample.T @ vectors.flip(1)[:, :3]  # (C, <=3)
         directions = directions / directions.norm(dim=0).clamp(min=1e-12)
     largest = directions.abs().argmax(0)
     directions = directions * directions[largest, torch.arange(directions.shape[1])].sign()
-    projected = (points @ directions).numpy()                                                 # (H * W, <=3)
+    projected = (points @ directions).numpy()  # (H * W, <=3)
     colours = np.zeros((height * width, 3), dtype=np.float32)
-    smallest = 1e-4 * np.abs(projected).max()                                        # less is rounding
+    smallest = 1e-4 * np.abs(projected).max()  # less is rounding
     for k in range(projected.shape[1]):
         if np.ptp(projected[:, k]) > smallest:
             colours[:, k] = stretch(projected[:, k])
@@ -84,8 +84,9 @@ def feature_grid(model: nn.Module, image: Tensor, layer: str, channels: int = 16
     found = find_map(feature_maps(model, image), layer)
     values = found.values.float()
     shown = strongest_channels(values)[:channels]
-    figure, axes = panels(len(shown), 8 if len(shown) > 12 else 4, 1.25 if len(shown) > 12 else 2.2,
-                          values.shape[1] / values.shape[2])
+    figure, axes = panels(
+        len(shown), 8 if len(shown) > 12 else 4, 1.25 if len(shown) > 12 else 2.2, values.shape[1] / values.shape[2]
+    )
     figure.suptitle(f"{layer}: {len(shown)} strongest of {values.shape[0]} channels, {found.geometry}", fontsize=11)
     for axis, channel in zip(axes, shown):
         axis.imshow(values[channel].numpy(), cmap="viridis", interpolation="nearest")
@@ -94,8 +95,9 @@ def feature_grid(model: nn.Module, image: Tensor, layer: str, channels: int = 16
     return figure
 
 
-def feature_strip(model: nn.Module, image: Tensor, layers: list[str] | None = None,
-                  picture: Tensor | None = None) -> Figure:
+def feature_strip(
+    model: nn.Module, image: Tensor, layers: list[str] | None = None, picture: Tensor | None = None
+) -> Figure:
     """The picture on its way through the model: for each layer its strongest channel, and its PCA in colour below.
 
     Args:
@@ -111,11 +113,18 @@ def feature_strip(model: nn.Module, image: Tensor, layers: list[str] | None = No
     pixels = to_pixels(check_image(image) if picture is None else picture)
     width = min(1.9, 11 / (len(chosen) + 1))
     figure, axes = panels(2 * (len(chosen) + 1), len(chosen) + 1, width, pixels.shape[0] / pixels.shape[1])
-    upper, lower = axes[:len(chosen) + 1], axes[len(chosen) + 1:]
+    upper, lower = axes[: len(chosen) + 1], axes[len(chosen) + 1 :]
     upper[0].imshow(pixels)
     upper[0].set_title(f"the picture\n3×{pixels.shape[0]}×{pixels.shape[1]}", fontsize=9)
-    lower[0].text(1, 0.5, "PCA of the channels\nas red, green, blue", ha="right", va="center", fontsize=9,
-                  transform=lower[0].transAxes)
+    lower[0].text(
+        1,
+        0.5,
+        "PCA of the channels\nas red, green, blue",
+        ha="right",
+        va="center",
+        fontsize=9,
+        transform=lower[0].transAxes,
+    )
     for above, below, found in zip(upper[1:], lower[1:], chosen):
         channel = strongest_channels(found.values)[0]
         above.imshow(found.values[channel].float().numpy(), cmap="viridis", interpolation="nearest")
@@ -124,8 +133,9 @@ def feature_strip(model: nn.Module, image: Tensor, layers: list[str] | None = No
     return figure
 
 
-def draw_receptive_field(model: nn.Module, image: Tensor, layer: str, row: int, column: int,
-                         picture: Tensor | None = None) -> Figure:
+def draw_receptive_field(
+    model: nn.Module, image: Tensor, layer: str, row: int, column: int, picture: Tensor | None = None
+) -> Figure:
     """One cell of a layer, and the part of the picture that it sees: where it lies, and enlarged.
 
     Args:
@@ -140,8 +150,9 @@ def draw_receptive_field(model: nn.Module, image: Tensor, layer: str, row: int, 
     found = find_map(feature_maps(model, image), layer)
     _, height, width = found.shape
     if not (-height <= row < height and -width <= column < width):
-        raise ValueError(f"row, column is {row}, {column}; expected a cell of {layer}, which has {height} rows and "
-                         f"{width} columns")
+        raise ValueError(
+            f"row, column is {row}, {column}; expected a cell of {layer}, which has {height} rows and {width} columns"
+        )
     row, column = row % height, column % width
     pixels = to_pixels(check_image(image) if picture is None else picture)
     x1, y1, x2, y2 = found.geometry.window(row, column)

@@ -55,7 +55,7 @@ def join(axes: list[Axis], cells: int) -> Axis:
     finest = min(axes, key=lambda axis: axis.high - axis.low)
     low, high = finest.low, finest.high
     for axis in axes:
-        for cell in (0, cells - 1):        # strides differ a little after resizing to an odd size: compare both ends
+        for cell in (0, cells - 1):  # strides differ a little after resizing to an odd size: compare both ends
             drift = (axis.stride - finest.stride) * cell
             low, high = min(low, axis.low + drift), max(high, axis.high + drift)
     return Axis(finest.stride, low, high, any(axis.whole for axis in axes))
@@ -91,7 +91,6 @@ class Geometry:
         """Such as "stride 2, sees 3×3" or "stride 8, sees the whole picture"; height before width."""
         strides = [f"{float(axis.stride):.4g}" for axis in (self.y, self.x)]
         stride = strides[0] if strides[0] == strides[1] else "×".join(strides)
-        sizes = [pixels if axis.whole else axis.size
-                 for axis, pixels in ((self.y, self.height), (self.x, self.width))]
+        sizes = [pixels if axis.whole else axis.size for axis, pixels in ((self.y, self.height), (self.x, self.width))]
         whole = self.y.whole and self.x.whole
         return f"stride {stride}, sees " + ("the whole picture" if whole else f"{sizes[0]}×{sizes[1]}")

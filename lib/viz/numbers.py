@@ -27,10 +27,16 @@ def show_numbers(arrays: dict[str, torch.Tensor], highlight: tuple[int, int] | N
     widths = [max(value.shape[1], 2) for value in values]
     largest = max(np.abs(value).max() for value in values) or 1.0
     tallest = max(value.shape[0] for value in values)
-    figure, axes = plt.subplots(1, len(values), figsize=(0.75 * (sum(widths) + len(widths)), 0.62 * tallest + 0.9),
-                                width_ratios=widths, layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(
+        1,
+        len(values),
+        figsize=(0.75 * (sum(widths) + len(widths)), 0.62 * tallest + 0.9),
+        width_ratios=widths,
+        layout="constrained",
+        squeeze=False,
+    )
     for axis, title, value in zip(axes[0], arrays, values):
-        axis.imshow(value, cmap="RdBu_r", vmin=-1.8 * largest, vmax=1.8 * largest)   # pale, so that black text reads
+        axis.imshow(value, cmap="RdBu_r", vmin=-1.8 * largest, vmax=1.8 * largest)  # pale, so that black text reads
         for (row, column), number in np.ndenumerate(value):
             axis.text(column, row, f"{number:.3g}", ha="center", va="center", fontsize=11)
         if highlight and highlight[0] < value.shape[0] and highlight[1] < value.shape[1]:

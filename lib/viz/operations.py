@@ -44,15 +44,15 @@ class Place:
         return self.dim is None or (self.dim < len(shape) and shape[self.dim] % (self.cells * self.inner) == 0)
 
 
-Arguments = dict[str, Any]                                     # of an operation, by the names of its schema
-Inputs = list[tuple[torch.Size, Place | None]]                 # an operation's tensors: shape, and place if any
+Arguments = dict[str, Any]  # of an operation, by the names of its schema
+Inputs = list[tuple[torch.Size, Place | None]]  # an operation's tensors: shape, and place if any
 
 
 def follow(func: Any, named: Arguments, inputs: Inputs, out: torch.Size) -> Place:
     """The place, in a result of shape `out`, of an axis that at least one of the `inputs` of operation `func` has."""
     followed = [(shape, place) for shape, place in inputs if place is not None]
     shape, place = followed[0]
-    name = func._schema.name.removeprefix("aten::").rstrip("_")    # add_ is add
+    name = func._schema.name.removeprefix("aten::").rstrip("_")  # add_ is add
     if torch.Tag.pointwise in func.tags or name in _CELL_BY_CELL:
         return _broadcast(inputs, out)
     if name in ("cat", "stack", "concat"):
@@ -61,7 +61,7 @@ def follow(func: Any, named: Arguments, inputs: Inputs, out: torch.Size) -> Plac
         result = _product(name, inputs, out)
     elif name in _RULES:
         result = place if place.dim is None else _RULES[name](place, named, shape, out)
-        if len(followed) > 1:                                       # a kernel, an index ... that depends on the picture
+        if len(followed) > 1:  # a kernel, an index ... that depends on the picture
             result = result.mixed()
     else:
         result = place.mixed() if shape == out else place.lost()
@@ -104,7 +104,7 @@ def _stacked(name: str, dim: int, inputs: Inputs, out: torch.Size) -> Place:
 def _product(name: str, inputs: Inputs, out: torch.Size) -> Place:
     """A matrix product keeps the rows of its left side and the columns of its right side; the rest is summed over."""
     kept, lost = [], None
-    for position, (_, place) in enumerate(inputs[-2:]):            # before them, the bias of addmm
+    for position, (_, place) in enumerate(inputs[-2:]):  # before them, the bias of addmm
         if place is None:
             continue
         summed = len(out) - 1 if position == 0 else len(out) - 2
@@ -127,11 +127,11 @@ def _window(slide: Callable[[Arguments, int, int, int, int], Slide], spatial: in
     """A rule for an operation on (..., H, W) that treats rows and columns each by its own window."""
 
     def rule(place: Place, named: Arguments, shape: torch.Size, out: torch.Size) -> Place:
-        k = place.dim - (len(shape) - spatial)                      # 0 for the first of the spatial dimensions
+        k = place.dim - (len(shape) - spatial)  # 0 for the first of the spatial dimensions
         if k < -1:
-            return place                                            # the batch
+            return place  # the batch
         if k == -1 or not place.alone(shape):
-            return place.lost()                                     # channels are mixed with each other
+            return place.lost()  # channels are mixed with each other
         cells = out[place.dim]
         return Place(place.axis.slide(*slide(named, k, spatial, shape[place.dim], cells)), place.dim, cells)
 
@@ -148,7 +148,7 @@ def _convolution(place: Place, named: Arguments, shape: torch.Size, out: torch.S
     def slide(named: Arguments, k: int, spatial: int, n: int, m: int) -> Slide:
         step, padding = _pick(named["stride"], k), _pick(named["padding"], k)
         reach = _pick(named["dilation"], k) * (kernel[k] - 1)
-        if named["transposed"]:                                     # o = step i - padding + tap
+        if named["transposed"]:  # o = step i - padding + tap
             return Fraction(1, step), Fraction(padding - reach, step), Fraction(padding, step)
         return step, -padding, reach - padding
 
@@ -163,7 +163,7 @@ def _pool(named: Arguments, k: int, spatial: int, n: int, m: int) -> Slide:
 
 
 def _adaptive_pool(named: Arguments, k: int, spatial: int, n: int, m: int) -> Slide:
-    ratio = Fraction(n, m)                                          # from floor(i n / m) to ceil((i + 1) n / m) - 1
+    ratio = Fraction(n, m)  # from floor(i n / m) to ceil((i + 1) n / m) - 1
     slack = 0 if n % m == 0 else Fraction(m - 1, m)
     return ratio, -slack, ratio + slack - 1
 
@@ -181,12 +181,12 @@ def _floor_slack(*numbers: Fraction | int) -> Fraction:
 
 
 def _nearest(named: Arguments, k: int, spatial: int, n: int, m: int) -> Slide:
-    ratio = _ratio(named, k, n, m)                                  # reads floor(ratio i)
+    ratio = _ratio(named, k, n, m)  # reads floor(ratio i)
     return ratio, -_floor_slack(ratio), 0
 
 
 def _nearest_exact(named: Arguments, k: int, spatial: int, n: int, m: int) -> Slide:
-    ratio = _ratio(named, k, n, m)                                  # reads floor(ratio (i + 1/2))
+    ratio = _ratio(named, k, n, m)  # reads floor(ratio (i + 1/2))
     return ratio, ratio / 2 - _floor_slack(ratio, ratio / 2), ratio / 2
 
 
@@ -206,10 +206,10 @@ def _between(before: int, after: int) -> Callable:
 
 def _padding(kind: str) -> Callable:
     def slide(named: Arguments, k: int, spatial: int, n: int, m: int) -> Slide:
-        pad = named["pad" if kind == "constant" else "padding"]           # left, right, top, bottom
+        pad = named["pad" if kind == "constant" else "padding"]  # left, right, top, bottom
         at = 2 * (spatial - 1 - k)
         left, right = (pad[at], pad[at + 1]) if at < len(pad) else (0, 0)
-        reads = {"constant": 0, "replication": 1, "reflection": 2}[kind]    # times what is read again
+        reads = {"constant": 0, "replication": 1, "reflection": 2}[kind]  # times what is read again
         return 1, -left - reads * right, -left + reads * left
 
     return slide
@@ -232,6 +232,7 @@ def _unshuffle(named: Arguments, k: int, spatial: int, n: int, m: int) -> Slide:
 
 # Shapes
 
+
 def _permute(place: Place, named: Arguments, shape: torch.Size, out: torch.Size) -> Place:
     return place.moved([dim % len(shape) for dim in named["dims"]].index(place.dim))
 
@@ -243,9 +244,9 @@ def _transpose(place: Place, named: Arguments, shape: torch.Size, out: torch.Siz
 
 def _view(place: Place, named: Arguments, shape: torch.Size, out: torch.Size) -> Place:
     """Dimensions merged or split: find the one in which the axis still runs in equal steps."""
-    step = place.inner * prod(shape[place.dim + 1:])                # elements from one cell to the next, if contiguous
+    step = place.inner * prod(shape[place.dim + 1 :])  # elements from one cell to the next, if contiguous
     for dim in range(len(out)):
-        below = prod(out[dim + 1:])
+        below = prod(out[dim + 1 :])
         if place.cells > 1 and step % below == 0 and (below * out[dim]) % (step * place.cells) == 0:
             return replace(place, dim=dim, inner=step // below)
     return place.lost()
@@ -285,6 +286,7 @@ def _split(place: Place, named: Arguments, shape: torch.Size, out: torch.Size) -
 
 # Sums over dimensions, and operations that normalise
 
+
 def _dims(named: Arguments, shape: torch.Size) -> set[int]:
     dims = named.get("dim")
     dims = [dims] if isinstance(dims, int) else (dims or range(len(shape)))
@@ -311,8 +313,22 @@ def _layer_norm(place: Place, named: Arguments, shape: torch.Size, out: torch.Si
     return place.mixed() if place.dim >= len(shape) - len(named["normalized_shape"]) else place
 
 
-_CELL_BY_CELL = {"clone", "detach", "alias", "contiguous", "_to_copy", "copy", "expand", "hardswish", "hardsigmoid",
-                 "_prelu_kernel", "softplus", "native_dropout", "mish", "where"}
+_CELL_BY_CELL = {
+    "clone",
+    "detach",
+    "alias",
+    "contiguous",
+    "_to_copy",
+    "copy",
+    "expand",
+    "hardswish",
+    "hardsigmoid",
+    "_prelu_kernel",
+    "softplus",
+    "native_dropout",
+    "mish",
+    "where",
+}
 _RULES: dict[str, Callable[[Place, Arguments, torch.Size, torch.Size], Place]] = {
     "convolution": _convolution,
     **dict.fromkeys(["max_pool2d_with_indices", "avg_pool2d"], _window(_pool)),
@@ -334,10 +350,31 @@ _RULES: dict[str, Callable[[Place, Arguments, torch.Size, torch.Size], Place]] =
     **dict.fromkeys(["select", "unbind"], _drop),
     "slice": _slice,
     **dict.fromkeys(["split", "split_with_sizes"], _split),
-    **dict.fromkeys(["mean", "sum", "amax", "amin", "max", "min", "var", "std", "prod", "logsumexp", "argmax",
-                     "argmin", "norm", "linalg_vector_norm", "any", "all"], _reduce),
+    **dict.fromkeys(
+        [
+            "mean",
+            "sum",
+            "amax",
+            "amin",
+            "max",
+            "min",
+            "var",
+            "std",
+            "prod",
+            "logsumexp",
+            "argmax",
+            "argmin",
+            "norm",
+            "linalg_vector_norm",
+            "any",
+            "all",
+        ],
+        _reduce,
+    ),
     **dict.fromkeys(["_softmax", "_log_softmax", "cumsum", "sort", "topk"], _along),
-    **dict.fromkeys(["native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training",
-                     "cudnn_batch_norm"], _batch_norm),
+    **dict.fromkeys(
+        ["native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "cudnn_batch_norm"],
+        _batch_norm,
+    ),
     "native_layer_norm": _layer_norm,
 }

@@ -41,11 +41,20 @@ def draw_overlap(pairs: dict[str, Tensor], around: bool = False, size: float = 3
     for axis, (title, pair) in zip(axes, boxes.items()):
         _paper(axis, left, top, right, bottom)
         axis.set_title(title, fontsize=10)
-        outer = torch.cat([pair[:, :2].amin(0), pair[:, 2:].amax(0)])                               # (4,)
-        inner = torch.cat([pair[:, :2].amax(0), pair[:, 2:].amin(0)])                               # (4,)
+        outer = torch.cat([pair[:, :2].amin(0), pair[:, 2:].amax(0)])  # (4,)
+        inner = torch.cat([pair[:, :2].amax(0), pair[:, 2:].amin(0)])  # (4,)
         if around:
-            axis.add_patch(Rectangle(*_corner_and_sides(outer), facecolor=AROUND, alpha=0.45, hatch="..",
-                                     edgecolor="#777777", linewidth=1.5, linestyle="--"))
+            axis.add_patch(
+                Rectangle(
+                    *_corner_and_sides(outer),
+                    facecolor=AROUND,
+                    alpha=0.45,
+                    hatch="..",
+                    edgecolor="#777777",
+                    linewidth=1.5,
+                    linestyle="--",
+                )
+            )
             for box in pair:
                 axis.add_patch(Rectangle(*_corner_and_sides(box), facecolor="white"))
         for box, colour in zip(pair, (FIRST, SECOND)):
@@ -54,12 +63,17 @@ def draw_overlap(pairs: dict[str, Tensor], around: bool = False, size: float = 3
         if (inner[2:] > inner[:2]).all():
             axis.add_patch(Rectangle(*_corner_and_sides(inner), facecolor=SHARED, edgecolor="#202020", linewidth=1.2))
         _lines(axis, left, top, right, bottom)
-    handles = [Patch(facecolor=colour, alpha=0.5, edgecolor=colour, label=label)
-               for colour, label in ((FIRST, "one box"), (SECOND, "the other"))]
+    handles = [
+        Patch(facecolor=colour, alpha=0.5, edgecolor=colour, label=label)
+        for colour, label in ((FIRST, "one box"), (SECOND, "the other"))
+    ]
     handles.append(Patch(facecolor=SHARED, edgecolor="#202020", label="both: the intersection"))
     if around:
-        handles.append(Patch(facecolor=AROUND, alpha=0.5, hatch="..", edgecolor="#777777",
-                             label="neither, but inside the box around"))
+        handles.append(
+            Patch(
+                facecolor=AROUND, alpha=0.5, hatch="..", edgecolor="#777777", label="neither, but inside the box around"
+            )
+        )
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(pairs), 2), frameon=False, fontsize=9)
     return figure
 
@@ -103,8 +117,10 @@ def draw_box_paths(image: Tensor, truth: Tensor, paths: dict[str, dict[int, Tens
         raise ValueError("paths is empty; expected at least one")
     figure, axes = panels(len(paths), 4, size, image.shape[-2] / image.shape[-1])
     steps = list(next(iter(paths.values())))
-    colours = [matplotlib.colors.to_hex(colour)
-               for colour in matplotlib.colormaps["plasma"](torch.linspace(0, 0.95, len(steps)).numpy())]
+    colours = [
+        matplotlib.colors.to_hex(colour)
+        for colour in matplotlib.colormaps["plasma"](torch.linspace(0, 0.95, len(steps)).numpy())
+    ]
     for axis, (title, path) in zip(axes, paths.items()):
         show_picture(axis, image, title, dim=0.35)
         box_patch(axis, truth, "white", width=2, style=":")
@@ -128,14 +144,16 @@ def draw_landscapes(losses: dict[str, Tensor], size: float = 4.2) -> Figure:
     """
     if not losses:
         raise ValueError("losses is empty; expected at least one")
-    figure, axes = plt.subplots(1, len(losses), figsize=(size * len(losses), 0.8 * size), squeeze=False,
-                                layout="constrained", facecolor="white")
+    figure, axes = plt.subplots(
+        1, len(losses), figsize=(size * len(losses), 0.8 * size), squeeze=False, layout="constrained", facecolor="white"
+    )
     for axis, (title, loss) in zip(axes[0], losses.items()):
         if loss.ndim != 2:
             raise ValueError(f"losses[{title!r}] is {tuple(loss.shape)}; expected (H, W)")
         height, width = loss.shape
-        drawn = axis.contourf(torch.arange(width) + 0.5, torch.arange(height) + 0.5, loss.detach().cpu(), levels=20,
-                              cmap="viridis")
+        drawn = axis.contourf(
+            torch.arange(width) + 0.5, torch.arange(height) + 0.5, loss.detach().cpu(), levels=20, cmap="viridis"
+        )
         axis.set(title=title, aspect="equal", xlabel="middle x", ylabel="middle y", ylim=(height, 0))
         figure.colorbar(drawn, ax=axis)
     return figure
@@ -167,10 +185,14 @@ def draw_apart(boxes: Tensor, labels: Tensor, names: Sequence[str], size: float 
 def count_squares(pair: Tensor) -> dict[str, int]:
     """Squares of the paper in each box and in both, for (2, 4) boxes on whole numbers: one square at a time."""
     limit = int(pair.max()) + 1
-    y, x = torch.meshgrid(torch.arange(limit), torch.arange(limit), indexing="ij")                  # (n, n) each
+    y, x = torch.meshgrid(torch.arange(limit), torch.arange(limit), indexing="ij")  # (n, n) each
     inside = [(x >= box[0]) & (x < box[2]) & (y >= box[1]) & (y < box[3]) for box in pair]
-    return {"one": int(inside[0].sum()), "other": int(inside[1].sum()), "both": int((inside[0] & inside[1]).sum()),
-            "either": int((inside[0] | inside[1]).sum())}
+    return {
+        "one": int(inside[0].sum()),
+        "other": int(inside[1].sum()),
+        "both": int((inside[0] & inside[1]).sum()),
+        "either": int((inside[0] | inside[1]).sum()),
+    }
 
 
 def _paper(axis: Axes, left: float, top: float, right: float, bottom: float) -> None:

@@ -9,9 +9,9 @@ from PIL import Image, ImageDraw, ImageFont
 from lib.viz.draw import COLOURS, stretch
 from lib.viz.geometry import Axis, Geometry
 
-MARK = (255, 59, 107)        # the cell and what it sees; drawn on white, it shows on any picture
+MARK = (255, 59, 107)  # the cell and what it sees; drawn on white, it shows on any picture
 INK, PAPER = (32, 32, 32), (255, 255, 255)
-FONT = f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf"      # the same on every machine
+FONT = f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf"  # the same on every machine
 
 
 class Canvas:
@@ -32,22 +32,24 @@ class Canvas:
 
     def cells_under(self, geometry: Geometry, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
         """Which row of a map lies under each row of the canvas, and which column under each column; -1 where none."""
-        return (_cells_under(geometry.y, rows, self.photo.shape[0], self.height),
-                _cells_under(geometry.x, columns, self.photo.shape[1], self.width))
+        return (
+            _cells_under(geometry.y, rows, self.photo.shape[0], self.height),
+            _cells_under(geometry.x, columns, self.photo.shape[1], self.width),
+        )
 
     def lay(self, colours: np.ndarray, under: tuple[np.ndarray, np.ndarray], opacity: float) -> np.ndarray:
         """The photo with a coloured map (h, w, 3) over it, as bytes (height, width, 3). Grey where there is no cell."""
         rows, columns = under
-        padded = np.pad(colours, ((0, 1), (0, 1), (0, 0)), constant_values=128)        # index -1 is the grey rim
+        padded = np.pad(colours, ((0, 1), (0, 1), (0, 0)), constant_values=128)  # index -1 is the grey rim
         laid = padded[rows][:, columns].astype(np.uint16)
         weight = round(opacity * 256)
         return ((self.base * np.uint16(256 - weight) + laid * np.uint16(weight)) >> 8).astype(np.uint8)
 
 
 def _cells_under(axis: Axis, cells: int, pixels: int, shown: int) -> np.ndarray:
-    points = (np.arange(shown) + 0.5) * pixels / shown - 0.5                            # in pixels of the photo
+    points = (np.arange(shown) + 0.5) * pixels / shown - 0.5  # in pixels of the photo
     index = np.floor((points - axis.centre(0)) / float(axis.stride) + 0.5)
-    near = (index >= -1) & (index <= cells)       # the outermost cells reach one cell further
+    near = (index >= -1) & (index <= cells)  # the outermost cells reach one cell further
     return np.where(near, np.clip(index, 0, cells - 1), -1).astype(np.int64)
 
 
@@ -76,7 +78,7 @@ def enlarge(photo: np.ndarray, window: tuple[int, int, int, int], size: int) -> 
     """What a cell sees: the part `window` (x1, y1, x2, y2) of the photo, enlarged to fit in `size` by `size`."""
     x1, y1, x2, y2 = window
     if x2 <= x1 or y2 <= y1:
-        return Image.new("RGB", (size, size), (128, 128, 128))                          # only padding
+        return Image.new("RGB", (size, size), (128, 128, 128))  # only padding
     scale = size / max(x2 - x1, y2 - y1)
     shape = max(1, round((x2 - x1) * scale)), max(1, round((y2 - y1) * scale))
     sampling = Image.Resampling.NEAREST if scale >= 3 else Image.Resampling.BILINEAR
@@ -98,8 +100,9 @@ def png(picture: Image.Image, small: bool = False) -> bytes:
     return buffer.getvalue()
 
 
-def snapshot(picture: Image.Image, crop: Image.Image, title: str, cell: str,
-             bars: list[tuple[int, float]]) -> Image.Image:
+def snapshot(
+    picture: Image.Image, crop: Image.Image, title: str, cell: str, bars: list[tuple[int, float]]
+) -> Image.Image:
     """Everything that the explorer shows, as one picture on white: for readers without a kernel."""
     side, gap, top = 220, 12, 44
     sheet = Image.new("RGB", (picture.width + side + 3 * gap, max(picture.height, 400) + top + gap), PAPER)

@@ -24,25 +24,26 @@ def pooled_bins(box: Tensor, stride: int, output_size: int, quantised: bool) -> 
         The region (4,) and the bins (output_size², 4), row by row. Bins of whole cells may overlap.
     """
     steps = torch.arange(output_size)
-    cells = box.double() / stride                                                   # (4,)
+    cells = box.double() / stride  # (4,)
     if quantised:
-        cells = (cells + 0.5).floor()                                               # a half goes up
-        first, last = cells[:2], torch.maximum(cells[2:] + 1, cells[:2] + 1)        # the cell of the far corner is in
-        width = (last - first) / output_size                                        # (2,) of a bin, in cells
-        starts = first[:, None] + (steps * width[:, None]).floor()                  # (2, output_size)
+        cells = (cells + 0.5).floor()  # a half goes up
+        first, last = cells[:2], torch.maximum(cells[2:] + 1, cells[:2] + 1)  # the cell of the far corner is in
+        width = (last - first) / output_size  # (2,) of a bin, in cells
+        starts = first[:, None] + (steps * width[:, None]).floor()  # (2, output_size)
         ends = first[:, None] + ((steps + 1) * width[:, None]).ceil()
     else:
         first, last = cells[:2], cells[2:]
         width = (last - first) / output_size
-        starts = first[:, None] + steps * width[:, None]                            # (2, output_size)
+        starts = first[:, None] + steps * width[:, None]  # (2, output_size)
         ends = starts + width[:, None]
-    rows, columns = torch.meshgrid(steps, steps, indexing="ij")                     # (output_size, output_size) each
+    rows, columns = torch.meshgrid(steps, steps, indexing="ij")  # (output_size, output_size) each
     bins = torch.stack([starts[0][columns], starts[1][rows], ends[0][columns], ends[1][rows]], dim=2)
     return (torch.cat([first, last]) * stride).float(), (bins.reshape(-1, 4) * stride).float()
 
 
-def draw_roi_grid(image: Tensor, box: Tensor, stride: int, output_size: int, quantised: bool = True,
-                  size: float = 4.5) -> Figure:
+def draw_roi_grid(
+    image: Tensor, box: Tensor, stride: int, output_size: int, quantised: bool = True, size: float = 4.5
+) -> Figure:
     """The picture with the cells of its feature map, a region, what is read of it, and the bins.
 
     Args:
@@ -79,11 +80,22 @@ def draw_roi_grid(image: Tensor, box: Tensor, stride: int, output_size: int, qua
         handles.append(Patch(facecolor=ROUNDED, edgecolor="#202020", label="the cells that are read"))
     else:
         quarters = torch.tensor([0.25, 0.75])
-        sides = bins[:, 2:] - bins[:, :2]                                           # (bins, 2)
-        points = torch.stack([(bins[:, 0:1] + sides[:, 0:1] * quarters).repeat_interleave(2, 1),
-                              (bins[:, 1:2] + sides[:, 1:2] * quarters).repeat(1, 2)], dim=2)       # (bins, 4, 2)
-        axis.plot(*points.reshape(-1, 2).T.numpy(), "o", color=POINTS, markersize=3, markeredgecolor="#202020",
-                  markeredgewidth=0.5)
+        sides = bins[:, 2:] - bins[:, :2]  # (bins, 2)
+        points = torch.stack(
+            [
+                (bins[:, 0:1] + sides[:, 0:1] * quarters).repeat_interleave(2, 1),
+                (bins[:, 1:2] + sides[:, 1:2] * quarters).repeat(1, 2),
+            ],
+            dim=2,
+        )  # (bins, 4, 2)
+        axis.plot(
+            *points.reshape(-1, 2).T.numpy(),
+            "o",
+            color=POINTS,
+            markersize=3,
+            markeredgecolor="#202020",
+            markeredgewidth=0.5,
+        )
         handles.append(Patch(facecolor=POINTS, edgecolor="#202020", label="points that are read"))
     handles.append(Patch(facecolor="none", edgecolor=BINS, label=f"{output_size} × {output_size} bins"))
     figure.legend(handles=handles, loc="outside right center", frameon=False, fontsize=9)

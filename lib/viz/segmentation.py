@@ -12,8 +12,13 @@ from torch import Tensor
 from lib.viz.draw import panels, to_pixels
 
 
-def draw_segmentations(image: Tensor | None, maps: dict[str, Tensor], names: Sequence[str],
-                       colours: Sequence[tuple[float, float, float]], size: float = 2.1) -> Figure:
+def draw_segmentations(
+    image: Tensor | None,
+    maps: dict[str, Tensor],
+    names: Sequence[str],
+    colours: Sequence[tuple[float, float, float]],
+    size: float = 2.1,
+) -> Figure:
     """A picture, and beside it what several answers say is at each of its pixels, with a legend below.
 
     Args:
@@ -30,22 +35,27 @@ def draw_segmentations(image: Tensor | None, maps: dict[str, Tensor], names: Seq
         raise ValueError("maps is empty; expected at least one (h, w) map of classes")
     if len(names) != len(colours):
         raise ValueError(f"colours has {len(colours)} entries for {len(names)} names; expected as many")
-    table = np.asarray(colours, dtype=np.float32)                                   # (K, 3)
+    table = np.asarray(colours, dtype=np.float32)  # (K, 3)
     shown = {} if image is None else {"picture": to_pixels(image)}
     for title, classes in maps.items():
         if classes.ndim != 2 or classes.is_floating_point():
             raise ValueError(f"maps[{title!r}] is {tuple(classes.shape)} {classes.dtype}; expected integers (h, w)")
         if classes.numel() == 0 or classes.min() < 0 or classes.max() >= len(names):
             raise ValueError(f"maps[{title!r}] holds classes outside of 0..{len(names) - 1}, or none")
-        shown[title] = table[classes.cpu().numpy()]                                 # (h, w, 3)
+        shown[title] = table[classes.cpu().numpy()]  # (h, w, 3)
     first = next(iter(shown.values()))
     figure, axes = panels(len(shown), len(shown), size, first.shape[0] / first.shape[1])
     for axis, (title, pixels) in zip(axes, shown.items()):
         axis.imshow(pixels, interpolation="nearest")
         axis.set_title(title, fontsize=10)
     present = sorted({int(number) for classes in maps.values() for number in classes.unique()})
-    figure.legend(handles=[Patch(color=colours[number], label=names[number]) for number in present],
-                  loc="outside lower center", ncols=len(present), frameon=False, fontsize=9)
+    figure.legend(
+        handles=[Patch(color=colours[number], label=names[number]) for number in present],
+        loc="outside lower center",
+        ncols=len(present),
+        frameon=False,
+        fontsize=9,
+    )
     return figure
 
 
@@ -61,13 +71,20 @@ def draw_confusion(matrix: Tensor, names: Sequence[str]) -> Figure:
     """
     if matrix.shape != (len(names), len(names)):
         raise ValueError(f"matrix is {tuple(matrix.shape)}; expected {(len(names), len(names))} for {len(names)} names")
-    share = matrix.detach().cpu().double() / matrix.cpu().sum(1, keepdim=True)      # (K, K); 0 / 0 is nan
+    share = matrix.detach().cpu().double() / matrix.cpu().sum(1, keepdim=True)  # (K, K); 0 / 0 is nan
     figure, axis = plt.subplots(figsize=(0.72 * len(names) + 1.4, 0.55 * len(names) + 1.1), layout="constrained")
     axis.imshow(torch.nan_to_num(share).numpy(), cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(share.numpy()):
         if not np.isnan(value):
-            axis.text(column, row, f"{value:.0%}", ha="center", va="center", fontsize=9,
-                      color="white" if value > 0.6 else "black" if value >= 0.005 else "#999999")
+            axis.text(
+                column,
+                row,
+                f"{value:.0%}",
+                ha="center",
+                va="center",
+                fontsize=9,
+                color="white" if value > 0.6 else "black" if value >= 0.005 else "#999999",
+            )
     axis.set(xticks=range(len(names)), yticks=range(len(names)), xlabel="taken for", ylabel="truth")
     axis.set_xticklabels(names)
     axis.set_yticklabels(names)

@@ -25,11 +25,17 @@ def draw_sliding(pixels: int, window: Window) -> Figure:
         axis.add_patch(plt.Rectangle((position, 0), 1, 0.8, facecolor=colour, edgecolor="black"))
     for cell in range(cells):
         start, height = cell * window.stride - window.padding, -0.3 - 0.3 * cell
-        axis.plot([start + 0.1, start + window.kernel - 0.1], [height, height], linewidth=6, color="#E69F00",
-                  solid_capstyle="butt")
+        axis.plot(
+            [start + 0.1, start + window.kernel - 0.1],
+            [height, height],
+            linewidth=6,
+            color="#E69F00",
+            solid_capstyle="butt",
+        )
         axis.text(start + window.kernel + 0.1, height, f"cell {cell}", fontsize=9, va="center")
-    axis.set_title(f"{pixels} pixels, padding {window.padding}, kernel {window.kernel}, stride {window.stride}: "
-                   f"{cells} cells")
+    axis.set_title(
+        f"{pixels} pixels, padding {window.padding}, kernel {window.kernel}, stride {window.stride}: {cells} cells"
+    )
     axis.set(xlim=(-window.padding - 0.2, pixels + window.padding + 1), ylim=(-0.3 * cells - 0.3, 0.9))
     axis.axis("off")
     return figure

@@ -37,7 +37,7 @@ def influences(shape: tuple[int, int], weight: Tensor, stride: int, padding: int
     probe = torch.zeros(1, 1, *shape, requires_grad=True)
     with torch.enable_grad():
         output = transposed_conv_scatter(probe, weight.detach()[None, None], stride, padding)
-        return torch.autograd.grad(output[0, 0, row, column], probe)[0][0, 0]       # (h, w)
+        return torch.autograd.grad(output[0, 0, row, column], probe)[0][0, 0]  # (h, w)
 
 
 class StampExplorer(PictureWidget):
@@ -50,8 +50,10 @@ class StampExplorer(PictureWidget):
         self.x, self.weight, self.stride, self.padding = x.detach().cpu(), weight.detach().cpu(), stride, padding
         self.output = transposed_conv_scatter(self.x[None, None], self.weight[None, None], stride, padding)[0, 0]
         height, width = self.output.shape
-        sliders = [ipywidgets.IntSlider(0, 0, most - 1, description=name)
-                   for name, most in (("row", height), ("column", width))]
+        sliders = [
+            ipywidgets.IntSlider(0, 0, most - 1, description=name)
+            for name, most in (("row", height), ("column", width))
+        ]
         super().__init__(sliders)
         for name, slider in zip(("row", "column"), sliders):
             self.link(name, slider)

@@ -13,11 +13,12 @@ from lib.ops.nms import suppressed_by
 from lib.viz.boxes import box_patch, check_boxes, class_colour, place_tags, show_picture
 from lib.viz.picture_widget import PictureWidget
 
-MOST_LINES = 18                                 # of the list beside the picture; with more boxes, the best ones
+MOST_LINES = 18  # of the list beside the picture; with more boxes, the best ones
 
 
-def explore_nms(image: Tensor, boxes: Tensor, scores: Tensor, labels: Tensor | None = None,
-                threshold: float = 0.5) -> "SuppressionExplorer":
+def explore_nms(
+    image: Tensor, boxes: Tensor, scores: Tensor, labels: Tensor | None = None, threshold: float = 0.5
+) -> "SuppressionExplorer":
     """Move the threshold with a slider, go through the rounds with another one, and see who removes whom.
 
     Args:
@@ -33,8 +34,14 @@ def explore_nms(image: Tensor, boxes: Tensor, scores: Tensor, labels: Tensor | N
     return SuppressionExplorer(image, *_sorted(boxes, scores, labels), threshold)
 
 
-def draw_suppression(image: Tensor, boxes: Tensor, scores: Tensor, threshold: float, labels: Tensor | None = None,
-                     rounds: int | None = None) -> Figure:
+def draw_suppression(
+    image: Tensor,
+    boxes: Tensor,
+    scores: Tensor,
+    threshold: float,
+    labels: Tensor | None = None,
+    rounds: int | None = None,
+) -> Figure:
     """The same as `explore_nms` as a picture: kept boxes thick, removed ones dotted, in the colour of who removed them.
 
     Args and errors are those of `explore_nms`; `rounds`: stop after that many kept boxes, None goes to the end.
@@ -93,8 +100,9 @@ def _sorted(boxes: Tensor, scores: Tensor, labels: Tensor | None) -> tuple[Tenso
     boxes = check_boxes("boxes", boxes)
     for name, values in (("scores", scores), ("labels", labels)):
         if values is not None and values.shape != boxes.shape[:1]:
-            raise ValueError(f"{name} has the shape {tuple(values.shape)} for {len(boxes)} boxes; expected one number "
-                             "each")
+            raise ValueError(
+                f"{name} has the shape {tuple(values.shape)} for {len(boxes)} boxes; expected one number each"
+            )
     labels = torch.zeros(len(boxes), dtype=torch.int64) if labels is None else labels.cpu()
     order = scores.cpu().argsort(descending=True, stable=True)
     return boxes[order], scores.detach().cpu()[order], labels[order]
@@ -106,20 +114,21 @@ def _removers(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -
         raise ValueError(f"threshold is {threshold!r}; expected an IoU, 0 to 1")
     removers = torch.full((len(boxes),), -1)
     for label in labels.unique():
-        places = (labels == label).nonzero()[:, 0]                                  # (n,) of this class
+        places = (labels == label).nonzero()[:, 0]  # (n,) of this class
         by = suppressed_by(boxes[places], scores[places], threshold)
         removers[places] = torch.where(by >= 0, places[by], by)
     return removers
 
 
-def _paint(figure: Figure, image: Tensor, boxes: Tensor, scores: Tensor, removers: Tensor, threshold: float,
-           rounds: int | None) -> None:
+def _paint(
+    figure: Figure, image: Tensor, boxes: Tensor, scores: Tensor, removers: Tensor, threshold: float, rounds: int | None
+) -> None:
     """The picture on the left, the list of boxes on the right; boxes are sorted, best first."""
     left, right = figure.subplots(1, 2, width_ratios=[1.15, 1])
     kept = (removers == -1).nonzero()[:, 0].tolist()
-    done = kept if rounds is None else kept[:rounds]                                # those whose round is over
+    done = kept if rounds is None else kept[:rounds]  # those whose round is over
     names = [chr(ord("A") + place % 26) + (str(place // 26) if place >= 26 else "") for place in range(len(boxes))]
-    colours = ["#F5F5F5"] * len(boxes)                                              # not decided yet
+    colours = ["#F5F5F5"] * len(boxes)  # not decided yet
     lines, tags = [], [""] * len(boxes)
     for place, by in enumerate(removers.tolist()):
         boss = place if by == -1 else by
@@ -133,15 +142,20 @@ def _paint(figure: Figure, image: Tensor, boxes: Tensor, scores: Tensor, remover
             text += "not decided yet"
         lines.append((text, colours[place]))
     alive = sum(1 for place in range(len(boxes)) if removers[place] == -1 or removers[place].item() not in done)
-    show_picture(left, image, dim=0.3,
-                 title=f"{len(done)} kept, {len(boxes) - alive} removed, {alive - len(done)} to be decided")
+    show_picture(
+        left, image, dim=0.3, title=f"{len(done)} kept, {len(boxes) - alive} removed, {alive - len(done)} to be decided"
+    )
     for place in reversed(range(len(boxes))):
         by = removers[place].item()
         gone = by in done
         box_patch(left, boxes[place], colours[place], width=2.4 if place in done else 1.0, style=":" if gone else "-")
         if gone:
-            left.annotate("", _middle(boxes[by]), _middle(boxes[place]), arrowprops={
-                "arrowstyle": "-|>", "color": colours[place], "linewidth": 1, "shrinkA": 0, "shrinkB": 0})
+            left.annotate(
+                "",
+                _middle(boxes[by]),
+                _middle(boxes[place]),
+                arrowprops={"arrowstyle": "-|>", "color": colours[place], "linewidth": 1, "shrinkA": 0, "shrinkB": 0},
+            )
     place_tags(left, boxes, tags, colours, inches=4)
     _list(right, lines, f"sorted by score; IoU threshold {threshold:.2f}")
 
@@ -150,7 +164,7 @@ def _list(axis: Axes, lines: list[tuple[str, str]], title: str) -> None:
     axis.axis("off")
     axis.set_title(title, fontsize=10)
     axis.set(xlim=(0, 1), ylim=(MOST_LINES + 0.5, -0.5))
-    shown = lines if len(lines) <= MOST_LINES else lines[:MOST_LINES - 1]
+    shown = lines if len(lines) <= MOST_LINES else lines[: MOST_LINES - 1]
     for row, (text, colour) in enumerate(shown):
         axis.plot([0.03], [row], "s", color=colour, markersize=8, markeredgecolor="#202020", markeredgewidth=0.6)
         axis.text(0.09, row, text, fontsize=9, va="center")

@@ -17,7 +17,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from lib.viz.geometry import Axis
 from lib.viz.operations import Place, follow
 
-Trace = tuple[Place, Place]                                    # rows, columns
+Trace = tuple[Place, Place]  # rows, columns
 
 
 class Tracer(TorchDispatchMode):
@@ -31,7 +31,7 @@ class Tracer(TorchDispatchMode):
     def __init__(self, picture: Tensor) -> None:
         super().__init__()
         self._traces = WeakTensorKeyDictionary()
-        self._overwritten: list[Tensor] = []                   # tensors of which a part was written in place
+        self._overwritten: list[Tensor] = []  # tensors of which a part was written in place
         pixel = Axis(Fraction(1), Fraction(0), Fraction(0))
         height, width = picture.shape[-2:]
         self._traces[picture] = (Place(pixel, picture.ndim - 2, height), Place(pixel, picture.ndim - 1, width))
@@ -52,13 +52,18 @@ class Tracer(TorchDispatchMode):
             return output
         named = {argument.name: argument.default_value for argument in func._schema.arguments}
         named |= dict(zip(named, args)) | (kwargs or {})
-        written = [named[argument.name] for argument in func._schema.arguments
-                   if argument.alias_info is not None and argument.alias_info.is_write]
+        written = [
+            named[argument.name]
+            for argument in func._schema.arguments
+            if argument.alias_info is not None and argument.alias_info.is_write
+        ]
         for result in tree_leaves(output):
             if isinstance(result, Tensor):
                 before = self._traces.get(result)
-                after = tuple(follow(func, named, [(shape, trace and trace[axis]) for shape, trace in inputs],
-                                     result.shape) for axis in (0, 1))
+                after = tuple(
+                    follow(func, named, [(shape, trace and trace[axis]) for shape, trace in inputs], result.shape)
+                    for axis in (0, 1)
+                )
                 self._traces[result] = after
                 if any(result is tensor for tensor in written) and before != after:
                     self._note_overwriting(result, was_followed=before is not None)

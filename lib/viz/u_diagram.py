@@ -13,8 +13,8 @@ from lib.models.unet import UNet
 from lib.viz.draw import to_pixels
 from lib.viz.feature_pictures import pca_colours
 
-DOWN_COLOUR, UP_COLOUR, SKIP_COLOUR = "#0072B2", "#D55E00", "#009E73"    # Okabe & Ito 2008
-FINEST = 1.0                                                             # the side of the finest map in the figure
+DOWN_COLOUR, UP_COLOUR, SKIP_COLOUR = "#0072B2", "#D55E00", "#009E73"  # Okabe & Ito 2008
+FINEST = 1.0  # the side of the finest map in the figure
 
 
 class Step(NamedTuple):
@@ -54,7 +54,7 @@ def draw_u(model: UNet, image: Tensor, colours: Sequence | None = None) -> Figur
     if colours is not None and len(colours) != len(answer):
         raise ValueError(f"colours has {len(colours)} entries; expected {len(answer)}, one for each class")
     levels = len(down)
-    end = 2.5 * (levels - 1)                                  # the column of the last map on the way up
+    end = 2.5 * (levels - 1)  # the column of the last map on the way up
     columns = [1.25 * level for level in range(levels)]
     wide, high = end + 4.4, 1.37 - _row(levels - 1)
     figure, axis = plt.subplots(figsize=(11, 11 * high / wide), layout="constrained")
@@ -64,8 +64,14 @@ def draw_u(model: UNet, image: Tensor, colours: Sequence | None = None) -> Figur
         left, right, y = columns[step.level], end - columns[step.level], _row(step.level)
         _draw_map(axis, step, right, finest=down[0], colour=UP_COLOUR)
         _arrow(axis, (left + 0.75, y), (right - 0.65, y), SKIP_COLOUR)
-        axis.text((left + right) / 2, y + 0.06, f"skip: {_counted(len(down[step.level].values))}", color=SKIP_COLOUR,
-                  ha="center", fontsize=9)
+        axis.text(
+            (left + right) / 2,
+            y + 0.06,
+            f"skip: {_counted(len(down[step.level].values))}",
+            color=SKIP_COLOUR,
+            ha="center",
+            fontsize=9,
+        )
     for level in range(levels - 1):
         start = (columns[level] + 0.35, _row(level) - 0.78)
         stop = (columns[level + 1] - 0.45, _row(level + 1) + 0.1)
@@ -73,14 +79,18 @@ def draw_u(model: UNet, image: Tensor, colours: Sequence | None = None) -> Figur
         _arrow(axis, (end - stop[0], stop[1]), (end - start[0], start[1]), UP_COLOUR)
     ends = [(-1.6, to_pixels(image), "picture")] if len(image) in (1, 3) else []
     if colours is not None:
-        shown = np.asarray(colours, dtype=np.float32)[answer.argmax(0).cpu().numpy()]       # (H, W, 3)
+        shown = np.asarray(colours, dtype=np.float32)[answer.argmax(0).cpu().numpy()]  # (H, W, 3)
         ends.append((end + 1.6, shown, "answer"))
     for column, pixels, title in ends:
         _draw_pixels(axis, pixels, column, 0, FINEST)
         axis.text(column, -FINEST / 2 - 0.06, title, ha="center", va="top", fontsize=9)
         out = column > 0
-        _arrow(axis, (column + (-1.05 if out else 0.55), 0), (column + (-0.55 if out else 1.05), 0),
-               UP_COLOUR if out else DOWN_COLOUR)
+        _arrow(
+            axis,
+            (column + (-1.05 if out else 0.55), 0),
+            (column + (-0.55 if out else 1.05), 0),
+            UP_COLOUR if out else DOWN_COLOUR,
+        )
     axis.set(xlim=(-2.2, end + 2.2), ylim=(_row(levels - 1) - 0.75, 0.62), aspect="equal")
     axis.axis("off")
     return figure
@@ -95,18 +105,20 @@ def _run(model: UNet, image: Tensor) -> tuple[list[Step], list[Step], Tensor]:
     parts |= {f"contracting.{index}": (module, index + 1) for index, module in enumerate(model.contracting)}
     parts |= {f"expanding.{index}": (module, depth - 1 - index) for index, module in enumerate(model.expanding)}
     maps: dict[str, Tensor] = {}
-    hooks = [module.register_forward_hook(lambda module, inputs, output, name=name: maps.update({name: output[0]}))
-             for name, (module, _) in parts.items()]
+    hooks = [
+        module.register_forward_hook(lambda module, inputs, output, name=name: maps.update({name: output[0]}))
+        for name, (module, _) in parts.items()
+    ]
     was_training = model.training
     try:
         with torch.no_grad():
-            scores = model.eval()(image[None].to(next(model.parameters()).device))          # (1, K, H, W)
+            scores = model.eval()(image[None].to(next(model.parameters()).device))  # (1, K, H, W)
     finally:
         model.train(was_training)
         for hook in hooks:
             hook.remove()
     steps = [Step(name, maps[name], level) for name, (_, level) in parts.items()]
-    return steps[:depth + 1], steps[depth + 1:], scores[0]
+    return steps[: depth + 1], steps[depth + 1 :], scores[0]
 
 
 def _counted(channels: int) -> str:
@@ -125,12 +137,19 @@ def _draw_map(axis: plt.Axes, step: Step, column: float, finest: Step, colour: s
         corner = (column - side / 2 + shift, _row(step.level) - side / 2 + shift)
         axis.add_patch(plt.Rectangle(corner, side * width / height, side, facecolor="white", edgecolor=colour))
     _draw_pixels(axis, pca_colours(step.values.cpu()), column, _row(step.level), side, colour)
-    axis.text(column, _row(step.level) - side / 2 - 0.06, f"{channels} × {height} × {width}", ha="center", va="top",
-              fontsize=9)
+    axis.text(
+        column,
+        _row(step.level) - side / 2 - 0.06,
+        f"{channels} × {height} × {width}",
+        ha="center",
+        va="top",
+        fontsize=9,
+    )
 
 
-def _draw_pixels(axis: plt.Axes, pixels: np.ndarray, column: float, row: float, side: float,
-                 colour: str = "black") -> None:
+def _draw_pixels(
+    axis: plt.Axes, pixels: np.ndarray, column: float, row: float, side: float, colour: str = "black"
+) -> None:
     wide = side * pixels.shape[1] / pixels.shape[0]
     left, bottom = column - wide / 2, row - side / 2
     axis.imshow(pixels, extent=(left, left + wide, bottom, bottom + side), interpolation="nearest", zorder=2)

@@ -13,6 +13,7 @@ from build_notebooks import lesson_paths, notebook_path
 from classroom import Classroom, ExplorerHands, slider_widgets
 from kernel_run import ROOT
 
+
 def _learners(path: Path) -> Path:
     return notebook_path(path, solved=False)
 

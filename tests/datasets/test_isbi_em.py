@@ -9,8 +9,9 @@ from PIL import Image
 from lib.datasets.isbi_em import INSIDE, MEMBRANE, load_isbi_em, split_isbi_em
 
 SHARED = Path(os.environ.get("COURSE_SHARED_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
-needs_data = pytest.mark.skipif(not (SHARED / "isbi_em").is_dir(),
-                                reason=f"the ISBI EM data are not in {SHARED / 'isbi_em'}; see data/README.md")
+needs_data = pytest.mark.skipif(
+    not (SHARED / "isbi_em").is_dir(), reason=f"the ISBI EM data are not in {SHARED / 'isbi_em'}; see data/README.md"
+)
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def fake(tmp_path):
 
 def test_slices_come_in_the_order_of_the_stack(fake):
     slices = load_isbi_em(fake)
-    assert [round(one.image.mean().item() * 255) for one in slices] == list(range(30))      # not 0, 1, 10, 11 ...
+    assert [round(one.image.mean().item() * 255) for one in slices] == list(range(30))  # not 0, 1, 10, 11 ...
     assert [(one.label == MEMBRANE).sum().item() for one in slices] == list(range(30))
     assert [(one.label == INSIDE).sum().item() for one in slices] == [48 - number for number in range(30)]
     for one in slices:
@@ -68,13 +69,16 @@ def test_a_missing_file_is_named(fake, kind, number):
         load_isbi_em(fake)
 
 
-@pytest.mark.parametrize("name, pixels, said", [
-    ("label/4.png", np.zeros((6, 7), np.uint8), r"\(6, 7\); expected \(6, 8\)"),
-    ("image/4.png", np.zeros((8, 6), np.uint8), r"\(8, 6\); expected \(6, 8\)"),
-    ("label/4.png", np.full((6, 8), 1, np.uint8), r"values \[1\]; expected only 0"),
-    ("label/4.png", np.arange(48, dtype=np.uint8).reshape(6, 8), r"values \[0, 1, 2, 3, 4, 5\]"),
-    ("image/4.png", np.zeros((6, 8, 3), np.uint8), "mode 'RGB'"),
-])
+@pytest.mark.parametrize(
+    "name, pixels, said",
+    [
+        ("label/4.png", np.zeros((6, 7), np.uint8), r"\(6, 7\); expected \(6, 8\)"),
+        ("image/4.png", np.zeros((8, 6), np.uint8), r"\(8, 6\); expected \(6, 8\)"),
+        ("label/4.png", np.full((6, 8), 1, np.uint8), r"values \[1\]; expected only 0"),
+        ("label/4.png", np.arange(48, dtype=np.uint8).reshape(6, 8), r"values \[0, 1, 2, 3, 4, 5\]"),
+        ("image/4.png", np.zeros((6, 8, 3), np.uint8), "mode 'RGB'"),
+    ],
+)
 def test_a_wrong_file_is_named(fake, name, pixels, said):
     Image.fromarray(pixels).save(fake / name)
     with pytest.raises(ValueError, match=f"^folder holds {name} .*{said}"):

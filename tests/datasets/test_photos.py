@@ -43,16 +43,19 @@ def test_crop_square_takes_the_middle():
     assert crop_square(wide, 8).shape == (3, 8, 8)
 
 
-@pytest.mark.parametrize("call, named", [
-    (lambda: load_photo("dog"), "name"),
-    (lambda: photo_boxes("dog"), "name"),
-    (lambda: resize_photo(torch.zeros(4, 4), 2, 2), "photo"),
-    (lambda: resize_photo(torch.zeros(3, 4, 4, dtype=torch.uint8), 2, 2), "photo"),
-    (lambda: resize_photo(torch.zeros(3, 4, 4), 0, 2), "height"),
-    (lambda: resize_photo(torch.zeros(3, 4, 4), 2, 2.5), "width"),
-    (lambda: crop_square("cat"), "photo"),
-    (lambda: crop_square(torch.zeros(3, 0, 4)), "photo"),
-])
+@pytest.mark.parametrize(
+    "call, named",
+    [
+        (lambda: load_photo("dog"), "name"),
+        (lambda: photo_boxes("dog"), "name"),
+        (lambda: resize_photo(torch.zeros(4, 4), 2, 2), "photo"),
+        (lambda: resize_photo(torch.zeros(3, 4, 4, dtype=torch.uint8), 2, 2), "photo"),
+        (lambda: resize_photo(torch.zeros(3, 4, 4), 0, 2), "height"),
+        (lambda: resize_photo(torch.zeros(3, 4, 4), 2, 2.5), "width"),
+        (lambda: crop_square("cat"), "photo"),
+        (lambda: crop_square(torch.zeros(3, 0, 4)), "photo"),
+    ],
+)
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         call()

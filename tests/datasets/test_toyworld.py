@@ -8,8 +8,18 @@ import torch
 from torch.utils.data import DataLoader
 
 from lib.datasets.toyworld import (
-    CLASSES, COLOURS, MAX_OBJECTS, PANOPTIC_DIVISOR, PARTS, SEMANTIC_COLOURS, SEMANTIC_NAMES, SIZES, Toyworld, collate,
-    object_crop, to_sample,
+    CLASSES,
+    COLOURS,
+    MAX_OBJECTS,
+    PANOPTIC_DIVISOR,
+    PARTS,
+    SEMANTIC_COLOURS,
+    SEMANTIC_NAMES,
+    SIZES,
+    Toyworld,
+    collate,
+    object_crop,
+    to_sample,
 )  # fmt: skip
 from lib.datasets.toyworld_cache import draw
 from lib.datasets.toyworld_cast import turns
@@ -53,9 +63,7 @@ def rasterise(mesh, intrinsics, size):
         if abs(area) < 1e-9 or left >= right or top >= bottom:
             continue
         y, x = np.mgrid[top:bottom, left:right] + 0.5
-        share = [
-            ((xs[j] - x) * (ys[k] - y) - (ys[j] - y) * (xs[k] - x)) / area for j, k in ((1, 2), (2, 0), (0, 1))
-        ]
+        share = [((xs[j] - x) * (ys[k] - y) - (ys[j] - y) * (xs[k] - x)) / area for j, k in ((1, 2), (2, 0), (0, 1))]
         inside = (share[0] >= 0) & (share[1] >= 0) & (share[2] >= 0)
         far = 1 / (share[0] * inverse[0] + share[1] * inverse[1] + share[2] * inverse[2])
         window = depth[top:bottom, left:right]

@@ -23,9 +23,14 @@ def test_windows_are_balanced_and_cut_out_of_the_pictures(samples):
     assert windows.shape == (60, 3, 32, 32)
     assert labels.bincount().tolist() == [10] * 6
     for window, label in zip(windows[:10], labels[:10]):
-        places = [(sample, y, x) for sample in samples for y in range(65) for x in range(65)
-                  if torch.equal(sample.image[:, y, x], window[:, 0, 0])
-                  and torch.equal(sample.image[:, y:y + 32, x:x + 32], window)]
+        places = [
+            (sample, y, x)
+            for sample in samples
+            for y in range(65)
+            for x in range(65)
+            if torch.equal(sample.image[:, y, x], window[:, 0, 0])
+            and torch.equal(sample.image[:, y : y + 32, x : x + 32], window)
+        ]
         assert any(class_map(sample)[y + 16, x + 16] == label for sample, y, x in places)
 
 
@@ -39,10 +44,16 @@ def test_the_seed_decides(samples):
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
-@pytest.mark.parametrize("change, named", [
-    ({"samples": []}, "samples"), ({"size": 31}, "size"), ({"size": 0}, "size"), ({"count": 0}, "count"),
-    ({"size": 98}, "samples"),
-])
+@pytest.mark.parametrize(
+    "change, named",
+    [
+        ({"samples": []}, "samples"),
+        ({"size": 31}, "size"),
+        ({"size": 0}, "size"),
+        ({"count": 0}, "count"),
+        ({"size": 98}, "samples"),
+    ],
+)
 def test_bad_input_is_named(samples, change, named):
     request = {"samples": samples, "size": 32, "count": 12, "seed": 0} | change
     with pytest.raises(ValueError, match=f"^{named} "):

@@ -9,10 +9,9 @@ import tomllib
 
 import pytest
 import yaml
+from lab import arguments
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-
-from lab import arguments
 from tiny_course import PERSON, REPOSITORY, Course
 
 TARGETS = {"help", "install", "lab", "test", "notebooks", "checkpoints", "bench", "clean"}

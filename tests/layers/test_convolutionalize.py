@@ -24,7 +24,7 @@ def test_flattening_fc_equals_its_convolution_at_the_training_size_and_slides_be
     assert scores.shape == (2, 7, 3, 5)
     for row in range(3):
         for column in range(5):
-            crop = large[:, :, row:row + 4, column:column + 5]
+            crop = large[:, :, row : row + 4, column : column + 5]
             torch.testing.assert_close(scores[:, :, row, column], fc(crop.flatten(1)))
 
 
@@ -51,15 +51,18 @@ def test_mean_of_the_heatmap_is_the_score_of_the_mean(bias):
     torch.testing.assert_close(heat.mean((1, 2)), classifier(features.mean((2, 3)))[:, 2])
 
 
-@pytest.mark.parametrize("call, named", [
-    (lambda: linear_as_1x1_conv(nn.Conv2d(1, 1, 1)), "linear"),
-    (lambda: flatten_fc_as_conv(nn.Linear(12, 2), 3, 2, 3), "fc"),
-    (lambda: flatten_fc_as_conv(nn.Linear(12, 2), 3, 2, 0), "width"),
-    (lambda: flatten_fc_as_conv("fc", 3, 2, 2), "fc"),
-    (lambda: class_heatmap(torch.zeros(1, 5, 2, 2), nn.Linear(6, 4), 0), "features"),
-    (lambda: class_heatmap(torch.zeros(6, 2, 2), nn.Linear(6, 4), 0), "features"),
-    (lambda: class_heatmap(torch.zeros(1, 6, 2, 2), nn.Linear(6, 4), 4), "class_index"),
-])
+@pytest.mark.parametrize(
+    "call, named",
+    [
+        (lambda: linear_as_1x1_conv(nn.Conv2d(1, 1, 1)), "linear"),
+        (lambda: flatten_fc_as_conv(nn.Linear(12, 2), 3, 2, 3), "fc"),
+        (lambda: flatten_fc_as_conv(nn.Linear(12, 2), 3, 2, 0), "width"),
+        (lambda: flatten_fc_as_conv("fc", 3, 2, 2), "fc"),
+        (lambda: class_heatmap(torch.zeros(1, 5, 2, 2), nn.Linear(6, 4), 0), "features"),
+        (lambda: class_heatmap(torch.zeros(6, 2, 2), nn.Linear(6, 4), 0), "features"),
+        (lambda: class_heatmap(torch.zeros(1, 6, 2, 2), nn.Linear(6, 4), 4), "class_index"),
+    ],
+)
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         call()

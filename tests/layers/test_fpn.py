@@ -46,10 +46,12 @@ def test_what_is_seen_at_a_small_map_reaches_the_large_ones_but_not_back():
 
 def test_old_names_of_published_weights_are_understood():
     ours = FeaturePyramidNetwork([3, 4], 6)
-    old = {name.replace(".0.weight", ".weight").replace(".0.bias", ".bias"): tensor + 1
-           for name, tensor in ours.state_dict().items()}
+    old = {
+        name.replace(".0.weight", ".weight").replace(".0.bias", ".bias"): tensor + 1
+        for name, tensor in ours.state_dict().items()
+    }
     assert "inner_blocks.1.weight" in old and "inner_blocks.1.0.weight" not in old
-    whole = nn.Sequential(FeaturePyramidNetwork([3, 4], 6))                     # also inside of another module
+    whole = nn.Sequential(FeaturePyramidNetwork([3, 4], 6))  # also inside of another module
     whole.load_state_dict({f"0.{name}": tensor for name, tensor in old.items()}, strict=True)
     assert torch.equal(whole[0].inner_blocks[1][0].weight, ours.inner_blocks[1][0].weight + 1)
 
@@ -63,10 +65,14 @@ def test_names_of_the_maps_are_numbers_and_pool():
     backbone = BackboneWithFPN(Body(), [3, 3], 6)
     maps = backbone(torch.rand(1, 3, 64, 32))
     assert {name: tuple(one.shape) for name, one in maps.items()} == {
-        "0": (1, 6, 16, 8), "1": (1, 6, 8, 4), "pool": (1, 6, 4, 2)}
+        "0": (1, 6, 16, 8),
+        "1": (1, 6, 8, 4),
+        "pool": (1, 6, 4, 2),
+    }
     assert backbone.out_channels == 6
-    assert set(dict(backbone.named_children())) == set(dict(TheirBackboneWithFPN(
-        nn.Sequential(nn.Conv2d(3, 3, 1)), {"0": "0"}, [3], 6).named_children()))
+    assert set(dict(backbone.named_children())) == set(
+        dict(TheirBackboneWithFPN(nn.Sequential(nn.Conv2d(3, 3, 1)), {"0": "0"}, [3], 6).named_children())
+    )
 
 
 @pytest.mark.parametrize("names", [["0", "1", "2", "3"], ["1"], ["0", "1"]])
@@ -87,8 +93,8 @@ def test_regions_are_cut_as_torchvision_cuts_them(names, size):
         assert ours.levels(boxes, [1 / 4, 1 / 8, 1 / 16, 1 / 32]).unique().tolist() == [0, 1, 2, 3]
     weights = torch.randn_like(result)
     for name in names:
-        mine, = torch.autograd.grad((result * weights).sum(), maps[name], retain_graph=True)
-        other, = torch.autograd.grad((expected * weights).sum(), maps[name], retain_graph=True)
+        (mine,) = torch.autograd.grad((result * weights).sum(), maps[name], retain_graph=True)
+        (other,) = torch.autograd.grad((expected * weights).sum(), maps[name], retain_graph=True)
         torch.testing.assert_close(mine, other)
 
 
@@ -96,7 +102,7 @@ def test_no_regions_and_a_picture_without_any():
     maps = {str(k): torch.randn(2, 3, 32 // 2**k, 32 // 2**k) for k in range(2)}
     align = MultiScaleRoIAlign(["0", "1"], (2, 3), 2)
     assert align(maps, [torch.zeros(0, 4)] * 2, [(128, 128)] * 2).shape == (0, 3, 2, 3)
-    one = torch.tensor([[10., 20, 60, 50]])
+    one = torch.tensor([[10.0, 20, 60, 50]])
     cut = align(maps, [torch.zeros(0, 4), one], [(128, 128)] * 2)
     torch.testing.assert_close(cut, align({name: m[1:] for name, m in maps.items()}, [one], [(128, 128)]))
 
@@ -104,13 +110,13 @@ def test_no_regions_and_a_picture_without_any():
 @pytest.mark.parametrize("side, level", [(20, 0), (111, 0), (112, 1), (224, 2), (447, 2), (448, 3), (3000, 3)])
 def test_equation_1_of_the_paper(side, level):
     align = MultiScaleRoIAlign(["0", "1", "2", "3"], 7, 2)
-    box = torch.tensor([[0., 0, side / 2, side * 2]])                           # the area counts, not the shape
+    box = torch.tensor([[0.0, 0, side / 2, side * 2]])  # the area counts, not the shape
     assert align.levels([box], [1 / 4, 1 / 8, 1 / 16, 1 / 32]).item() == level
 
 
 def test_scale_is_the_nearest_power_of_two():
     assert infer_scale(torch.zeros(1, 1, 12, 12), [(96, 96)]) == 1 / 8
-    assert infer_scale(torch.zeros(1, 1, 16, 12), [(97, 96), (50, 96)]) == 1 / 8    # padded to 128
+    assert infer_scale(torch.zeros(1, 1, 16, 12), [(97, 96), (50, 96)]) == 1 / 8  # padded to 128
 
 
 def test_another_number_of_maps_is_named():

@@ -36,20 +36,27 @@ def test_without_a_size_pictures_stay_as_they_are():
 def test_proposals_move_with_the_boxes():
     transform = GeneralizedRCNNTransform(60, 1000, MEAN, STD)
     batch = transform([torch.rand(3, 30, 40)])
-    target = {"boxes": torch.tensor([[1., 2, 3, 4]]), "proposals": torch.tensor([[10., 10, 20, 30]])}
-    moved, = transform.resize_targets([target], batch)
+    target = {"boxes": torch.tensor([[1.0, 2, 3, 4]]), "proposals": torch.tensor([[10.0, 10, 20, 30]])}
+    (moved,) = transform.resize_targets([target], batch)
     assert moved["proposals"].tolist() == [[20, 20, 40, 60]] and target["proposals"][0, 0] == 10
 
 
 def test_boxes_follow_width_and_height_by_themselves():
-    assert resize_boxes(torch.tensor([[1., 2, 3, 4]]), (10, 20), (20, 60)).tolist() == [[3, 4, 9, 8]]
+    assert resize_boxes(torch.tensor([[1.0, 2, 3, 4]]), (10, 20), (20, 60)).tolist() == [[3, 4, 9, 8]]
     assert resize_boxes(torch.zeros(0, 4), (10, 20), (20, 60)).shape == (0, 4)
 
 
-@pytest.mark.parametrize("images", [
-    [], torch.zeros(0, 3, 4, 4), torch.zeros(3, 4, 4), [torch.zeros(1, 4, 4)], [torch.zeros(3, 0, 4)],
-    [torch.zeros(3, 4, 4, dtype=torch.uint8)],
-])
+@pytest.mark.parametrize(
+    "images",
+    [
+        [],
+        torch.zeros(0, 3, 4, 4),
+        torch.zeros(3, 4, 4),
+        [torch.zeros(1, 4, 4)],
+        [torch.zeros(3, 0, 4)],
+        [torch.zeros(3, 4, 4, dtype=torch.uint8)],
+    ],
+)
 def test_bad_input_is_named(images):
     with pytest.raises(ValueError, match="^images "):
         GeneralizedRCNNTransform(100, 180, MEAN, STD)(images)

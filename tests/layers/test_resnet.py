@@ -39,6 +39,7 @@ def test_equal_to_torchvision_stage_by_stage(dilate):
 def test_starts_as_torchvision_does():
     def spread(model):
         return torch.cat([p.detach().flatten() for p in model.parameters() if p.ndim == 4]).std().item()
+
     theirs, ours = torchvision.models.resnet50(weights=None), resnet50()
     assert spread(ours) == pytest.approx(spread(theirs), rel=0.01)
 
@@ -66,12 +67,15 @@ def test_the_input_comes_through_where_the_branch_says_nothing():
     assert torch.equal(block(x), x.relu())
 
 
-@pytest.mark.parametrize("call, named", [
-    (lambda: ResNet((3, 4, 6)), "blocks"),
-    (lambda: resnet50((False, True)), "replace_stride_with_dilation"),
-    (lambda: ResNet((1, 1, 1, 1))(torch.zeros(3, 32, 32)), "x"),
-    (lambda: ResNet((1, 1, 1, 1))(torch.zeros(1, 1, 32, 32)), "x"),
-])
+@pytest.mark.parametrize(
+    "call, named",
+    [
+        (lambda: ResNet((3, 4, 6)), "blocks"),
+        (lambda: resnet50((False, True)), "replace_stride_with_dilation"),
+        (lambda: ResNet((1, 1, 1, 1))(torch.zeros(3, 32, 32)), "x"),
+        (lambda: ResNet((1, 1, 1, 1))(torch.zeros(1, 1, 32, 32)), "x"),
+    ],
+)
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         call()

@@ -23,7 +23,7 @@ def section_of_microscopy():
     cells = [cell.text for cell in read_lesson(ROOT / "solutions" / "04_unet.py").cells if cell.kind == "code"]
     first = next(index for index, text in enumerate(cells) if "load_isbi_em()" in text)
     last = next(index for index, text in enumerate(cells) if "show_images" in text and index > first)
-    return cells[first:last + 1]
+    return cells[first : last + 1]
 
 
 def few_steps(model, batches, loss, *, steps, **options):
@@ -33,9 +33,18 @@ def few_steps(model, batches, loss, *, steps, **options):
 def run(monkeypatch, folder):
     monkeypatch.setenv("COURSE_DATA", str(folder))
     monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
-    names = {"F": F, "UNet": UNet, "RandomBatches": RandomBatches, "fit": few_steps, "torch": torch, "plt": plt,
-             "confusion_matrix": confusion_matrix, "iou_per_class": iou_per_class, "show_images": show_images,
-             "device": torch.device("cpu")}
+    names = {
+        "F": F,
+        "UNet": UNet,
+        "RandomBatches": RandomBatches,
+        "fit": few_steps,
+        "torch": torch,
+        "plt": plt,
+        "confusion_matrix": confusion_matrix,
+        "iou_per_class": iou_per_class,
+        "show_images": show_images,
+        "device": torch.device("cpu"),
+    }
     for text in section_of_microscopy():
         exec(compile(text, "solutions/04_unet.py", "exec"), names)
     return names

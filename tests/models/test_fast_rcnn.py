@@ -14,7 +14,14 @@ import lib.ops.roi
 from lib.datasets.toyworld import Toyworld
 from lib.layers.small_backbone import SmallBackbone
 from lib.models.fast_rcnn import (
-    FastRCNN, FastRCNNPredictor, RoIHeads, RoIPooling, TwoMLPHead, fast_rcnn_small, fastrcnn_loss, labels_of,
+    FastRCNN,
+    FastRCNNPredictor,
+    RoIHeads,
+    RoIPooling,
+    TwoMLPHead,
+    fast_rcnn_small,
+    fastrcnn_loss,
+    labels_of,
 )
 from lib.ops.boxes import box_iou
 from lib.ops.selective_search import selective_search_small
@@ -45,8 +52,12 @@ def test_the_loss_equals_torchvisions(positives):
     targets = [torch.randn(5, 4), torch.randn(3, 4)]
     for mine, other in zip(fastrcnn_loss(logits, boxes, labels, targets), their_loss(logits, boxes, labels, targets)):
         torch.testing.assert_close(mine, other)
-        for ours, theirs in zip(*(torch.autograd.grad(one, (logits, boxes), retain_graph=True, allow_unused=True,
-                                                      materialize_grads=True) for one in (mine, other))):
+        for ours, theirs in zip(
+            *(
+                torch.autograd.grad(one, (logits, boxes), retain_graph=True, allow_unused=True, materialize_grads=True)
+                for one in (mine, other)
+            )
+        ):
             torch.testing.assert_close(ours, theirs)
 
 
@@ -55,7 +66,7 @@ def test_background_and_other_classes_have_no_box_loss():
     _, box_loss = fastrcnn_loss(torch.zeros(2, 3), boxes, [torch.tensor([0, 2])], [torch.ones(2, 4)])
     box_loss.backward()
     assert boxes.grad.nonzero().tolist() == [[1, 8], [1, 9], [1, 10], [1, 11]]
-    assert box_loss.item() == pytest.approx(4 * (1 - 0.5 / 9) / 2)               # of two regions one has a box
+    assert box_loss.item() == pytest.approx(4 * (1 - 0.5 / 9) / 2)  # of two regions one has a box
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +84,10 @@ def pair():
 
 def scene():
     torch.manual_seed(3)
-    targets = [{"boxes": some_boxes(3, 7), "labels": torch.tensor([1, 3, 2])},
-               {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}]
+    targets = [
+        {"boxes": some_boxes(3, 7), "labels": torch.tensor([1, 3, 2])},
+        {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)},
+    ]
     near = targets[0]["boxes"].repeat(12, 1) + torch.randn(36, 4) * 3
     proposals = [torch.cat([some_boxes(30, 1), near]), some_boxes(20, 2)]
     return {"0": torch.randn(2, 5, 12, 12)}, proposals, [(96, 96), (90, 80)], targets
@@ -114,7 +127,7 @@ def test_samples_and_losses_equal_torchvisions(pair):
 
 def test_the_true_boxes_join_the_proposals_which_stay_as_they_are():
     heads, target = tiny().roi_heads, {"boxes": some_boxes(2, 0), "labels": torch.tensor([3, 1])}
-    proposals = [torch.tensor([[0., 0, 5, 5]])]
+    proposals = [torch.tensor([[0.0, 0, 5, 5]])]
     samples = heads.select_training_samples(proposals, [target])
     assert torch.equal(samples.proposals[0], torch.cat([proposals[0], target["boxes"]])) and len(proposals[0]) == 1
     assert samples.labels[0].tolist() == [0, 3, 1]
@@ -133,7 +146,7 @@ def test_a_batch_is_its_pictures_one_by_one():
     together = model(images, proposals)
     assert [len(one["boxes"]) > 0 for one in together] == [True, False, True]
     for one, image, boxes in zip(together, images, proposals):
-        alone, = model([image], [boxes])
+        (alone,) = model([image], [boxes])
         for name in ("boxes", "scores", "labels"):
             torch.testing.assert_close(one[name], alone[name])
     assert model(images, [torch.zeros(0, 4)] * 3)[0]["boxes"].shape == (0, 4)
@@ -142,10 +155,10 @@ def test_a_batch_is_its_pictures_one_by_one():
 @torch.no_grad()
 def test_what_is_detected_lies_on_the_picture_and_is_sorted():
     model = tiny()
-    found, = model([torch.rand(3, 50, 70)], [some_boxes(40, 4, size=50)])
+    (found,) = model([torch.rand(3, 50, 70)], [some_boxes(40, 4, size=50)])
     assert len(found["boxes"]) > 5 and (found["scores"].diff() <= 0).all() and found["scores"].min() > 0.05
     assert found["labels"].min() >= 1 and found["labels"].max() <= 3
-    assert (found["boxes"] >= 0).all() and (found["boxes"] <= torch.tensor([70., 50, 70, 50])).all()
+    assert (found["boxes"] >= 0).all() and (found["boxes"] <= torch.tensor([70.0, 50, 70, 50])).all()
     for label in found["labels"].unique():
         boxes = found["boxes"][found["labels"] == label]
         assert (box_iou(boxes, boxes).triu(1) <= 0.5).all()
@@ -157,8 +170,8 @@ def test_proposals_go_with_a_picture_that_is_resized():
     image, boxes = torch.rand(3, 64, 64), some_boxes(10, 1, size=64)
     model.transform.min_size = 128
     twice = torch.nn.functional.interpolate(image[None], scale_factor=2, mode="bilinear")
-    found, = model([image], [boxes])
-    other, = model(twice, [2 * boxes])
+    (found,) = model([image], [boxes])
+    (other,) = model(twice, [2 * boxes])
     torch.testing.assert_close(2 * found["boxes"], other["boxes"], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(found["scores"], other["scores"], rtol=1e-4, atol=1e-4)
 
@@ -188,14 +201,14 @@ def test_a_few_steps_on_one_picture_are_learned():
     torch.manual_seed(0)
     model = FastRCNN(SmallBackbone(8), 4, 3, 32, min_size=None).train()
     image = torch.rand(1, 3, 96, 96)
-    target = {"boxes": torch.tensor([[10., 12, 40, 44], [50, 50, 80, 90]]), "labels": torch.tensor([1, 3])}
-    target["proposals"] = torch.cat([target["boxes"] + torch.tensor([2., -3, 4, 3]), some_boxes(30, 5)])
+    target = {"boxes": torch.tensor([[10.0, 12, 40, 44], [50, 50, 80, 90]]), "labels": torch.tensor([1, 3])}
+    target["proposals"] = torch.cat([target["boxes"] + torch.tensor([2.0, -3, 4, 3]), some_boxes(30, 5)])
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     for _ in range(40):
         optimizer.zero_grad()
         sum(model.loss(image, [target]).values()).backward()
         optimizer.step()
-    found, = model.eval()(image, [target["proposals"]])
+    (found,) = model.eval()(image, [target["proposals"]])
     assert sorted(found["labels"][:2].tolist()) == [1, 3] and found["scores"][:2].min() > 0.5
     assert box_iou(target["boxes"], found["boxes"][:2]).max(1).values.min() > 0.8
 
@@ -221,9 +234,12 @@ def test_the_shipped_weights_fit_and_know_toyworld():
     made = load_checkpoint(model, CHECKPOINT)
     images, targets = toyworld_detection(Toyworld("val", 20))
     for image, target in zip(images, targets):
-        target["proposals"] = selective_search_small(image / 255)[:made["proposals"]]
-    measured = evaluate_detection(model, OrderedDetectionBatches(images, targets),
-                                  lambda model, images, targets: model(images, [one["proposals"] for one in targets]))
+        target["proposals"] = selective_search_small(image / 255)[: made["proposals"]]
+    measured = evaluate_detection(
+        model,
+        OrderedDetectionBatches(images, targets),
+        lambda model, images, targets: model(images, [one["proposals"] for one in targets]),
+    )
     assert measured["AP50"] > 0.6 and made["parameters"] == sum(parameter.numel() for parameter in model.parameters())
     assert CHECKPOINT.stat().st_size < 1.5e6
     runs = made["runs"]
@@ -235,20 +251,23 @@ def test_the_shipped_weights_fit_and_know_toyworld():
 GOOD = {"boxes": some_boxes(2, 0), "labels": torch.tensor([1, 2]), "proposals": some_boxes(5, 1)}
 
 
-@pytest.mark.parametrize("call, named", [
-    (lambda model, x: model(x, []), "proposals"),
-    (lambda model, x: model(x, [torch.zeros(4)]), "proposals"),
-    (lambda model, x: model(x, [torch.zeros(3, 4, dtype=torch.int64)]), "proposals"),
-    (lambda model, x: model(x[0], [some_boxes(3, 0)] * 3), "images"),
-    (lambda model, x: model.loss(x, []), "targets"),
-    (lambda model, x: model.loss(x, [{"labels": GOOD["labels"]}]), "targets"),
-    (lambda model, x: model.loss(x, [GOOD | {"labels": torch.tensor([1])}]), "targets"),
-    (lambda model, x: model.loss(x, [GOOD | {"labels": torch.tensor([1., 2.])}]), "targets"),
-    (lambda model, x: model.loss(x, [GOOD | {"boxes": GOOD["boxes"][:, [2, 1, 0, 3]]}]), "targets"),
-    (lambda model, x: model.loss(x, [{"boxes": GOOD["boxes"], "labels": GOOD["labels"]}]), "proposals"),
-    (lambda model, x: FastRCNN(SmallBackbone(4), 1), "num_classes"),
-    (lambda model, x: RoIPooling(3)({"0": x, "1": x}, [some_boxes(1, 0)], [(96, 96)]), "features"),
-])
+@pytest.mark.parametrize(
+    "call, named",
+    [
+        (lambda model, x: model(x, []), "proposals"),
+        (lambda model, x: model(x, [torch.zeros(4)]), "proposals"),
+        (lambda model, x: model(x, [torch.zeros(3, 4, dtype=torch.int64)]), "proposals"),
+        (lambda model, x: model(x[0], [some_boxes(3, 0)] * 3), "images"),
+        (lambda model, x: model.loss(x, []), "targets"),
+        (lambda model, x: model.loss(x, [{"labels": GOOD["labels"]}]), "targets"),
+        (lambda model, x: model.loss(x, [GOOD | {"labels": torch.tensor([1])}]), "targets"),
+        (lambda model, x: model.loss(x, [GOOD | {"labels": torch.tensor([1.0, 2.0])}]), "targets"),
+        (lambda model, x: model.loss(x, [GOOD | {"boxes": GOOD["boxes"][:, [2, 1, 0, 3]]}]), "targets"),
+        (lambda model, x: model.loss(x, [{"boxes": GOOD["boxes"], "labels": GOOD["labels"]}]), "proposals"),
+        (lambda model, x: FastRCNN(SmallBackbone(4), 1), "num_classes"),
+        (lambda model, x: RoIPooling(3)({"0": x, "1": x}, [some_boxes(1, 0)], [(96, 96)]), "features"),
+    ],
+)
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         call(tiny(), torch.rand(1, 3, 96, 96))

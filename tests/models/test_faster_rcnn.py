@@ -14,7 +14,11 @@ from lib.layers.rcnn_transform import ImageList
 from lib.layers.small_backbone import SmallBackbone
 from lib.models.fast_rcnn import RoIPooling
 from lib.models.faster_rcnn import (
-    FasterRCNN, RegionProposalNetwork, RPNHead, faster_rcnn_small, fasterrcnn_resnet50_fpn,
+    FasterRCNN,
+    RegionProposalNetwork,
+    RPNHead,
+    faster_rcnn_small,
+    fasterrcnn_resnet50_fpn,
 )
 from lib.ops.anchors import AnchorGenerator
 from lib.ops.boxes import box_iou
@@ -145,15 +149,19 @@ def test_equals_torchvision_from_pictures_to_detections(pair, images):
 
 
 def some_targets():
-    return [{"boxes": torch.tensor([[20., 30, 90, 120], [100, 10, 190, 100], [5, 5, 30, 40]]),
-             "labels": torch.tensor([3, 88, 1])},
-            {"boxes": torch.tensor([[40., 20, 110, 100]]), "labels": torch.tensor([17])}]
+    return [
+        {
+            "boxes": torch.tensor([[20.0, 30, 90, 120], [100, 10, 190, 100], [5, 5, 30, 40]]),
+            "labels": torch.tensor([3, 88, 1]),
+        },
+        {"boxes": torch.tensor([[40.0, 20, 110, 100]]), "labels": torch.tensor([17])},
+    ]
 
 
 def test_losses_and_their_gradients_equal_torchvisions(pair, images):
     ours, theirs = pair
     ours.train(), theirs.train()
-    theirs.transform.eval()             # in training it draws a size for each picture, though there is only one
+    theirs.transform.eval()  # in training it draws a size for each picture, though there is only one
     try:
         torch.manual_seed(5)
         expected = theirs(images, [dict(target) for target in some_targets()])
@@ -177,12 +185,12 @@ def test_losses_and_their_gradients_equal_torchvisions(pair, images):
 @torch.no_grad()
 def test_a_batch_is_its_pictures_one_by_one(pair, images):
     """As long as all are padded to the same size: convolutions see where the padding ends."""
-    ours = copy.deepcopy(pair[0]).double()                              # no two scores as close as rounding errors
+    ours = copy.deepcopy(pair[0]).double()  # no two scores as close as rounding errors
     images = [images[0].double(), images[0].double().flip(-1)[:, :, 3:]]
     assert len({ours.transform([one]).tensors.shape for one in images}) == 1
     assert ours.transform(images).image_sizes[0] != ours.transform(images).image_sizes[1]
     for together, image in zip(ours(images), images):
-        alone, = ours([image])
+        (alone,) = ours([image])
         assert torch.equal(together["labels"], alone["labels"]) and len(alone["labels"]) > 10
         close(together["boxes"], alone["boxes"], 1e-9)
         close(together["scores"], alone["scores"], 1e-9)
@@ -191,10 +199,15 @@ def test_a_batch_is_its_pictures_one_by_one(pair, images):
 def test_weights_go_both_ways_and_old_names_are_understood(pair):
     ours, theirs = pair
     theirs.load_state_dict(ours.state_dict(), strict=True)
-    assert sum(parameter.numel() for parameter in ours.parameters()) == 41_755_286     # torchvision's published figure
-    renamed = {name.replace("conv.0.0.", "conv.") if "rpn" in name else
-               name.replace(".0.weight", ".weight").replace(".0.bias", ".bias") if ".fpn." in name else name: tensor
-               for name, tensor in ours.state_dict().items()}
+    assert sum(parameter.numel() for parameter in ours.parameters()) == 41_755_286  # torchvision's published figure
+    renamed = {
+        name.replace("conv.0.0.", "conv.")
+        if "rpn" in name
+        else name.replace(".0.weight", ".weight").replace(".0.bias", ".bias")
+        if ".fpn." in name
+        else name: tensor
+        for name, tensor in ours.state_dict().items()
+    }
     assert "rpn.head.conv.weight" in renamed and "backbone.fpn.inner_blocks.0.weight" in renamed
     fresh = fasterrcnn_resnet50_fpn()
     fresh.load_state_dict(renamed, strict=True)
@@ -205,8 +218,16 @@ def tiny(num_classes=4, **options):
     """A small detector whose heads have lost their quiet start."""
     torch.manual_seed(0)
     anchors = AnchorGenerator(((12, 24),), ((0.5, 1.0, 2.0),))
-    model = FasterRCNN(SmallBackbone(4), num_classes, anchors, RoIPooling(3),
-                       representation_size=16, min_size=None, rpn_post_nms_top_n=(60, 40), **options).eval()
+    model = FasterRCNN(
+        SmallBackbone(4),
+        num_classes,
+        anchors,
+        RoIPooling(3),
+        representation_size=16,
+        min_size=None,
+        rpn_post_nms_top_n=(60, 40),
+        **options,
+    ).eval()
     torch.nn.init.normal_(model.rpn.head.cls_logits.weight, std=2)
     torch.nn.init.normal_(model.rpn.head.bbox_pred.weight, std=0.5)
     torch.nn.init.normal_(model.roi_heads.box_predictor.cls_score.weight, std=2)
@@ -216,26 +237,30 @@ def tiny(num_classes=4, **options):
 @torch.no_grad()
 def test_rows_of_the_output_belong_to_the_anchors_beside_them():
     """Moves that take every anchor to one box, written into the maps by cell and anchor, must lead all rows there."""
-    anchors, wanted = AnchorGenerator(((10, 20), (40, 50)), ((1.0, 2.0),) * 2), torch.tensor([[10., 20, 30, 50]])
+    anchors, wanted = AnchorGenerator(((10, 20), (40, 50)), ((1.0, 2.0),) * 2), torch.tensor([[10.0, 20, 30, 50]])
     rpn = RegionProposalNetwork(anchors, RPNHead(1, 4))
     features = {"0": torch.zeros(2, 1, 3, 4), "1": torch.zeros(2, 1, 2, 2)}
     rows = anchors((24, 32), list(features.values()))
     moves = rpn.box_coder.encode_single(wanted.expand(len(rows), 4), rows)
-    as_maps = [level.view(h, w, 16).permute(2, 0, 1).expand(2, -1, -1, -1)
-               for level, (h, w) in zip(moves.split([48, 16]), [(3, 4), (2, 2)])]
-    numbers = [level.view(h, w, 4).permute(2, 0, 1).expand(2, -1, -1, -1)
-               for level, (h, w) in zip(torch.arange(64.).split([48, 16]), [(3, 4), (2, 2)])]
+    as_maps = [
+        level.view(h, w, 16).permute(2, 0, 1).expand(2, -1, -1, -1)
+        for level, (h, w) in zip(moves.split([48, 16]), [(3, 4), (2, 2)])
+    ]
+    numbers = [
+        level.view(h, w, 4).permute(2, 0, 1).expand(2, -1, -1, -1)
+        for level, (h, w) in zip(torch.arange(64.0).split([48, 16]), [(3, 4), (2, 2)])
+    ]
     rpn.head.forward = lambda maps: (numbers, as_maps)
     output = rpn.predict(ImageList(torch.zeros(2, 3, 24, 32), [(24, 32)] * 2, [(24, 32)] * 2), features)
     assert output.level_sizes == [48, 16] and torch.equal(output.anchors, rows)
-    assert torch.equal(output.objectness, torch.arange(64.).expand(2, -1))
+    assert torch.equal(output.objectness, torch.arange(64.0).expand(2, -1))
     torch.testing.assert_close(output.boxes, wanted.expand(2, 64, 4))
 
 
 def test_anchors_are_positive_negative_or_ignored():
     rpn = tiny().rpn
-    anchors = torch.tensor([[0., 0, 10, 10], [0, 0, 10, 8], [0, 0, 10, 5], [50, 50, 60, 60], [70, 70, 80, 75]])
-    boxes = torch.tensor([[0., 0, 10, 10], [71, 71, 80, 80]])       # the second has no good anchor, only a best
+    anchors = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 8], [0, 0, 10, 5], [50, 50, 60, 60], [70, 70, 80, 75]])
+    boxes = torch.tensor([[0.0, 0, 10, 10], [71, 71, 80, 80]])  # the second has no good anchor, only a best
     labels, true_boxes = rpn.assign_targets_to_anchors(anchors, [{"boxes": boxes}, {"boxes": torch.zeros(0, 4)}])
     assert labels[0].tolist() == [1, 1, -1, 0, 1] and labels[1].tolist() == [0] * 5
     assert torch.equal(true_boxes[0][[0, 1, 4]], boxes[[0, 0, 1]])
@@ -260,10 +285,10 @@ def test_proposals_lie_on_the_picture_are_sorted_and_not_doubled():
 @torch.no_grad()
 def test_few_anchors_before_suppression_and_a_score_threshold():
     model, batch = tiny(rpn_pre_nms_top_n=(5, 5)), torch.rand(1, 3, 96, 96)
-    best, = model.proposals(batch)
+    (best,) = model.proposals(batch)
     assert 0 < len(best["boxes"]) <= 5
     model = tiny()
-    every, = model.proposals(batch)
+    (every,) = model.proposals(batch)
     model.rpn.score_thresh = every["scores"][10].item()
     assert torch.equal(model.proposals(batch)[0]["scores"], every["scores"][:11])
 
@@ -272,14 +297,14 @@ def test_few_anchors_before_suppression_and_a_score_threshold():
 def test_small_batch_is_its_pictures_one_by_one():
     model, images = tiny(), torch.rand(3, 3, 96, 96)
     for together, image in zip(model(images), images):
-        alone, = model([image])
+        (alone,) = model([image])
         assert len(alone["boxes"]) > 0
         for name in ("boxes", "scores", "labels"):
             torch.testing.assert_close(together[name], alone[name])
 
 
 def small_target():
-    return {"boxes": torch.tensor([[10., 12, 40, 44], [50, 50, 80, 90]]), "labels": torch.tensor([1, 3])}
+    return {"boxes": torch.tensor([[10.0, 12, 40, 44], [50, 50, 80, 90]]), "labels": torch.tensor([1, 3])}
 
 
 def test_gradients_of_all_four_losses_reach_the_trunk_and_none_runs_through_the_proposals():
@@ -287,7 +312,7 @@ def test_gradients_of_all_four_losses_reach_the_trunk_and_none_runs_through_the_
     losses = model.loss(image, [small_target()])
     trunk = model.backbone.stem[0][0].weight
     for name, value in losses.items():
-        gradient, = torch.autograd.grad(value, trunk, retain_graph=True)
+        (gradient,) = torch.autograd.grad(value, trunk, retain_graph=True)
         assert value > 0 and gradient.abs().max() > 0, name
     second = losses["loss_classifier"] + losses["loss_box_reg"]
     assert torch.autograd.grad(second, model.rpn.head.bbox_pred.weight, allow_unused=True) == (None,)
@@ -308,7 +333,7 @@ def test_one_picture_is_learned():
         optimizer.zero_grad()
         sum(model.loss(image, [target]).values()).backward()
         optimizer.step()
-    found, = model.eval()(image)
+    (found,) = model.eval()(image)
     assert sorted(found["labels"][:2].tolist()) == [1, 3] and found["scores"][:2].min() > 0.5
     assert box_iou(target["boxes"], found["boxes"][:2]).max(1).values.min() > 0.7
     assert box_iou(target["boxes"], model.proposals(image)[0]["boxes"][:10]).max(1).values.min() > 0.7
@@ -333,15 +358,18 @@ def test_the_shipped_weights_fit_and_know_toyworld():
         assert one["recall, doubles from 0.5"]["5"] > made["recall of selective search"]["50"], "a tenth as many"
 
 
-@pytest.mark.parametrize("call, named", [
-    (lambda model, x: model(x[0]), "images"),
-    (lambda model, x: model([]), "images"),
-    (lambda model, x: model.proposals(x[:, :2]), "images"),
-    (lambda model, x: model.loss(x, []), "targets"),
-    (lambda model, x: model.loss(x, [{"boxes": torch.zeros(1, 4), "labels": torch.tensor([1])}]), "targets"),
-    (lambda model, x: model.loss(x, [{"boxes": torch.zeros(0, 4)}]), "targets"),
-    (lambda model, x: FasterRCNN(SmallBackbone(4), 1), "num_classes"),
-])
+@pytest.mark.parametrize(
+    "call, named",
+    [
+        (lambda model, x: model(x[0]), "images"),
+        (lambda model, x: model([]), "images"),
+        (lambda model, x: model.proposals(x[:, :2]), "images"),
+        (lambda model, x: model.loss(x, []), "targets"),
+        (lambda model, x: model.loss(x, [{"boxes": torch.zeros(1, 4), "labels": torch.tensor([1])}]), "targets"),
+        (lambda model, x: model.loss(x, [{"boxes": torch.zeros(0, 4)}]), "targets"),
+        (lambda model, x: FasterRCNN(SmallBackbone(4), 1), "num_classes"),
+    ],
+)
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         call(tiny(), torch.rand(1, 3, 96, 96))

@@ -35,7 +35,7 @@ def test_odd_sizes_are_padded_by_repeating_and_cut():
     model, x = tiny(8), torch.rand(1, 3, 40, 50)
     last_row = x[:, :, -1:].expand(-1, -1, 24, -1)
     padded = torch.cat([x, last_row], dim=2)
-    padded = torch.cat([padded, padded[..., -1:].expand(-1, -1, -1, 14)], dim=3)        # (1, 3, 64, 64)
+    padded = torch.cat([padded, padded[..., -1:].expand(-1, -1, -1, 14)], dim=3)  # (1, 3, 64, 64)
     assert torch.equal(model(x), model(padded)[:, :, :40, :50])
 
 
@@ -61,12 +61,12 @@ class Staircase(torch.nn.Module):
 
 @pytest.mark.parametrize("stride, expected", [(32, 1), (16, 1 + 10), (8, 1 + 10 + 100)])
 def test_scores_are_sums_over_the_maps_down_to_the_stride(stride, expected):
-    trunk = Staircase(torch.full((1, 1, 32, 32), 100.), torch.full((1, 1, 16, 16), 10.), torch.ones(1, 1, 8, 8))
+    trunk = Staircase(torch.full((1, 1, 32, 32), 100.0), torch.full((1, 1, 16, 16), 10.0), torch.ones(1, 1, 8, 8))
     model = FCN(trunk, 1, stride)
     for name, parameter in model.named_parameters():
         if name.startswith("score") and name.endswith("weight"):
             torch.nn.init.ones_(parameter)
-    middle = model(torch.zeros(1, 3, 256, 256))[:, :, 64:-64, 64:-64]                   # the rim fades
+    middle = model(torch.zeros(1, 3, 256, 256))[:, :, 64:-64, 64:-64]  # the rim fades
     torch.testing.assert_close(middle, torch.full_like(middle, expected))
 
 
@@ -97,7 +97,8 @@ def pair():
     """torchvision's model and ours, with the same random weights and statistics."""
     torch.manual_seed(0)
     theirs = torchvision.models.segmentation.fcn_resnet50(
-        weights=None, weights_backbone=None, num_classes=21, aux_loss=True).eval()
+        weights=None, weights_backbone=None, num_classes=21, aux_loss=True
+    ).eval()
     for name, tensor in theirs.state_dict().items():
         if name.endswith("running_var"):
             tensor.uniform_(0.5, 2)
@@ -125,7 +126,7 @@ def test_fcn_resnet50_equals_torchvision(pair, size):
 def test_weights_go_both_ways(pair):
     ours, theirs = pair
     theirs.load_state_dict(ours.state_dict(), strict=True)
-    assert sum(p.numel() for p in ours.parameters()) == 35_322_218      # torchvision's published figure
+    assert sum(p.numel() for p in ours.parameters()) == 35_322_218  # torchvision's published figure
 
 
 def test_fcn_resnet50_without_the_second_head(pair):
@@ -138,14 +139,17 @@ def test_fcn_resnet50_without_the_second_head(pair):
     assert isinstance(fcn_resnet50(num_classes=2).train()(x.expand(2, -1, -1, -1)), dict)
 
 
-@pytest.mark.parametrize("call, named", [
-    (lambda: FCN(SmallTrunk(4), 3, 4), "stride"),
-    (lambda: FCN(SmallTrunk(4), 0), "num_classes"),
-    (lambda: FCN(SmallTrunk(4), 3)(torch.zeros(3, 32, 32)), "x"),
-    (lambda: FCN(SmallTrunk(4), 3)(torch.zeros(1, 1, 32, 32)), "x"),
-    (lambda: FCN(SmallTrunk(4), 3)(torch.zeros(1, 3, 0, 32)), "x"),
-    (lambda: FCNResNet50(2, aux_loss=False)(torch.zeros(3, 32, 32)), "x"),
-])
+@pytest.mark.parametrize(
+    "call, named",
+    [
+        (lambda: FCN(SmallTrunk(4), 3, 4), "stride"),
+        (lambda: FCN(SmallTrunk(4), 0), "num_classes"),
+        (lambda: FCN(SmallTrunk(4), 3)(torch.zeros(3, 32, 32)), "x"),
+        (lambda: FCN(SmallTrunk(4), 3)(torch.zeros(1, 1, 32, 32)), "x"),
+        (lambda: FCN(SmallTrunk(4), 3)(torch.zeros(1, 3, 0, 32)), "x"),
+        (lambda: FCNResNet50(2, aux_loss=False)(torch.zeros(3, 32, 32)), "x"),
+    ],
+)
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         call()

@@ -24,7 +24,7 @@ def scene(seed):
     for index, colour in enumerate(([1.0, 0.0, 0.0], [0.0, 0.0, 1.0])):
         x, y = torch.randint(0, 15, (2,), generator=draw).tolist()
         x += 30 * index
-        image[:, y:y + 14, x:x + 12] = torch.tensor(colour)[:, None, None]
+        image[:, y : y + 14, x : x + 12] = torch.tensor(colour)[:, None, None]
         boxes.append([x, y, x + 12, y + 14])
     return image, torch.tensor(boxes).float(), torch.tensor([1, 2])
 
@@ -76,7 +76,7 @@ def test_x_goes_with_width():
 
 def test_the_margin_is_context_pixels_wide_in_the_crop():
     image = torch.zeros(3, 60, 80)
-    box = torch.tensor([[30.0, 20, 50, 30]])                                # 20 × 10
+    box = torch.tensor([[30.0, 20, 50, 30]])  # 20 × 10
     image[:, 20:30, 30:50] = 1
     crop = context_warp(image, box, 40, 10)[0, 0]
     assert crop[10:30, 10:30].min() > 0.45 and crop[11:29, 11:29].min() == 1
@@ -90,7 +90,7 @@ def test_many_boxes_are_warped_as_each_alone():
     image, boxes = torch.rand(3, 40, 60), random_boxes(6)
     fine = context_warp(image, boxes[:1], 8, 1)
     assert fine.shape == (1, 3, 8, 8)
-    together = context_warp(image, boxes, 64, 5)                            # nothing is larger than the crop
+    together = context_warp(image, boxes, 64, 5)  # nothing is larger than the crop
     torch.testing.assert_close(together, torch.cat([context_warp(image, one[None], 64, 5) for one in boxes]))
     assert context_warp(image, boxes[:0], 64, 5).shape == (0, 3, 64, 64)
 
@@ -191,7 +191,7 @@ def test_the_regression_brings_boxes_closer(detector):
     image, boxes, labels = scene(300)
     proposals = jittered(boxes, 5)
     moved = detector.coder.decode_single(detector.regressor(detector.region_features(image, proposals)), proposals)
-    moved = moved.unflatten(1, (-1, 4))[torch.arange(40), labels.repeat(20) - 1]            # (40, 4)
+    moved = moved.unflatten(1, (-1, 4))[torch.arange(40), labels.repeat(20) - 1]  # (40, 4)
     truth = boxes.repeat(20, 1)
     assert box_iou(moved, truth).diagonal().mean() > box_iou(proposals, truth).diagonal().mean() + 0.03
 
@@ -202,15 +202,22 @@ def test_seconds_are_counted_by_stage_and_the_network_is_not_stored(detector):
     assert sum(tensor.numel() for tensor in detector.state_dict().values()) == 49 * 2 + 49 * 8
 
 
-@pytest.mark.parametrize("call, named", [
-    (lambda: enlarge_boxes(torch.zeros(1, 4), 20, 10), "context"),
-    (lambda: enlarge_boxes(torch.zeros(1, 4), 20, -1), "context"),
-    (lambda: crop_resize(torch.zeros(3, 4, 4), torch.zeros(4), 8, torch.zeros(3)), "boxes"),
-    (lambda: RCNN(mean_colour, 3, 1), "num_classes"),
-    (lambda: RCNN(mean_colour, 3, 2)(torch.zeros(1, 3, 4, 4), torch.zeros(1, 4)), "image"),
-    (lambda: RCNN(mean_colour, 3, 3).fit_svms(Regions(torch.zeros(1, 3), torch.ones(1, 2), *[torch.zeros(1, 4)] * 4)),
-     "regions"),
-])
+@pytest.mark.parametrize(
+    "call, named",
+    [
+        (lambda: enlarge_boxes(torch.zeros(1, 4), 20, 10), "context"),
+        (lambda: enlarge_boxes(torch.zeros(1, 4), 20, -1), "context"),
+        (lambda: crop_resize(torch.zeros(3, 4, 4), torch.zeros(4), 8, torch.zeros(3)), "boxes"),
+        (lambda: RCNN(mean_colour, 3, 1), "num_classes"),
+        (lambda: RCNN(mean_colour, 3, 2)(torch.zeros(1, 3, 4, 4), torch.zeros(1, 4)), "image"),
+        (
+            lambda: RCNN(mean_colour, 3, 3).fit_svms(
+                Regions(torch.zeros(1, 3), torch.ones(1, 2), *[torch.zeros(1, 4)] * 4)
+            ),
+            "regions",
+        ),
+    ],
+)
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         call()

@@ -44,15 +44,36 @@ def test_the_papers_own_sizes():
 def test_the_papers_parameters():
     model = UNet(1, 2, padding=0)
     # Figure 1, counted by hand: every arrow's weights and one number per channel that is added to its result.
-    arrows = [(1, 64, 9), (64, 64, 9), (64, 128, 9), (128, 128, 9), (128, 256, 9), (256, 256, 9), (256, 512, 9),
-              (512, 512, 9), (512, 1024, 9), (1024, 1024, 9), (1024, 512, 4), (1024, 512, 9), (512, 512, 9),
-              (512, 256, 4), (512, 256, 9), (256, 256, 9), (256, 128, 4), (256, 128, 9), (128, 128, 9), (128, 64, 4),
-              (128, 64, 9), (64, 64, 9), (64, 2, 1)]
+    arrows = [
+        (1, 64, 9),
+        (64, 64, 9),
+        (64, 128, 9),
+        (128, 128, 9),
+        (128, 256, 9),
+        (256, 256, 9),
+        (256, 512, 9),
+        (512, 512, 9),
+        (512, 1024, 9),
+        (1024, 1024, 9),
+        (1024, 512, 4),
+        (1024, 512, 9),
+        (512, 512, 9),
+        (512, 256, 4),
+        (512, 256, 9),
+        (256, 256, 9),
+        (256, 128, 4),
+        (256, 128, 9),
+        (128, 128, 9),
+        (128, 64, 4),
+        (128, 64, 9),
+        (64, 64, 9),
+        (64, 2, 1),
+    ]
     paper = sum(inputs * outputs * kernel + outputs for inputs, outputs, kernel in arrows)
     scales = sum(module.weight.numel() for module in model.modules() if isinstance(module, nn.BatchNorm2d))
     assert paper == 31_030_658
     assert sum(p.numel() for p in model.parameters()) - scales == paper
-    assert sum(isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in model.modules()) == 23     # as section 2 says
+    assert sum(isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in model.modules()) == 23  # as section 2 says
 
 
 def test_down_rounds_up_so_that_no_row_is_lost():
@@ -71,7 +92,7 @@ def test_up_joins_the_doubled_map_and_the_skip(skip):
     up.conv.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     below, beside = torch.randn(2, 6, 3, 4), torch.randn(2, 3, 5, 7)
     assert up(below, beside).shape == (2, 3, 5, 7)
-    doubled = up.up(below)[:, :, :5, :7]                    # 6 × 8 without the last row and column
+    doubled = up.up(below)[:, :, :5, :7]  # 6 × 8 without the last row and column
     expected = beside + doubled if skip == "add" else torch.cat([beside, doubled], dim=1)
     assert torch.equal(seen[0], expected)
 
@@ -87,7 +108,7 @@ def test_without_padding_the_skip_loses_its_rim():
 
 
 def test_centre_crop_leaves_the_odd_pixel_at_the_end():
-    x = torch.arange(5.).expand(1, 1, 4, 5)
+    x = torch.arange(5.0).expand(1, 1, 4, 5)
     assert centre_crop(x, (4, 2))[0, 0, 0].tolist() == [1, 2]
     assert centre_crop(x, (4, 4))[0, 0, 0].tolist() == [0, 1, 2, 3]
     assert torch.equal(centre_crop(x, (4, 5)), x)
@@ -101,7 +122,7 @@ def test_the_skips_carry_the_finest_details():
     moved[..., 5, 6] += 1
     for parameter in model.expanding[-1].up.parameters():
         parameter.zero_()
-    changed = (model(moved) - model(x)).abs().sum(1)[0] > 0         # (16, 16)
+    changed = (model(moved) - model(x)).abs().sum(1)[0] > 0  # (16, 16)
     assert changed[5, 6] and not changed[:, :2].any() and not changed[:, 11:].any()
 
 
@@ -114,7 +135,7 @@ def test_every_weight_learns():
 
 def test_adding_needs_fewer_weights_than_concatenating():
     count = {skip: sum(p.numel() for p in tiny(skip=skip).parameters()) for skip in ("concat", "add")}
-    assert count["concat"] - count["add"] == 9 * (8 * 8 + 4 * 4)      # the first convolution of each Up
+    assert count["concat"] - count["add"] == 9 * (8 * 8 + 4 * 4)  # the first convolution of each Up
 
 
 def test_double_conv_takes_four_pixels_without_padding():
@@ -122,20 +143,23 @@ def test_double_conv_takes_four_pixels_without_padding():
     assert DoubleConv(2, 3)(torch.zeros(2, 2, 9, 10)).shape == (2, 3, 9, 10)
 
 
-@pytest.mark.parametrize("call, named", [
-    (lambda: tiny(in_channels=0), "in_channels"),
-    (lambda: tiny(num_classes=2.5), "num_classes"),
-    (lambda: tiny(width=0), "width"),
-    (lambda: tiny(depth=0), "depth"),
-    (lambda: tiny(stem_stride=0), "stem_stride"),
-    (lambda: tiny(padding=2), "padding"),
-    (lambda: tiny(padding=0, stem_stride=2), "padding"),
-    (lambda: tiny(skip="sum"), "skip"),
-    (lambda: tiny()(torch.zeros(3, 8, 8)), "x"),
-    (lambda: tiny()(torch.zeros(1, 1, 8, 8)), "x"),
-    (lambda: tiny()(torch.zeros(1, 3, 8, 0)), "x"),
-    (lambda: Up(4, 2, skip="sum"), "skip"),
-])
+@pytest.mark.parametrize(
+    "call, named",
+    [
+        (lambda: tiny(in_channels=0), "in_channels"),
+        (lambda: tiny(num_classes=2.5), "num_classes"),
+        (lambda: tiny(width=0), "width"),
+        (lambda: tiny(depth=0), "depth"),
+        (lambda: tiny(stem_stride=0), "stem_stride"),
+        (lambda: tiny(padding=2), "padding"),
+        (lambda: tiny(padding=0, stem_stride=2), "padding"),
+        (lambda: tiny(skip="sum"), "skip"),
+        (lambda: tiny()(torch.zeros(3, 8, 8)), "x"),
+        (lambda: tiny()(torch.zeros(1, 1, 8, 8)), "x"),
+        (lambda: tiny()(torch.zeros(1, 3, 8, 0)), "x"),
+        (lambda: Up(4, 2, skip="sum"), "skip"),
+    ],
+)
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         call()

@@ -91,8 +91,6 @@ def frozen(linear):
     return conv
 
 
-
-
 def parameters_made_anew(linear):
     classes, features = linear.weight.shape
     conv = nn.Conv2d(features, classes, (1, 1))
@@ -162,8 +160,8 @@ def weights_in_place(features, classifier, class_index):
 
 
 def by_conv2d(features, classifier, class_index):
-    weight = classifier.weight[class_index:class_index + 1, :, None, None]
-    return F.conv2d(features, weight, classifier.bias[class_index:class_index + 1]).squeeze(1)
+    weight = classifier.weight[class_index : class_index + 1, :, None, None]
+    return F.conv2d(features, weight, classifier.bias[class_index : class_index + 1]).squeeze(1)
 
 
 def all_then_one(features, classifier, class_index):

@@ -55,8 +55,8 @@ def loops(factor):
 def box_with_itself(factor):
     """A tent is a box convolved with a box; with an even side, every second point of a finer one."""
     box = torch.ones(2 * factor)
-    fine = torch.tensor([float((box[max(0, i - 2 * factor + 1):i + 1]).sum()) for i in range(2 * factor)])
-    fine = torch.cat([fine, fine.flip(0)[1:]]) / (2 * factor)               # 4f - 1 points, half a pixel apart
+    fine = torch.tensor([float((box[max(0, i - 2 * factor + 1) : i + 1]).sum()) for i in range(2 * factor)])
+    fine = torch.cat([fine, fine.flip(0)[1:]]) / (2 * factor)  # 4f - 1 points, half a pixel apart
     line = fine[1::2] if factor % 2 else fine[::2]
     return torch.outer(line, line)
 
@@ -66,15 +66,18 @@ def box_with_itself(factor):
 
 def empty(x, weight, stride, extra=0):
     k = weight.shape[-1]
-    return torch.zeros(x.shape[0], weight.shape[1], (x.shape[2] - 1) * stride + k + extra,
-                       (x.shape[3] - 1) * stride + k + extra)
+    return torch.zeros(
+        x.shape[0], weight.shape[1], (x.shape[2] - 1) * stride + k + extra, (x.shape[3] - 1) * stride + k + extra
+    )
 
 
 def replaced(x, weight, stride):
     out, k = empty(x, weight, stride), weight.shape[-1]
     for i in range(x.shape[2]):
         for j in range(x.shape[3]):
-            out[:, :, i * stride:i * stride + k, j * stride:j * stride + k] = torch.tensordot(x[:, :, i, j], weight, 1)
+            out[:, :, i * stride : i * stride + k, j * stride : j * stride + k] = torch.tensordot(
+                x[:, :, i, j], weight, 1
+            )
     return out
 
 
@@ -85,7 +88,7 @@ def outputs_first(x, weight, stride):
     for i in range(height):
         for j in range(width):
             stamp = torch.einsum("bc,ocij->boij", x[:, :, i, j], weight)
-            out[:, :, i * stride:i * stride + k, j * stride:j * stride + k] += stamp
+            out[:, :, i * stride : i * stride + k, j * stride : j * stride + k] += stamp
     return out
 
 
@@ -94,7 +97,7 @@ def stamps(x, weight, stride, step=None, room=0):
     for i in range(x.shape[2]):
         for j in range(x.shape[3]):
             top, left = i * (step or stride), j * (step or stride)
-            out[:, :, top:top + k, left:left + k] += torch.tensordot(x[:, :, i, j], weight, 1)
+            out[:, :, top : top + k, left : left + k] += torch.tensordot(x[:, :, i, j], weight, 1)
     return out
 
 
@@ -108,7 +111,7 @@ def diagonal(x, weight, stride):
 
 def one_apart(x, weight, stride):
     k = weight.shape[-1]
-    return stamps(x, weight, stride, step=1)[:, :, :x.shape[2] + k - 1, :x.shape[3] + k - 1]
+    return stamps(x, weight, stride, step=1)[:, :, : x.shape[2] + k - 1, : x.shape[3] + k - 1]
 
 
 def strip_left_over(x, weight, stride):
@@ -118,7 +121,7 @@ def strip_left_over(x, weight, stride):
 def by_fold(x, weight, stride):
     batch, channels, height, width = x.shape
     k = weight.shape[-1]
-    columns = weight.flatten(1).T @ x.flatten(2)                            # (B, K·k·k, h·w)
+    columns = weight.flatten(1).T @ x.flatten(2)  # (B, K·k·k, h·w)
     return F.fold(columns, ((height - 1) * stride + k, (width - 1) * stride + k), k, stride=stride)
 
 
@@ -194,7 +197,9 @@ def same_size(x, weight, stride):
 
 
 def zeros_behind(x, weight, stride):
-    return F.conv2d(spread(x, stride, after=stride - 1), weight.flip(2, 3).transpose(0, 1), padding=weight.shape[-1] - 1)
+    return F.conv2d(
+        spread(x, stride, after=stride - 1), weight.flip(2, 3).transpose(0, 1), padding=weight.shape[-1] - 1
+    )
 
 
 def too_far_apart(x, weight, stride):
@@ -209,7 +214,7 @@ def by_kron(x, weight, stride):
     corner = torch.zeros(stride, stride)
     corner[0, 0] = 1
     apart = torch.kron(x, corner[None, None])
-    apart = apart[:, :, :apart.shape[2] - stride + 1, :apart.shape[3] - stride + 1]
+    apart = apart[:, :, : apart.shape[2] - stride + 1, : apart.shape[3] - stride + 1]
     return F.conv2d(apart, torch.rot90(weight, 2, (2, 3)).permute(1, 0, 2, 3), padding=weight.shape[-1] - 1)
 
 

@@ -58,14 +58,16 @@ def by_one_hot(predicted, target, num_classes, ignore_index=255):
 
 
 def by_loop_over_pairs(predicted, target, num_classes, ignore_index=255):
-    return torch.tensor([
-        [((target == row) & (predicted == column)).sum().item() for column in range(num_classes)]
-        for row in range(num_classes)
-    ])
+    return torch.tensor(
+        [
+            [((target == row) & (predicted == column)).sum().item() for column in range(num_classes)]
+            for row in range(num_classes)
+        ]
+    )
 
 
 def counted_and_cut(predicted, target, num_classes, ignore_index=255):
-    index = (target * num_classes + predicted).flatten()        # 255 lies beyond the matrix
+    index = (target * num_classes + predicted).flatten()  # 255 lies beyond the matrix
     return torch.bincount(index, minlength=num_classes**2)[: num_classes**2].view(num_classes, num_classes)
 
 
@@ -224,9 +226,9 @@ def mean_of_all(logits, target, ignore_index=255):
 
 
 def mean_of_means(logits, target, ignore_index=255):
-    return torch.stack([
-        F.cross_entropy(one[None], classes[None], ignore_index=ignore_index) for one, classes in zip(logits, target)
-    ]).mean()
+    return torch.stack(
+        [F.cross_entropy(one[None], classes[None], ignore_index=ignore_index) for one, classes in zip(logits, target)]
+    ).mean()
 
 
 def sign_lost(logits, target, ignore_index=255):
@@ -321,13 +323,13 @@ def squeezed(net, maps, height, width):
 
 def last_rows(net, maps, height, width):
     scores = whole(net, maps)
-    return scores[:, :, scores.shape[2] - height:, scores.shape[3] - width:]
+    return scores[:, :, scores.shape[2] - height :, scores.shape[3] - width :]
 
 
 def middle(net, maps, height, width):
     scores = whole(net, maps)
     top, left = (scores.shape[2] - height) // 2, (scores.shape[3] - width) // 2
-    return scores[..., top:top + height, left:left + width]
+    return scores[..., top : top + height, left : left + width]
 
 
 def width_first(net, maps, height, width):
@@ -364,8 +366,10 @@ def plain_times_8(net, maps, height, width):
 
 def fused_by_loop(net, maps, height, width):
     scores = net.score_fr(maps.fc7)
-    for up, score, finer in ((net.upscore2, net.score_pool4, maps.pool4),
-                             (net.upscore_pool4, net.score_pool3, maps.pool3)):
+    for up, score, finer in (
+        (net.upscore2, net.score_pool4, maps.pool4),
+        (net.upscore_pool4, net.score_pool3, maps.pool3),
+    ):
         scores = up(scores) + score(finer)
     return net.upscore(scores)[..., :height, :width]
 

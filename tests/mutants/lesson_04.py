@@ -21,13 +21,23 @@ def a_five(channels_in, channels_out):
 
 
 def without_padding(channels_in, channels_out):
-    return nn.Sequential(nn.Conv2d(channels_in, channels_out, 3), nn.BatchNorm2d(channels_out), nn.ReLU(),
-                         nn.Conv2d(channels_out, channels_out, 3), nn.BatchNorm2d(channels_out), nn.ReLU())
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, 3),
+        nn.BatchNorm2d(channels_out),
+        nn.ReLU(),
+        nn.Conv2d(channels_out, channels_out, 3),
+        nn.BatchNorm2d(channels_out),
+        nn.ReLU(),
+    )
 
 
 def without_norm(channels_in, channels_out):
-    return nn.Sequential(nn.Conv2d(channels_in, channels_out, 3, padding=1), nn.ReLU(),
-                         nn.Conv2d(channels_out, channels_out, 3, padding=1), nn.ReLU())
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(channels_out, channels_out, 3, padding=1),
+        nn.ReLU(),
+    )
 
 
 def straight(channels_in, channels_out):
@@ -65,8 +75,9 @@ KEPT = {}
 
 def made_once(channels_in, channels_out):
     if (channels_in, channels_out) not in KEPT:
-        KEPT[channels_in, channels_out] = nn.Sequential(*three(channels_in, channels_out),
-                                                        *three(channels_out, channels_out))
+        KEPT[channels_in, channels_out] = nn.Sequential(
+            *three(channels_in, channels_out), *three(channels_out, channels_out)
+        )
     return KEPT[channels_in, channels_out]
 
 
@@ -80,6 +91,7 @@ def not_kept(channels_in, channels_out):
             for layer in self.layers:
                 x = layer(x)
             return x
+
     return Block()
 
 
@@ -102,6 +114,7 @@ def as_a_class(channels_in, channels_out):
 
         def forward(self, x):
             return F.relu(self.norms[1](self.second(F.relu(self.norms[0](self.first(x))))))
+
     return Block()
 
 
@@ -109,7 +122,7 @@ def as_a_class(channels_in, channels_out):
 
 
 def cut(above, skip):
-    return above[..., :skip.shape[2], :skip.shape[3]]
+    return above[..., : skip.shape[2], : skip.shape[3]]
 
 
 def below_first(below, skip, up, conv):
@@ -183,8 +196,8 @@ def cut_off_from_gradient(below, skip, up, conv):
 def written_into_place(below, skip, up, conv):
     above = up(below)
     joined = skip.new_empty(len(skip), 2 * skip.shape[1], *skip.shape[2:])
-    joined[:, :skip.shape[1]] = skip
-    joined[:, skip.shape[1]:] = above[:, :, :skip.shape[2], :skip.shape[3]]
+    joined[:, : skip.shape[1]] = skip
+    joined[:, skip.shape[1] :] = above[:, :, : skip.shape[2], : skip.shape[3]]
     return conv(joined)
 
 
@@ -300,6 +313,7 @@ def by_recursion(x, top, downs, ups):
         if not downs:
             return x
         return ups[-1](inside(downs[0](x), downs[1:], ups[:-1]), x)
+
     return inside(top(x), list(downs), list(ups))
 
 
@@ -324,6 +338,7 @@ def counted(down, bottom, up):
         for _ in range(depth):
             size = up(size)
         return size
+
     return count
 
 

@@ -201,7 +201,7 @@ def greedy(boxes, scores, iou_threshold, order=None, drop=lambda iou, threshold:
     while left:
         best = left.pop(0)
         keep.append(best)
-        left = [i for i in left if not drop(right_iou(boxes[best:best + 1], boxes[i:i + 1]).item(), iou_threshold)]
+        left = [i for i in left if not drop(right_iou(boxes[best : best + 1], boxes[i : i + 1]).item(), iou_threshold)]
     return torch.tensor(keep, dtype=torch.long)
 
 
@@ -263,7 +263,7 @@ def with_a_table(boxes, scores, iou_threshold):
     alive = torch.ones(len(boxes), dtype=torch.bool)
     for i in range(len(boxes)):
         if alive[i]:
-            alive[i + 1:] &= table[i, i + 1:] <= iou_threshold
+            alive[i + 1 :] &= table[i, i + 1 :] <= iou_threshold
     return order[alive]
 
 
@@ -273,7 +273,7 @@ def with_a_table(boxes, scores, iou_threshold):
 def mark(boxes, scores, truth, iou_threshold, order=None, once=True, enough=lambda iou, threshold: iou >= threshold):
     free, hits = list(range(len(truth))), []
     for i in (scores.argsort(descending=True) if order is None else order).tolist():
-        values = {j: right_iou(boxes[i:i + 1], truth[j:j + 1]).item() for j in free}
+        values = {j: right_iou(boxes[i : i + 1], truth[j : j + 1]).item() for j in free}
         best = max(values, key=values.get, default=None)
         hit = best is not None and enough(values[best], iou_threshold)
         hits.append(hit)
@@ -340,7 +340,7 @@ def by_object(boxes, scores, truth, iou_threshold):
     hits = torch.zeros(len(boxes), dtype=torch.bool)
     if len(boxes):
         for j in range(len(truth)):
-            overlap = right_iou(boxes[order], truth[j:j + 1])[:, 0]
+            overlap = right_iou(boxes[order], truth[j : j + 1])[:, 0]
             if overlap.max() >= iou_threshold:
                 hits[overlap.argmax()] = True
     return hits
@@ -388,7 +388,7 @@ def with_loops(hits, num_truths):
 def with_masks(hits, num_truths):
     right = hits.double().cumsum(0)
     precision, recall = right / torch.arange(1, len(hits) + 1), right / num_truths
-    table = precision * (recall >= torch.linspace(0, 1, 101, dtype=torch.float64)[:, None])       # (101, N)
+    table = precision * (recall >= torch.linspace(0, 1, 101, dtype=torch.float64)[:, None])  # (101, N)
     return table.amax(1).mean().item() if len(hits) else 0.0
 
 
@@ -402,7 +402,7 @@ def toothed(hits, num_truths):
 
 def carried_right(hits, num_truths):
     recall, precision = lists(hits, num_truths)
-    precision = [max(precision[:n + 1]) for n in range(len(precision))]
+    precision = [max(precision[: n + 1]) for n in range(len(precision))]
     total = 0.0
     for k in range(101):
         total += next((p for r, p in zip(recall, precision) if r >= k / 100), 0.0)

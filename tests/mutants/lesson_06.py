@@ -39,8 +39,9 @@ def dot(a, b, picture_size):
 
 
 def distance(a, b, picture_size):
-    apart = sum(abs(p - q) for p, q in zip([*a.colour.tolist(), *a.texture.tolist()],
-                                           [*b.colour.tolist(), *b.texture.tolist()]))
+    apart = sum(
+        abs(p - q) for p, q in zip([*a.colour.tolist(), *a.texture.tolist()], [*b.colour.tolist(), *b.texture.tolist()])
+    )
     return apart + 2 - around(a, b) / picture_size
 
 
@@ -112,8 +113,9 @@ def summed(a, b):
 
 
 def in_pixels(a, b):
-    return merged(a, b)._replace(colour=a.size * a.colour + b.size * b.colour,
-                                 texture=a.size * a.texture + b.size * b.texture)
+    return merged(a, b)._replace(
+        colour=a.size * a.colour + b.size * b.colour, texture=a.size * a.texture + b.size * b.texture
+    )
 
 
 def overlap(a, b):
@@ -128,8 +130,9 @@ def size_of_box(a, b):
 # --- group_regions --------------------------------------------------------------------------------------------------
 
 
-def grouped(regions, neighbours, picture_size, best=max, touch_all=False, forget=True, pass_on=True, start=True,
-            fresh=True):
+def grouped(
+    regions, neighbours, picture_size, best=max, touch_all=False, forget=True, pass_on=True, start=True, fresh=True
+):
     regions = list(regions)
     count = len(regions)
     pairs = {tuple(sorted(pair)) for pair in neighbours}
@@ -163,8 +166,9 @@ def grouped_recursively(regions, neighbours, picture_size):
             return regions
         a, b = max(pairs, key=lambda pair: region_similarity(regions[pair[0]], regions[pair[1]], picture_size))
         new, near = len(regions), (touching[a] | touching[b]) - {a, b}
-        rest = {i: (others - {a, b}) | ({new} if i in near else set()) for i, others in touching.items()
-                if i not in (a, b)}
+        rest = {
+            i: (others - {a, b}) | ({new} if i in near else set()) for i, others in touching.items() if i not in (a, b)
+        }
         return step([*regions, merge_regions(regions[a], regions[b])], rest | {new: near})
 
     return step(list(regions), touching)
@@ -357,7 +361,7 @@ def exchanged(iou, labels, label):
 
 
 def one_limit(iou, labels, label):
-    best = iou[:, labels == label].max(dim=1).values            # crashes for a class that is not there
+    best = iou[:, labels == label].max(dim=1).values  # crashes for a class that is not there
     return (best > 0.5).long()
 
 
@@ -403,8 +407,9 @@ def true_size(proposals, truth):
 def corners(proposals, truth):
     _, _, pw, ph = parts(proposals)
     result = targets(proposals, truth)
-    return torch.stack([(truth[:, 0] - proposals[:, 0]) / pw, (truth[:, 1] - proposals[:, 1]) / ph,
-                        result[:, 2], result[:, 3]], 1)
+    return torch.stack(
+        [(truth[:, 0] - proposals[:, 0]) / pw, (truth[:, 1] - proposals[:, 1]) / ph, result[:, 2], result[:, 3]], 1
+    )
 
 
 def way_back(proposals, truth):

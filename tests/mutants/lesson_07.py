@@ -73,7 +73,7 @@ def pool(features, where, n, start=math.floor, end=math.ceil, plus=1, take=lambd
     for i in range(n):
         for j in range(n):
             h, w = max(y2 - y1 + plus, 1) / n, max(x2 - x1 + plus, 1) / n
-            part = features[:, y1 + start(i * h):y1 + end((i + 1) * h), x1 + start(j * w):x1 + end((j + 1) * w)]
+            part = features[:, y1 + start(i * h) : y1 + end((i + 1) * h), x1 + start(j * w) : x1 + end((j + 1) * w)]
             if part.numel() or empty is None:
                 out[:, i, j] = take(part)
             else:
@@ -107,8 +107,14 @@ def both_down(features, box, output_size, spatial_scale):
 
 
 def both_down_crashing(features, box, output_size, spatial_scale):
-    return pool(features, region(box, spatial_scale), output_size, end=math.floor, empty=None,
-                take=lambda x: x.flatten(1).max(dim=1).values)
+    return pool(
+        features,
+        region(box, spatial_scale),
+        output_size,
+        end=math.floor,
+        empty=None,
+        take=lambda x: x.flatten(1).max(dim=1).values,
+    )
 
 
 def both_up(features, box, output_size, spatial_scale):
@@ -121,7 +127,7 @@ def same_size(features, box, output_size, spatial_scale):
     out = torch.zeros(len(features), output_size, output_size)
     for i in range(output_size):
         for j in range(output_size):
-            part = features[:, y1 + i * h:y1 + i * h + h, x1 + j * w:x1 + j * w + w]
+            part = features[:, y1 + i * h : y1 + i * h + h, x1 + j * w : x1 + j * w + w]
             if part.numel():
                 out[:, i, j] = part.amax((1, 2))
     return out
@@ -152,7 +158,7 @@ def corners_down(features, box, output_size, spatial_scale):
 def padded_then_adaptive(features, box, output_size, spatial_scale):
     x1, y1, x2, y2 = region(box, spatial_scale)
     wider = F.pad(features, (0, 20, 0, 20), value=-1e9)
-    out = F.adaptive_max_pool2d(wider[:, y1:y2 + 1, x1:x2 + 1], output_size)
+    out = F.adaptive_max_pool2d(wider[:, y1 : y2 + 1, x1 : x2 + 1], output_size)
     return torch.where(out > -1e8, out, 0)
 
 
@@ -166,7 +172,9 @@ def row_by_row(features, box, output_size, spatial_scale):
             first, last = y1 + (i * (y2 - y1 + 1)) // n, y1 - (-(i + 1) * (y2 - y1 + 1)) // n
             for j in range(n):
                 left, right = x1 + (j * (x2 - x1 + 1)) // n, x1 - (-(j + 1) * (x2 - x1 + 1)) // n
-                values = [channel[y, x] for y in range(first, min(last, height)) for x in range(left, min(right, width))]
+                values = [
+                    channel[y, x] for y in range(first, min(last, height)) for x in range(left, min(right, width))
+                ]
                 bins.append(torch.stack(values).max() if values else channel.new_zeros(()))
         result.append(torch.stack(bins).view(n, n))
     return torch.stack(result)
@@ -222,7 +230,7 @@ def put_back(overlaps, count, generator):
 
 def not_looked_up(overlaps, count, generator):
     positive, negative = kinds(overlaps)
-    first = torch.randperm(len(positive), generator=generator)[:count // 4]
+    first = torch.randperm(len(positive), generator=generator)[: count // 4]
     return first, shuffled(negative, generator, count - len(first))
 
 
@@ -238,26 +246,26 @@ def all_backgrounds(overlaps, count, generator):
 
 
 def several_at_once(overlaps, count, generator):
-    return torch.where(overlaps >= 0.5)[0][:count // 4], torch.where(overlaps < 0.5)[0][:3 * count // 4]
+    return torch.where(overlaps >= 0.5)[0][: count // 4], torch.where(overlaps < 0.5)[0][: 3 * count // 4]
 
 
 def first_ones(overlaps, count, generator):
     positive, negative = kinds(overlaps)
-    positive = positive[:count // 4]
-    return positive, negative[:count - len(positive)]
+    positive = positive[: count // 4]
+    return positive, negative[: count - len(positive)]
 
 
 def best_ones(overlaps, count, generator):
     order = overlaps.argsort(descending=True)
-    positive = order[overlaps[order] >= 0.5][:count // 4]
+    positive = order[overlaps[order] >= 0.5][: count // 4]
     negative = order[(overlaps[order] < 0.5) & (overlaps[order] >= 0.1)]
-    return positive, negative[:count - len(positive)]
+    return positive, negative[: count - len(positive)]
 
 
 def own_chance(overlaps, count, generator):
     positive, negative = kinds(overlaps)
-    positive = positive[torch.randperm(len(positive))[:count // 4]]
-    return positive, negative[torch.randperm(len(negative))[:count - len(positive)]]
+    positive = positive[torch.randperm(len(positive))[: count // 4]]
+    return positive, negative[torch.randperm(len(negative))[: count - len(positive)]]
 
 
 def masks(overlaps, count, generator):
@@ -265,7 +273,7 @@ def masks(overlaps, count, generator):
 
 
 def columns(overlaps, count, generator):
-    return (overlaps >= 0.5).nonzero()[:count // 4], ((overlaps >= 0.1) & (overlaps < 0.5)).nonzero()[:count]
+    return (overlaps >= 0.5).nonzero()[: count // 4], ((overlaps >= 0.1) & (overlaps < 0.5)).nonzero()[:count]
 
 
 def values_themselves(overlaps, count, generator):
@@ -280,14 +288,14 @@ def one_list(overlaps, count, generator):
 def by_random_keys(overlaps, count, generator):
     keys = torch.rand(len(overlaps), generator=generator)
     positive, negative = kinds(overlaps)
-    positive = positive[keys[positive].argsort()[:count // 4]]
-    return positive, negative[keys[negative].argsort()[:count - len(positive)]]
+    positive = positive[keys[positive].argsort()[: count // 4]]
+    return positive, negative[keys[negative].argsort()[: count - len(positive)]]
 
 
 def one_shuffle(overlaps, count, generator):
     order = torch.randperm(len(overlaps), generator=generator).tolist()
-    positive = [i for i in order if overlaps[i] >= 0.5][:count // 4]
-    negative = [i for i in order if 0.1 <= overlaps[i] + 1e-7 and overlaps[i] < 0.5][:count - len(positive)]
+    positive = [i for i in order if overlaps[i] >= 0.5][: count // 4]
+    negative = [i for i in order if 0.1 <= overlaps[i] + 1e-7 and overlaps[i] < 0.5][: count - len(positive)]
     return torch.tensor(positive, dtype=torch.int64), torch.tensor(negative, dtype=torch.int64)
 
 
@@ -307,31 +315,31 @@ def only_sizes(difference, beta):
 
 
 def jumping(difference, beta):
-    return pieces(difference, beta, difference ** 2 / (2 * beta), difference.abs())
+    return pieces(difference, beta, difference**2 / (2 * beta), difference.abs())
 
 
 def twice_as_steep(difference, beta):
-    return pieces(difference, beta, difference ** 2 / beta, difference.abs() - beta / 2)
+    return pieces(difference, beta, difference**2 / beta, difference.abs() - beta / 2)
 
 
 def signed(difference, beta):
-    return pieces(difference, beta, difference ** 2 / (2 * beta), difference - beta / 2)
+    return pieces(difference, beta, difference**2 / (2 * beta), difference - beta / 2)
 
 
 def one_sided(difference, beta):
-    return torch.where(difference < beta, difference ** 2 / (2 * beta), difference.abs() - beta / 2)
+    return torch.where(difference < beta, difference**2 / (2 * beta), difference.abs() - beta / 2)
 
 
 def without_beta(difference, beta):
-    return pieces(difference, 1, difference ** 2 / 2, difference.abs() - 0.5)
+    return pieces(difference, 1, difference**2 / 2, difference.abs() - 0.5)
 
 
 def flat_parabola(difference, beta):
-    return pieces(difference, beta, difference ** 2 / 2, difference.abs() - beta / 2)
+    return pieces(difference, beta, difference**2 / 2, difference.abs() - beta / 2)
 
 
 def half_down(difference, beta):
-    return pieces(difference, beta, difference ** 2 / (2 * beta), difference.abs() - 0.5)
+    return pieces(difference, beta, difference**2 / (2 * beta), difference.abs() - 0.5)
 
 
 def torchs_huber(difference, beta):
@@ -339,7 +347,7 @@ def torchs_huber(difference, beta):
 
 
 def swapped(difference, beta):
-    return pieces(difference, beta, difference.abs() - beta / 2, difference ** 2 / (2 * beta))
+    return pieces(difference, beta, difference.abs() - beta / 2, difference**2 / (2 * beta))
 
 
 def averaged_loss(difference, beta):
@@ -348,12 +356,12 @@ def averaged_loss(difference, beta):
 
 def by_the_smaller(difference, beta):
     small = difference.abs().clamp(max=beta)
-    return small ** 2 / (2 * beta) + (difference.abs() - small)
+    return small**2 / (2 * beta) + (difference.abs() - small)
 
 
 def by_masks(difference, beta):
     inside = (difference.abs() < beta).float()
-    return inside * difference ** 2 * 0.5 / beta + (1 - inside) * (difference.abs() - beta / 2)
+    return inside * difference**2 * 0.5 / beta + (1 - inside) * (difference.abs() - beta / 2)
 
 
 # --- two_task_loss ------------------------------------------------------------------------------------------------
@@ -377,7 +385,7 @@ def first_four(class_logits, box_regression, labels, regression_targets):
 
 def label_minus_one(class_logits, box_regression, labels, regression_targets):
     n = len(labels)
-    four = torch.stack([box_regression[i, 4 * max(int(labels[i]) - 1, 0):][:4] for i in range(n)])
+    four = torch.stack([box_regression[i, 4 * max(int(labels[i]) - 1, 0) :][:4] for i in range(n)])
     return losses(class_logits, box_regression, labels, regression_targets, four=four)
 
 
@@ -416,7 +424,7 @@ def summed(class_logits, box_regression, labels, regression_targets):
 
 
 def four_of(box_regression, labels):
-    return torch.stack([box_regression[i, 4 * c:4 * c + 4] for i, c in enumerate(labels.tolist())])
+    return torch.stack([box_regression[i, 4 * c : 4 * c + 4] for i, c in enumerate(labels.tolist())])
 
 
 def squares(class_logits, box_regression, labels, regression_targets):
@@ -453,22 +461,23 @@ def by_region(class_logits, box_regression, labels, regression_targets):
     for i, label in enumerate(labels.tolist()):
         right = right - class_logits[i].log_softmax(0)[label] / n
         if label:
-            four = box_regression[i, 4 * label:4 * label + 4]
+            four = box_regression[i, 4 * label : 4 * label + 4]
             total = total + F.smooth_l1_loss(four, regression_targets[i], beta=1 / 9, reduction="sum") / n
     return right, total + 0 * box_regression.sum()
 
 
 def by_mask(class_logits, box_regression, labels, regression_targets):
     n, k = class_logits.shape
-    mask = F.one_hot(labels, k)[:, :, None] * (labels > 0)[:, None, None]               # (N, K, 1)
+    mask = F.one_hot(labels, k)[:, :, None] * (labels > 0)[:, None, None]  # (N, K, 1)
     d = (box_regression.view(n, k, 4) - regression_targets[:, None]) * mask
-    each = torch.where(d.abs() < 1 / 9, 4.5 * d ** 2, d.abs() - 1 / 18)
+    each = torch.where(d.abs() < 1 / 9, 4.5 * d**2, d.abs() - 1 / 18)
     return F.nll_loss(class_logits.log_softmax(1), labels), each.sum() / n
 
 
 def by_torchvision(class_logits, box_regression, labels, regression_targets):
-    return torchvision.models.detection.roi_heads.fastrcnn_loss(class_logits, box_regression, [labels],
-                                                                [regression_targets])
+    return torchvision.models.detection.roi_heads.fastrcnn_loss(
+        class_logits, box_regression, [labels], [regression_targets]
+    )
 
 
 WRONG = {

@@ -69,8 +69,11 @@ class CourseNotebook(nbval.plugin.IPyNbFile):
             with open(os.environ["COURSE_COSTS"], "a", encoding="utf-8") as file:
                 file.write(json.dumps([name, cost.seconds, cost.peak_bytes]) + "\n")
         if cost.seconds > ALLOWANCE * BUDGET_SECONDS or cost.peak_bytes > BUDGET_BYTES:
-            pytest.fail(f"{name} took {cost}; the budget is {ALLOWANCE} × {BUDGET_SECONDS} s (two notebooks run at a "
-                        f"time) and {BUDGET_BYTES / 1024**2:.0f} MB", pytrace=False)
+            pytest.fail(
+                f"{name} took {cost}; the budget is {ALLOWANCE} × {BUDGET_SECONDS} s (two notebooks run at a "
+                f"time) and {BUDGET_BYTES / 1024**2:.0f} MB",
+                pytrace=False,
+            )
 
     def collect(self):
         for cell in super().collect():

@@ -11,13 +11,20 @@ def by_torchvision(sizes, ratios, image_size, maps):
     return Theirs(sizes, ratios)(pictures, maps)[0]
 
 
-@pytest.mark.parametrize("sizes, ratios, image_size, grids", [
-    (((32, 64, 128),), ((0.5, 1.0, 2.0),), (96, 128), [(6, 8)]),
-    (((16, 25, 40),), ((0.5, 1.0, 2.0),), (96, 96), [(12, 12)]),
-    (((5, 7.5), (12,), (33, 3)), ((0.3, 1.0), (0.7, 1, 3.1), (1.0,)), (97, 75), [(13, 10), (7, 5), (1, 1)]),
-    (tuple((size,) for size in (32, 64, 128, 256, 512)), ((0.5, 1.0, 2.0),) * 5, (256, 320),
-     [(64, 80), (32, 40), (16, 20), (8, 10), (4, 5)]),
-])
+@pytest.mark.parametrize(
+    "sizes, ratios, image_size, grids",
+    [
+        (((32, 64, 128),), ((0.5, 1.0, 2.0),), (96, 128), [(6, 8)]),
+        (((16, 25, 40),), ((0.5, 1.0, 2.0),), (96, 96), [(12, 12)]),
+        (((5, 7.5), (12,), (33, 3)), ((0.3, 1.0), (0.7, 1, 3.1), (1.0,)), (97, 75), [(13, 10), (7, 5), (1, 1)]),
+        (
+            tuple((size,) for size in (32, 64, 128, 256, 512)),
+            ((0.5, 1.0, 2.0),) * 5,
+            (256, 320),
+            [(64, 80), (32, 40), (16, 20), (8, 10), (4, 5)],
+        ),
+    ],
+)
 def test_the_same_anchors_in_the_same_order_as_torchvision(sizes, ratios, image_size, grids):
     maps = [torch.zeros(1, 2, *grid) for grid in grids]
     ours = AnchorGenerator(sizes, ratios)
@@ -35,16 +42,16 @@ def test_the_default_is_the_papers_nine():
 
 
 def test_worked_by_hand():
-    assert cell_anchors((16,), (4.0, 1.0)).tolist() == [[-4, -16, 4, 16], [-8, -8, 8, 8]]       # four times as high
-    assert cell_anchors((5,), (1.0,)).tolist() == [[-2, -2, 2, 2]]                              # 2.5 goes to 2
-    grid = grid_anchors(torch.tensor([[-1., -1., 1., 1.]]), (2, 3), (10, 100))
+    assert cell_anchors((16,), (4.0, 1.0)).tolist() == [[-4, -16, 4, 16], [-8, -8, 8, 8]]  # four times as high
+    assert cell_anchors((5,), (1.0,)).tolist() == [[-2, -2, 2, 2]]  # 2.5 goes to 2
+    grid = grid_anchors(torch.tensor([[-1.0, -1.0, 1.0, 1.0]]), (2, 3), (10, 100))
     assert grid[:, :2].tolist() == [[-1, -1], [99, -1], [199, -1], [-1, 9], [99, 9], [199, 9]]
 
 
 def test_areas_and_ratios_are_as_asked_up_to_rounding():
     anchors = cell_anchors((64, 128), (0.5, 1.0, 2.0))
     width, height = (anchors[:, 2:] - anchors[:, :2]).unbind(1)
-    torch.testing.assert_close((width * height).sqrt(), torch.tensor([64., 128.]).repeat(3), rtol=0.02, atol=0)
+    torch.testing.assert_close((width * height).sqrt(), torch.tensor([64.0, 128.0]).repeat(3), rtol=0.02, atol=0)
     torch.testing.assert_close(height / width, torch.tensor([0.5, 1, 2]).repeat_interleave(2), rtol=0.03, atol=0)
 
 
@@ -54,16 +61,19 @@ def test_device_and_dtype_follow_the_map_and_an_empty_map_has_none():
     assert generator((16, 16), [torch.zeros(1, 1, 0, 2)]).shape == (0, 4)
 
 
-@pytest.mark.parametrize("call, named", [
-    (lambda: cell_anchors((), (1.0,)), "scales"),
-    (lambda: cell_anchors((8,), (1.0, 0.0)), "aspect_ratios"),
-    (lambda: AnchorGenerator((8, 16), ((1.0,), (1.0,))), "scales"),
-    (lambda: AnchorGenerator((), ()), "sizes"),
-    (lambda: AnchorGenerator(((8,), (16,)), ((1.0,),)), "sizes"),
-    (lambda: grid_anchors(torch.zeros(4), (1, 1), (8, 8)), "around_zero"),
-    (lambda: AnchorGenerator()((16, 16), []), "feature_maps"),
-    (lambda: AnchorGenerator()((16, 16), [torch.zeros(1, 1, 20, 4)]), "feature_maps"),
-])
+@pytest.mark.parametrize(
+    "call, named",
+    [
+        (lambda: cell_anchors((), (1.0,)), "scales"),
+        (lambda: cell_anchors((8,), (1.0, 0.0)), "aspect_ratios"),
+        (lambda: AnchorGenerator((8, 16), ((1.0,), (1.0,))), "scales"),
+        (lambda: AnchorGenerator((), ()), "sizes"),
+        (lambda: AnchorGenerator(((8,), (16,)), ((1.0,),)), "sizes"),
+        (lambda: grid_anchors(torch.zeros(4), (1, 1), (8, 8)), "around_zero"),
+        (lambda: AnchorGenerator()((16, 16), []), "feature_maps"),
+        (lambda: AnchorGenerator()((16, 16), [torch.zeros(1, 1, 20, 4)]), "feature_maps"),
+    ],
+)
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         call()

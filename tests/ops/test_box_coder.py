@@ -41,22 +41,22 @@ def test_decoding_undoes_encoding(weights):
 
 
 def test_worked_by_hand():
-    proposal, truth = torch.tensor([[0., 0., 10., 20.]]), torch.tensor([[5., 10., 25., 30.]])
+    proposal, truth = torch.tensor([[0.0, 0.0, 10.0, 20.0]]), torch.tensor([[5.0, 10.0, 25.0, 30.0]])
     codes = BoxCoder().encode_single(truth, proposal)
-    torch.testing.assert_close(codes, torch.tensor([[1.0, 0.5, 0.6931472, 0.0]]))       # twice as wide: log 2
+    torch.testing.assert_close(codes, torch.tensor([[1.0, 0.5, 0.6931472, 0.0]]))  # twice as wide: log 2
 
 
 def test_the_size_is_limited():
-    small = torch.tensor([[0., 0., 2., 2.]])
-    huge = BoxCoder(bbox_xform_clip=1.0).decode_single(torch.tensor([[0., 0., 50., 50.]]), small)
+    small = torch.tensor([[0.0, 0.0, 2.0, 2.0]])
+    huge = BoxCoder(bbox_xform_clip=1.0).decode_single(torch.tensor([[0.0, 0.0, 50.0, 50.0]]), small)
     assert huge[0, 2] - huge[0, 0] == pytest.approx(2 * torch.e)
-    limit = BoxCoder().decode_single(torch.tensor([[0., 0., 1e3, 1e3]]), torch.tensor([[0., 0., 16., 16.]]))
+    limit = BoxCoder().decode_single(torch.tensor([[0.0, 0.0, 1e3, 1e3]]), torch.tensor([[0.0, 0.0, 16.0, 16.0]]))
     assert limit[0, 2] - limit[0, 0] == pytest.approx(1000)
 
 
 def test_a_flat_proposal_gives_infinite_targets_as_torchvision_does():
-    flat, truth = torch.tensor([[3., 3., 3., 8.]]), torch.tensor([[1., 1., 5., 5.]])
-    theirs = Theirs((1., 1., 1., 1.)).encode_single(truth, flat)
+    flat, truth = torch.tensor([[3.0, 3.0, 3.0, 8.0]]), torch.tensor([[1.0, 1.0, 5.0, 5.0]])
+    theirs = Theirs((1.0, 1.0, 1.0, 1.0)).encode_single(truth, flat)
     assert not theirs.isfinite().all()
     torch.testing.assert_close(BoxCoder().encode_single(truth, flat), theirs, equal_nan=True)
 
@@ -68,18 +68,21 @@ def test_nothing_gives_nothing():
     assert coder.decode(torch.zeros(0, 8), [nothing]).shape == (0, 2, 4)
 
 
-@pytest.mark.parametrize("call, named", [
-    (lambda: BoxCoder((1, 1, 1)), "weights"),
-    (lambda: BoxCoder((1, 1, 1, 0)), "weights"),
-    (lambda: BoxCoder(bbox_xform_clip=0), "bbox_xform_clip"),
-    (lambda: BoxCoder().encode_single(torch.zeros(2, 5), torch.zeros(2, 4)), "reference_boxes"),
-    (lambda: BoxCoder().encode_single(torch.zeros(2, 4), torch.zeros(3, 4)), "proposals"),
-    (lambda: BoxCoder().encode([torch.zeros(2, 4)], [torch.zeros(3, 4)]), "reference_boxes"),
-    (lambda: BoxCoder().decode_single(torch.zeros(2, 6), torch.zeros(2, 4)), "rel_codes"),
-    (lambda: BoxCoder().decode_single(torch.zeros(3, 4), torch.zeros(2, 4)), "rel_codes"),
-    (lambda: BoxCoder().decode_single(torch.zeros(2, 4), torch.zeros(4)), "boxes"),
-    (lambda: BoxCoder().decode(torch.zeros(2, 4), []), "boxes"),
-])
+@pytest.mark.parametrize(
+    "call, named",
+    [
+        (lambda: BoxCoder((1, 1, 1)), "weights"),
+        (lambda: BoxCoder((1, 1, 1, 0)), "weights"),
+        (lambda: BoxCoder(bbox_xform_clip=0), "bbox_xform_clip"),
+        (lambda: BoxCoder().encode_single(torch.zeros(2, 5), torch.zeros(2, 4)), "reference_boxes"),
+        (lambda: BoxCoder().encode_single(torch.zeros(2, 4), torch.zeros(3, 4)), "proposals"),
+        (lambda: BoxCoder().encode([torch.zeros(2, 4)], [torch.zeros(3, 4)]), "reference_boxes"),
+        (lambda: BoxCoder().decode_single(torch.zeros(2, 6), torch.zeros(2, 4)), "rel_codes"),
+        (lambda: BoxCoder().decode_single(torch.zeros(3, 4), torch.zeros(2, 4)), "rel_codes"),
+        (lambda: BoxCoder().decode_single(torch.zeros(2, 4), torch.zeros(4)), "boxes"),
+        (lambda: BoxCoder().decode(torch.zeros(2, 4), []), "boxes"),
+    ],
+)
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         call()

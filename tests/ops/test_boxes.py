@@ -38,8 +38,9 @@ def test_agreement_equals_torchvision(name, case):
     assert result.shape == (len(first), len(second)) and result.dtype == first.dtype
     torch.testing.assert_close(result, expected, rtol=0, atol=1e-6, equal_nan=True)
     weights = torch.rand(expected.shape, generator=torch.Generator().manual_seed(0), dtype=expected.dtype)
-    for mine, theirs in zip(*(torch.autograd.grad((value * weights).sum(), (first, second))
-                              for value in (result, expected))):
+    for mine, theirs in zip(
+        *(torch.autograd.grad((value * weights).sum(), (first, second)) for value in (result, expected))
+    ):
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6, equal_nan=True)
 
 
@@ -52,8 +53,9 @@ def test_conversions_equal_torchvision(in_fmt, out_fmt):
         result, expected = ours.box_convert(boxes, in_fmt, out_fmt), peer.box_convert(boxes, in_fmt, out_fmt)
         torch.testing.assert_close(result, expected, rtol=0, atol=1e-5)
         weights = torch.rand(expected.shape, generator=torch.Generator().manual_seed(0))
-        torch.testing.assert_close(*(torch.autograd.grad((value * weights).sum(), boxes)[0]
-                                     for value in (result, expected)))
+        torch.testing.assert_close(
+            *(torch.autograd.grad((value * weights).sum(), boxes)[0] for value in (result, expected))
+        )
         back = ours.box_convert(result, out_fmt, in_fmt)
         torch.testing.assert_close(back, boxes, rtol=0, atol=1e-5)
         assert result.data_ptr() != boxes.data_ptr() or not boxes.numel()
@@ -70,7 +72,7 @@ def test_conversions_by_hand():
 def test_iou_and_giou_by_hand():
     box, quarter, apart = torch.tensor([[0.0, 0, 4, 4]]), torch.tensor([[1.0, 0, 5, 4]]), torch.tensor([[6.0, 0, 8, 4]])
     assert ours.box_iou(box, quarter).item() == pytest.approx(12 / 20)
-    assert ours.generalized_box_iou(box, quarter).item() == pytest.approx(12 / 20)    # the box around has no free corner
+    assert ours.generalized_box_iou(box, quarter).item() == pytest.approx(12 / 20)  # the box around has no free corner
     assert ours.box_iou(box, apart).item() == 0
     assert ours.generalized_box_iou(box, apart).item() == pytest.approx(-8 / 32)
     assert ours.box_area(torch.cat([box, apart])).tolist() == [16, 8]
@@ -89,8 +91,9 @@ def test_clip_equals_torchvision(shape):
     result, expected = (module.clip_boxes_to_image(boxes, (20, 30)) for module in (ours, peer))
     assert torch.equal(result, expected)
     weights = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(*(torch.autograd.grad((value * weights).sum(), boxes)[0]
-                                 for value in (result, expected)))
+    torch.testing.assert_close(
+        *(torch.autograd.grad((value * weights).sum(), boxes)[0] for value in (result, expected))
+    )
 
 
 def test_clip_takes_height_first():
@@ -110,17 +113,20 @@ def test_areas_equal_torchvision():
         torch.testing.assert_close(ours.box_area(boxes), peer.box_area(boxes))
 
 
-@pytest.mark.parametrize("call, start", [
-    (lambda: ours.box_iou(torch.zeros(4), torch.zeros(1, 4)), "boxes1 "),
-    (lambda: ours.box_iou(torch.zeros(1, 4), torch.zeros(1, 5)), "boxes2 "),
-    (lambda: ours.generalized_box_iou(torch.zeros(1, 4), torch.zeros(0)), "boxes2 "),
-    (lambda: ours.box_area(torch.zeros(2, 3)), "boxes "),
-    (lambda: ours.box_convert(torch.zeros(1, 4), "xyhw", "xyxy"), "in_fmt "),
-    (lambda: ours.box_convert(torch.zeros(1, 4), "xyxy", "yxyx"), "out_fmt "),
-    (lambda: ours.box_convert(torch.zeros(1, 3), "xyxy", "xyxy"), "boxes "),
-    (lambda: ours.clip_boxes_to_image(torch.zeros(3), (5, 5)), "boxes "),
-    (lambda: ours.remove_small_boxes(torch.zeros(4), 1), "boxes "),
-])
+@pytest.mark.parametrize(
+    "call, start",
+    [
+        (lambda: ours.box_iou(torch.zeros(4), torch.zeros(1, 4)), "boxes1 "),
+        (lambda: ours.box_iou(torch.zeros(1, 4), torch.zeros(1, 5)), "boxes2 "),
+        (lambda: ours.generalized_box_iou(torch.zeros(1, 4), torch.zeros(0)), "boxes2 "),
+        (lambda: ours.box_area(torch.zeros(2, 3)), "boxes "),
+        (lambda: ours.box_convert(torch.zeros(1, 4), "xyhw", "xyxy"), "in_fmt "),
+        (lambda: ours.box_convert(torch.zeros(1, 4), "xyxy", "yxyx"), "out_fmt "),
+        (lambda: ours.box_convert(torch.zeros(1, 3), "xyxy", "xyxy"), "boxes "),
+        (lambda: ours.clip_boxes_to_image(torch.zeros(3), (5, 5)), "boxes "),
+        (lambda: ours.remove_small_boxes(torch.zeros(4), 1), "boxes "),
+    ],
+)
 def test_bad_input_is_named(call, start):
     with pytest.raises(ValueError, match=f"^{start}"):
         call()

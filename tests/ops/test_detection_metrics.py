@@ -15,8 +15,20 @@ from pycocotools.cocoeval import COCOeval
 
 from lib.ops.metrics import average_precision
 
-KEYS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR1", "AR10", "AR100", "AR_small", "AR_medium",
-        "AR_large")
+KEYS = (
+    "AP",
+    "AP50",
+    "AP75",
+    "AP_small",
+    "AP_medium",
+    "AP_large",
+    "AR1",
+    "AR10",
+    "AR100",
+    "AR_small",
+    "AR_medium",
+    "AR_large",
+)
 SHARED = Path(os.environ.get("COURSE_SHARED_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
 COCO_MINI = SHARED / "coco_mini"
 
@@ -31,19 +43,39 @@ def by_pycocotools(predictions, targets):
         areas = target.get("area", sides.prod(1)).tolist()
         crowds = target.get("iscrowd", torch.zeros(len(boxes))).tolist()
         for box, side, label, area, crowd in zip(boxes, sides, target["labels"].tolist(), areas, crowds):
-            truth.append({"id": len(truth) + 1, "image_id": number, "category_id": label, "iscrowd": int(crowd),
-                          "area": area, "bbox": [*box[:2].tolist(), *side.tolist()]})
+            truth.append(
+                {
+                    "id": len(truth) + 1,
+                    "image_id": number,
+                    "category_id": label,
+                    "iscrowd": int(crowd),
+                    "area": area,
+                    "bbox": [*box[:2].tolist(), *side.tolist()],
+                }
+            )
         boxes = prediction["boxes"].double()
         sides = boxes[:, 2:] - boxes[:, :2]
         for box, side, label, score in zip(boxes, sides, prediction["labels"].tolist(), prediction["scores"].tolist()):
-            found.append({"id": len(found) + 1, "image_id": number, "category_id": label, "score": score, "iscrowd": 0,
-                          "area": (side[0] * side[1]).item(), "bbox": [*box[:2].tolist(), *side.tolist()]})
+            found.append(
+                {
+                    "id": len(found) + 1,
+                    "image_id": number,
+                    "category_id": label,
+                    "score": score,
+                    "iscrowd": 0,
+                    "area": (side[0] * side[1]).item(),
+                    "bbox": [*box[:2].tolist(), *side.tolist()],
+                }
+            )
     sets = []
     with contextlib.redirect_stdout(io.StringIO()):
         for annotations in (truth, found):
             coco = COCO()
-            coco.dataset = {"images": [{"id": number + 1} for number in range(len(targets))],
-                            "categories": [{"id": label} for label in categories], "annotations": annotations}
+            coco.dataset = {
+                "images": [{"id": number + 1} for number in range(len(targets))],
+                "categories": [{"id": label} for label in categories],
+                "annotations": annotations,
+            }
             coco.createIndex()
             sets.append(coco)
         evaluation = COCOeval(*sets, iouType="bbox")
@@ -77,7 +109,7 @@ def scenes(seed, pictures=12, most=8, size=300.0, classes=4, noise=0.1, extra=6,
     predictions, targets = [], []
     for _ in range(pictures):
         count = int(rand(1) * (most + 1))
-        sides = size / 30 * 40 ** rand(count, 2)                            # small, medium and large ones
+        sides = size / 30 * 40 ** rand(count, 2)  # small, medium and large ones
         corners = rand(count, 2) * size
         boxes = torch.cat([corners, corners + sides], 1)
         labels = torch.randint(1, classes + 1, (count,), generator=generator)
@@ -91,7 +123,7 @@ def scenes(seed, pictures=12, most=8, size=300.0, classes=4, noise=0.1, extra=6,
         shaken = boxes[source] + torch.randn(len(source), 4, generator=generator) * noise * sides[source].repeat(1, 2)
         junk = rand(extra, 2) * size
         shaken = torch.cat([shaken, torch.cat([junk, junk + size / 4 * rand(extra, 2)], 1)])
-        shaken[:, 2:] = torch.maximum(shaken[:, :2], shaken[:, 2:])         # some lose their area
+        shaken[:, 2:] = torch.maximum(shaken[:, :2], shaken[:, 2:])  # some lose their area
         guess = torch.cat([labels[source], torch.randint(1, classes + 2, (extra,), generator=generator)])
         other = torch.randint(1, classes + 2, guess.shape, generator=generator)
         guess = torch.where(rand(len(guess)) < 0.85, guess, other)
@@ -101,10 +133,22 @@ def scenes(seed, pictures=12, most=8, size=300.0, classes=4, noise=0.1, extra=6,
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("options", [
-    {}, {"noise": 0.03}, {"ties": True}, {"areas": True}, {"crowds": 0.3}, {"areas": True, "crowds": 0.5, "ties": True},
-    {"most": 1, "extra": 0}, {"pictures": 1}, {"classes": 1}, {"classes": 30, "pictures": 4},
-], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"noise": 0.03},
+        {"ties": True},
+        {"areas": True},
+        {"crowds": 0.3},
+        {"areas": True, "crowds": 0.5, "ties": True},
+        {"most": 1, "extra": 0},
+        {"pictures": 1},
+        {"classes": 1},
+        {"classes": 30, "pictures": 4},
+    ],
+    ids=str,
+)
 def test_equal_to_pycocotools(seed, options):
     assert_same(*scenes(seed, **options))
 
@@ -131,10 +175,22 @@ def test_equal_where_overlaps_hit_thresholds_and_tie(seed):
         corners = torch.randint(0, 6, (count, 2), generator=generator)
         return torch.cat([corners, corners + torch.randint(0, 7, (count, 2), generator=generator)], 1).float()
 
-    targets = [{"boxes": some(12), "labels": torch.ones(12, dtype=torch.int64),
-                "iscrowd": torch.rand(12, generator=generator) < 0.2} for _ in range(8)]
-    predictions = [{"boxes": some(40), "labels": torch.ones(40, dtype=torch.int64),
-                    "scores": torch.randint(0, 9, (40,), generator=generator) / 8} for _ in range(8)]
+    targets = [
+        {
+            "boxes": some(12),
+            "labels": torch.ones(12, dtype=torch.int64),
+            "iscrowd": torch.rand(12, generator=generator) < 0.2,
+        }
+        for _ in range(8)
+    ]
+    predictions = [
+        {
+            "boxes": some(40),
+            "labels": torch.ones(40, dtype=torch.int64),
+            "scores": torch.randint(0, 9, (40,), generator=generator) / 8,
+        }
+        for _ in range(8)
+    ]
     assert assert_same(predictions, targets)["AP"] > 0.01
 
 
@@ -147,8 +203,13 @@ def one(boxes, labels=None, scores=None):
 def test_equal_in_corners():
     some, none = one([[0, 0, 9, 9]], [3]), one([])
     found, nothing = one([[0, 0, 9, 8]], [2], [0.5]), one([], scores=[])
-    for predictions, targets in (([nothing], [some]), ([found], [none]), ([found, nothing], [some, none]),
-                                 ([nothing, found], [some, none]), ([nothing], [none])):
+    for predictions, targets in (
+        ([nothing], [some]),
+        ([found], [none]),
+        ([found, nothing], [some, none]),
+        ([nothing, found], [some, none]),
+        ([nothing], [none]),
+    ):
         assert_same(predictions, targets)
     only_truth = average_precision([nothing], [some])
     assert only_truth["AP"] == only_truth["AR100"] == only_truth["AP_per_class"][3] == 0
@@ -159,12 +220,12 @@ def test_equal_in_corners():
 
 def test_by_hand():
     truth = one([[0, 0, 10, 10], [20, 0, 30, 10]])
-    found = one([[0, 0, 10, 10], [50, 0, 60, 10], [20, 0, 30, 6]], scores=[0.9, 0.8, 0.7])      # the last: IoU 0.6
+    found = one([[0, 0, 10, 10], [50, 0, 60, 10], [20, 0, 30, 6]], scores=[0.9, 0.8, 0.7])  # the last: IoU 0.6
     result = average_precision([found], [truth])
-    half = 51 / 101                                             # recall 0, 0.01 .. 0.50: the first detection is enough
+    half = 51 / 101  # recall 0, 0.01 .. 0.50: the first detection is enough
     assert result["AP50"] == pytest.approx(half + 50 / 101 * 2 / 3)
     assert result["AP75"] == pytest.approx(half)
-    assert result["AP"] == pytest.approx((3 * (half + 50 / 101 * 2 / 3) + 7 * half) / 10)      # 0.50, 0.55 and 0.60
+    assert result["AP"] == pytest.approx((3 * (half + 50 / 101 * 2 / 3) + 7 * half) / 10)  # 0.50, 0.55 and 0.60
     assert result["AR1"] == 0.5 and result["AR10"] == result["AR100"] == pytest.approx((3 * 1 + 7 * 0.5) / 10)
     assert result["AP_small"] == result["AP"] and math.isnan(result["AP_large"])
 
@@ -197,27 +258,36 @@ def test_equal_on_real_coco_annotations():
         boxes = torch.tensor([each["bbox"] for each in mine]).view(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
         labels = torch.tensor([each["category_id"] for each in mine], dtype=torch.int64)
-        targets.append({"boxes": boxes, "labels": labels,
-                        "area": torch.tensor([each["area"] for each in mine], dtype=torch.float64),
-                        "iscrowd": torch.tensor([each["iscrowd"] for each in mine], dtype=torch.bool)})
+        targets.append(
+            {
+                "boxes": boxes,
+                "labels": labels,
+                "area": torch.tensor([each["area"] for each in mine], dtype=torch.float64),
+                "iscrowd": torch.tensor([each["iscrowd"] for each in mine], dtype=torch.bool),
+            }
+        )
         sides = (boxes[:, 2:] - boxes[:, :2]).repeat(3, 2)
         shaken = boxes.repeat(3, 1) + torch.randn(sides.shape, generator=generator) * sides * 0.08
         shaken[:, 2:] = torch.maximum(shaken[:, :2], shaken[:, 2:])
-        predictions.append({"boxes": shaken, "labels": labels.repeat(3),
-                            "scores": torch.rand(len(shaken), generator=generator)})
+        predictions.append(
+            {"boxes": shaken, "labels": labels.repeat(3), "scores": torch.rand(len(shaken), generator=generator)}
+        )
     assert sum(target["iscrowd"].sum().item() for target in targets) > 0
     assert 0.1 < assert_same(predictions, targets)["AP"] < 0.9
 
 
-@pytest.mark.parametrize("predictions, targets, start", [
-    ([], [one([])], "predictions has "),
-    ([one([])], [one([])], r"predictions\[0\] has boxes, labels"),
-    ([one([], scores=[])], [{"boxes": torch.zeros(0, 4)}], r"targets\[0\] has "),
-    ([one([], scores=[0.5])], [one([])], r"predictions\[0\]\['scores'\] is \(1,\)"),
-    ([one([], scores=[])], [one([[0, 0, 1, 1]], labels=[1, 1])], r"targets\[0\]\['labels'\] is \(2,\)"),
-    ([one([[0, 0, 1, 1]], scores=[math.nan])], [one([])], r"predictions\[0\]\['scores'\] holds nan"),
-    ([one([], scores=[])], [one([]) | {"area": torch.zeros(3)}], r"targets\[0\]\['area'\] is \(3,\)"),
-])
+@pytest.mark.parametrize(
+    "predictions, targets, start",
+    [
+        ([], [one([])], "predictions has "),
+        ([one([])], [one([])], r"predictions\[0\] has boxes, labels"),
+        ([one([], scores=[])], [{"boxes": torch.zeros(0, 4)}], r"targets\[0\] has "),
+        ([one([], scores=[0.5])], [one([])], r"predictions\[0\]\['scores'\] is \(1,\)"),
+        ([one([], scores=[])], [one([[0, 0, 1, 1]], labels=[1, 1])], r"targets\[0\]\['labels'\] is \(2,\)"),
+        ([one([[0, 0, 1, 1]], scores=[math.nan])], [one([])], r"predictions\[0\]\['scores'\] holds nan"),
+        ([one([], scores=[])], [one([]) | {"area": torch.zeros(3)}], r"targets\[0\]\['area'\] is \(3,\)"),
+    ],
+)
 def test_bad_input_is_named(predictions, targets, start):
     with pytest.raises(ValueError, match=f"^{start}"):
         average_precision(predictions, targets)

@@ -45,7 +45,7 @@ def test_cross_entropy_takes_vectors_too():
 
 
 def test_dice_by_hand():
-    logits = torch.tensor([0.75, 0.25]).log().view(1, 2, 1, 1).expand(1, 2, 1, 2)     # both pixels: 0.75 and 0.25
+    logits = torch.tensor([0.75, 0.25]).log().view(1, 2, 1, 1).expand(1, 2, 1, 2)  # both pixels: 0.75 and 0.25
     target = torch.tensor([[[0, 1]]])
     first = (2 * 0.75 + 1) / (2 * 0.75**2 + 1 + 1)
     second = (2 * 0.25 + 1) / (2 * 0.25**2 + 1 + 1)
@@ -73,16 +73,20 @@ def test_dice_judges_a_rare_class_like_a_common_one():
     target = torch.zeros(1, 20, 20, dtype=torch.int64)
     target[0, 0, :4] = 1
     missed = confident(torch.zeros_like(target), 2)
-    assert dice_loss(missed, target, smooth=0) == pytest.approx(0.5, abs=0.01)    # one class of two is all wrong
-    assert F.cross_entropy(missed / 6, target) < 0.06                             # 1 % of the pixels
+    assert dice_loss(missed, target, smooth=0) == pytest.approx(0.5, abs=0.01)  # one class of two is all wrong
+    assert F.cross_entropy(missed / 6, target) < 0.06  # 1 % of the pixels
 
 
 def test_dice_leaves_absent_classes_out_of_the_mean():
     logits, target = case(2, ignored=0)
-    target = target.clamp(max=1)                                                  # classes 2 and 3 are absent
+    target = target.clamp(max=1)  # classes 2 and 3 are absent
     p = logits.softmax(1)
-    expected = torch.stack([1 - (2 * (p[:, k] * (target == k)).sum() + 1) /
-                            (p[:, k].square().sum() + (target == k).sum() + 1) for k in (0, 1)]).mean()
+    expected = torch.stack(
+        [
+            1 - (2 * (p[:, k] * (target == k)).sum() + 1) / (p[:, k].square().sum() + (target == k).sum() + 1)
+            for k in (0, 1)
+        ]
+    ).mean()
     torch.testing.assert_close(dice_loss(logits, target), expected)
 
 
@@ -124,13 +128,16 @@ def test_small_types_of_target_and_another_number_to_ignore(loss):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("logits, target, named", [
-    (torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 5, dtype=torch.int64), "target"),
-    (torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 4), "target"),
-    (torch.zeros(2, 3, 4, 4), torch.full((2, 4, 4), 3), "target"),
-    (torch.zeros(2, 3, 4, 4), torch.full((2, 4, 4), -1), "target"),
-    (torch.zeros(2, 3, 4, 4, dtype=torch.int64), torch.zeros(2, 4, 4, dtype=torch.int64), "logits"),
-])
+@pytest.mark.parametrize(
+    "logits, target, named",
+    [
+        (torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 5, dtype=torch.int64), "target"),
+        (torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 4), "target"),
+        (torch.zeros(2, 3, 4, 4), torch.full((2, 4, 4), 3), "target"),
+        (torch.zeros(2, 3, 4, 4), torch.full((2, 4, 4), -1), "target"),
+        (torch.zeros(2, 3, 4, 4, dtype=torch.int64), torch.zeros(2, 4, 4, dtype=torch.int64), "logits"),
+    ],
+)
 def test_bad_input_is_named(loss, logits, target, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         loss(logits, target)

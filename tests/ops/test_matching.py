@@ -12,15 +12,14 @@ from lib.ops.matching import BalancedPositiveNegativeSampler, Matcher
 def test_matches_equal_torchvision(low_quality, high, low, truths, candidates):
     for seed in range(5):
         generator = torch.Generator().manual_seed(seed)
-        quality = torch.rand(truths, candidates, generator=generator).mul(20).round().div(20)   # with ties
+        quality = torch.rand(truths, candidates, generator=generator).mul(20).round().div(20)  # with ties
         quality = quality.clamp(min=0.05)
         ours, theirs = Matcher(high, low, low_quality)(quality), TheirMatcher(high, low, low_quality)(quality)
         assert ours.dtype == torch.int64 and torch.equal(ours, theirs)
 
 
 def test_worked_by_hand():
-    quality = torch.tensor([[0.9, 0.5, 0.2, 0.0, 0.0],
-                            [0.1, 0.6, 0.0, 0.4, 0.0]])
+    quality = torch.tensor([[0.9, 0.5, 0.2, 0.0, 0.0], [0.1, 0.6, 0.0, 0.4, 0.0]])
     assert Matcher(0.7, 0.3)(quality).tolist() == [0, -2, -1, -2, -1]
     assert Matcher(0.7, 0.3, True)(quality).tolist() == [0, 1, -1, -2, -1]
     assert Matcher(0.5, 0.5)(quality).tolist() == [0, 1, -1, -1, -1]
@@ -28,7 +27,7 @@ def test_worked_by_hand():
 
 
 def test_a_rescued_candidate_goes_to_the_truth_that_it_overlaps_most():
-    quality = torch.tensor([[0.8, 0.2], [0.6, 0.1]])                # candidate 0 is the best of both truths
+    quality = torch.tensor([[0.8, 0.2], [0.6, 0.1]])  # candidate 0 is the best of both truths
     assert Matcher(0.9, 0.3, True)(quality).tolist() == [0, -1]
 
 
@@ -49,8 +48,9 @@ def labels_of(positives, negatives, ignored, seed=0):
     return labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))]
 
 
-@pytest.mark.parametrize("positives, negatives, ignored", [(30, 200, 9), (3, 200, 9), (30, 5, 0), (0, 50, 5), (0, 0, 4),
-                                                          (0, 0, 0)])
+@pytest.mark.parametrize(
+    "positives, negatives, ignored", [(30, 200, 9), (3, 200, 9), (30, 5, 0), (0, 50, 5), (0, 0, 4), (0, 0, 0)]
+)
 def test_the_draw_equals_torchvision(positives, negatives, ignored):
     labels = [labels_of(positives, negatives, ignored), labels_of(8, 8, 8)]
     torch.manual_seed(3)
@@ -82,15 +82,18 @@ def test_every_candidate_has_its_chance():
     assert drawn[labels < 0].sum() == 0
 
 
-@pytest.mark.parametrize("call, named", [
-    (lambda: Matcher(0.3, 0.7), "low_threshold"),
-    (lambda: Matcher(1.5, 0.7), "low_threshold"),
-    (lambda: Matcher(0.7, 0.3)(torch.zeros(4)), "match_quality_matrix"),
-    (lambda: BalancedPositiveNegativeSampler(0, 0.25), "batch_size_per_image"),
-    (lambda: BalancedPositiveNegativeSampler(3.5, 0.25), "batch_size_per_image"),
-    (lambda: BalancedPositiveNegativeSampler(4, 1.25), "positive_fraction"),
-    (lambda: BalancedPositiveNegativeSampler(4, 0.25)([torch.zeros(2, 2)]), "matched_idxs"),
-])
+@pytest.mark.parametrize(
+    "call, named",
+    [
+        (lambda: Matcher(0.3, 0.7), "low_threshold"),
+        (lambda: Matcher(1.5, 0.7), "low_threshold"),
+        (lambda: Matcher(0.7, 0.3)(torch.zeros(4)), "match_quality_matrix"),
+        (lambda: BalancedPositiveNegativeSampler(0, 0.25), "batch_size_per_image"),
+        (lambda: BalancedPositiveNegativeSampler(3.5, 0.25), "batch_size_per_image"),
+        (lambda: BalancedPositiveNegativeSampler(4, 1.25), "positive_fraction"),
+        (lambda: BalancedPositiveNegativeSampler(4, 0.25)([torch.zeros(2, 2)]), "matched_idxs"),
+    ],
+)
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         call()

@@ -14,8 +14,9 @@ GUESS = torch.tensor([[0, 1, 1], [0, 2, 2]])
 def maps(seed, shape=(2, 12, 15), classes=4, ignored=0.1):
     generator = torch.Generator().manual_seed(seed)
     target = torch.randint(classes, shape, generator=generator)
-    predicted = torch.where(torch.rand(shape, generator=generator) < 0.6, target,
-                            torch.randint(classes, shape, generator=generator))
+    predicted = torch.where(
+        torch.rand(shape, generator=generator) < 0.6, target, torch.randint(classes, shape, generator=generator)
+    )
     return predicted, target.masked_fill(torch.rand(shape, generator=generator) < ignored, 255)
 
 
@@ -60,7 +61,7 @@ def test_scores_by_hand():
     matrix = confusion_matrix(GUESS, TRUTH, 4)
     assert pixel_accuracy(matrix) == 3 / 5
     assert torch.equal(iou_per_class(matrix)[:3], torch.tensor([1 / 3, 1 / 3, 1.0], dtype=torch.float64))
-    assert iou_per_class(matrix)[3].isnan()                                 # absent: not judged
+    assert iou_per_class(matrix)[3].isnan()  # absent: not judged
     assert mean_iou(matrix) == pytest.approx(5 / 9)
 
 
@@ -112,19 +113,23 @@ def f_by_distances(predicted, target, number, tolerance):
 @pytest.mark.parametrize("tolerance", [0, 1, 1.5, 2.9])
 def test_boundary_score_equals_the_one_by_distance_transforms(tolerance):
     rows, columns = np.mgrid[:20, :23]
-    target = torch.from_numpy(np.stack([((rows - 9)**2 + (columns - y)**2 < 40) + 2 * (columns > 18) for y in (8, 10)]))
+    target = torch.from_numpy(
+        np.stack([((rows - 9) ** 2 + (columns - y) ** 2 < 40) + 2 * (columns > 18) for y in (8, 10)])
+    )
     generator = torch.Generator().manual_seed(0)
     target = target.masked_fill(torch.rand(target.shape, generator=generator) < 0.05, 255)
-    predicted = torch.from_numpy(np.stack([((rows - 10)**2 + (columns - 9)**2 < 60) + 2 * (rows > 14)] * 2))
+    predicted = torch.from_numpy(np.stack([((rows - 10) ** 2 + (columns - 9) ** 2 < 60) + 2 * (rows > 14)] * 2))
     got = boundary_f_score(predicted, target, 5, tolerance)
-    expected = [[f_by_distances(one, other, number, tolerance) for number in range(5)]
-                for one, other in zip(predicted.numpy(), target.numpy())]
+    expected = [
+        [f_by_distances(one, other, number, tolerance) for number in range(5)]
+        for one, other in zip(predicted.numpy(), target.numpy())
+    ]
     torch.testing.assert_close(got, torch.tensor(expected, dtype=torch.float32), equal_nan=True)
     assert got[:, 4].isnan().all() and not got[:, :3].isnan().any()
 
 
 def test_boundary_score_of_a_shifted_edge():
-    target = (torch.arange(8) >= 4).long().expand(6, 8)                     # an upright edge
+    target = (torch.arange(8) >= 4).long().expand(6, 8)  # an upright edge
     for shift, score in ((0, 1.0), (1, 1.0), (2, 0.0)):
         assert boundary_f_score((torch.arange(8) >= 4 + shift).long().expand(6, 8), target, 2).tolist() == [score] * 2
     assert boundary_f_score((torch.arange(8) >= 5).long().expand(6, 8), target, 2, tolerance=0).tolist() == [0.0, 0.0]
@@ -150,21 +155,24 @@ def test_a_large_tolerance_reaches_everywhere_and_no_further():
     assert (boundary_f_score(predicted, target, 4, tolerance=1e9) == 1).all()
 
 
-@pytest.mark.parametrize("call, named", [
-    (lambda: confusion_matrix(GUESS.float(), TRUTH, 3), "predicted"),
-    (lambda: confusion_matrix(GUESS, TRUTH.float(), 3), "target"),
-    (lambda: confusion_matrix(GUESS[0], TRUTH, 3), "predicted"),
-    (lambda: confusion_matrix(GUESS[0], TRUTH[0], 3), "target"),
-    (lambda: confusion_matrix(GUESS, TRUTH, 2), "target"),
-    (lambda: confusion_matrix(GUESS + 1, TRUTH, 3), "predicted"),
-    (lambda: confusion_matrix(GUESS - 1, TRUTH, 3), "predicted"),
-    (lambda: confusion_matrix(GUESS, TRUTH, 0), "num_classes"),
-    (lambda: boundary_f_score(GUESS, TRUTH, 3, tolerance=-1), "tolerance"),
-    (lambda: boundary_f_score(GUESS, TRUTH, 3, tolerance=math.nan), "tolerance"),
-    (lambda: boundary_f_score(GUESS[None, None], TRUTH[None, None], 3), "target"),
-    (lambda: mean_iou(torch.zeros(2, 3)), "matrix"),
-    (lambda: pixel_accuracy(torch.zeros(3)), "matrix"),
-])
+@pytest.mark.parametrize(
+    "call, named",
+    [
+        (lambda: confusion_matrix(GUESS.float(), TRUTH, 3), "predicted"),
+        (lambda: confusion_matrix(GUESS, TRUTH.float(), 3), "target"),
+        (lambda: confusion_matrix(GUESS[0], TRUTH, 3), "predicted"),
+        (lambda: confusion_matrix(GUESS[0], TRUTH[0], 3), "target"),
+        (lambda: confusion_matrix(GUESS, TRUTH, 2), "target"),
+        (lambda: confusion_matrix(GUESS + 1, TRUTH, 3), "predicted"),
+        (lambda: confusion_matrix(GUESS - 1, TRUTH, 3), "predicted"),
+        (lambda: confusion_matrix(GUESS, TRUTH, 0), "num_classes"),
+        (lambda: boundary_f_score(GUESS, TRUTH, 3, tolerance=-1), "tolerance"),
+        (lambda: boundary_f_score(GUESS, TRUTH, 3, tolerance=math.nan), "tolerance"),
+        (lambda: boundary_f_score(GUESS[None, None], TRUTH[None, None], 3), "target"),
+        (lambda: mean_iou(torch.zeros(2, 3)), "matrix"),
+        (lambda: pixel_accuracy(torch.zeros(3)), "matrix"),
+    ],
+)
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         call()

@@ -27,7 +27,7 @@ def test_nms_equals_torchvision(count, whole, threshold):
         boxes, scores, groups = crowd(seed, count, whole)
         kept = nms(boxes, scores, threshold)
         assert kept.dtype == torch.int64 and torch.equal(kept, peer.nms(boxes, scores, threshold))
-        boxes = boxes + 4                           # torchvision's own trick wants no negative numbers
+        boxes = boxes + 4  # torchvision's own trick wants no negative numbers
         kept = batched_nms(boxes, scores, groups, threshold)
         assert torch.equal(kept, peer.batched_nms(boxes, scores, groups, threshold))
 
@@ -38,12 +38,12 @@ def test_of_equal_scores_the_first_in_the_list_wins():
 
 
 def test_an_iou_equal_to_the_threshold_is_allowed():
-    boxes, scores = torch.tensor([[0.0, 0, 4, 4], [0, 0, 2, 4]]), torch.tensor([0.9, 0.8])      # IoU 0.5
+    boxes, scores = torch.tensor([[0.0, 0, 4, 4], [0, 0, 2, 4]]), torch.tensor([0.9, 0.8])  # IoU 0.5
     assert nms(boxes, scores, 0.5).tolist() == [0, 1] and nms(boxes, scores, 0.49).tolist() == [0]
 
 
 def test_a_suppressed_box_suppresses_nothing():
-    chain = torch.tensor([[0.0, 0, 4, 4], [1, 0, 5, 4], [2, 0, 6, 4]])          # IoU of neighbours 0.6, of the ends 1/3
+    chain = torch.tensor([[0.0, 0, 4, 4], [1, 0, 5, 4], [2, 0, 6, 4]])  # IoU of neighbours 0.6, of the ends 1/3
     scores = torch.tensor([0.9, 0.8, 0.7])
     assert nms(chain, scores, 0.5).tolist() == [0, 2]
     assert suppressed_by(chain, scores, 0.5).tolist() == [-1, 0, -1]
@@ -56,7 +56,7 @@ def test_suppressed_by_tells_the_truth():
     overlap = box_iou(boxes, boxes)
     for box, by in enumerate(remover.tolist()):
         better = [k for k in kept.tolist() if scores[k] > scores[box] and overlap[k, box] > 0.3]
-        assert by == (better[0] if better else -1)                              # the best of those that may
+        assert by == (better[0] if better else -1)  # the best of those that may
 
 
 @pytest.mark.parametrize("shift", [0.0, -500.0])
@@ -72,13 +72,16 @@ def test_groups_do_not_touch_each_other(shift):
     assert len(kept) > len(nms(boxes, scores, 0.2))
 
 
-@pytest.mark.parametrize("call, start", [
-    (lambda: nms(torch.zeros(3, 5), torch.zeros(3), 0.5), "boxes "),
-    (lambda: nms(torch.zeros(3, 4, dtype=torch.int64), torch.zeros(3), 0.5), "boxes "),
-    (lambda: nms(torch.zeros(3, 4), torch.zeros(2), 0.5), "scores "),
-    (lambda: suppressed_by(torch.zeros(3, 4), torch.zeros(3, 1), 0.5), "scores "),
-    (lambda: batched_nms(torch.zeros(3, 4), torch.zeros(3), torch.zeros(2), 0.5), "idxs "),
-])
+@pytest.mark.parametrize(
+    "call, start",
+    [
+        (lambda: nms(torch.zeros(3, 5), torch.zeros(3), 0.5), "boxes "),
+        (lambda: nms(torch.zeros(3, 4, dtype=torch.int64), torch.zeros(3), 0.5), "boxes "),
+        (lambda: nms(torch.zeros(3, 4), torch.zeros(2), 0.5), "scores "),
+        (lambda: suppressed_by(torch.zeros(3, 4), torch.zeros(3, 1), 0.5), "scores "),
+        (lambda: batched_nms(torch.zeros(3, 4), torch.zeros(3), torch.zeros(2), 0.5), "idxs "),
+    ],
+)
 def test_bad_input_is_named(call, start):
     with pytest.raises(ValueError, match=f"^{start}"):
         call()

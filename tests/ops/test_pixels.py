@@ -19,11 +19,14 @@ def test_the_inverse_order_undoes_it():
     assert torch.equal(shuffle_pixels(shuffle_pixels(images, order), order.argsort()), images)
 
 
-@pytest.mark.parametrize("images, order, named", [
-    (torch.zeros(3, 2, 2), torch.arange(4), "images"),
-    (torch.zeros(1, 3, 2, 2), torch.arange(5), "order"),
-    (torch.zeros(1, 3, 2, 2), torch.tensor([0, 1, 1, 3]), "order"),
-])
+@pytest.mark.parametrize(
+    "images, order, named",
+    [
+        (torch.zeros(3, 2, 2), torch.arange(4), "images"),
+        (torch.zeros(1, 3, 2, 2), torch.arange(5), "order"),
+        (torch.zeros(1, 3, 2, 2), torch.tensor([0, 1, 1, 3]), "order"),
+    ],
+)
 def test_bad_input_is_named(images, order, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         shuffle_pixels(images, order)

@@ -20,7 +20,7 @@ STACKS = [
 def as_network(layers: list[Window]) -> nn.Sequential:
     network = nn.Sequential(*(nn.Conv2d(1, 1, *layer, bias=False) for layer in layers)).double()
     for parameter in network.parameters():
-        nn.init.constant_(parameter, 1.0)                    # nothing can cancel
+        nn.init.constant_(parameter, 1.0)  # nothing can cancel
     return network
 
 
@@ -52,10 +52,17 @@ def test_worked_by_hand() -> None:
     assert feature_size(224, 225, [Window(3, 2, 1)] * 5) == (7, 8)
 
 
-@pytest.mark.parametrize("bad, named", [
-    (Window(0), "layers[0].kernel is 0"), (Window(3, 0), "layers[0].stride"), (Window(3, 1, -1), "layers[0].padding"),
-    (Window(3, 1, 0, 0), "layers[0].dilation"), (Window(2.5), "layers[0].kernel is 2.5"), (3, "layers[0] is 3"),
-])
+@pytest.mark.parametrize(
+    "bad, named",
+    [
+        (Window(0), "layers[0].kernel is 0"),
+        (Window(3, 0), "layers[0].stride"),
+        (Window(3, 1, -1), "layers[0].padding"),
+        (Window(3, 1, 0, 0), "layers[0].dilation"),
+        (Window(2.5), "layers[0].kernel is 2.5"),
+        (3, "layers[0] is 3"),
+    ],
+)
 def test_bad_layers_are_named(bad: object, named: str) -> None:
     for call in (lambda: receptive_field([bad]), lambda: feature_size(8, 8, [bad])):
         with pytest.raises(ValueError) as error:

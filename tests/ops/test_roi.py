@@ -14,9 +14,22 @@ def some_boxes(count, size, seed=0):
     corners = torch.rand(count, 2, generator=generator) * size * 1.4 - 0.2 * size
     sizes = torch.rand(count, 2, generator=generator) * size * 0.7
     boxes = torch.cat([corners, corners + sizes], dim=1)
-    special = torch.tensor([[0., 0, 1, 1], [0.2, 0.2, 0.6, 0.6], [0.3, 0.3, 0.3, 0.3], [0.1, 0.4, 0.9, 0.4],
-                            [0.5, 0, 0.5, 1], [1.5, 1.5, 2, 2], [-1, -1, -0.5, -0.5], [-1, -1, 3, 3],
-                            [0.2, 0.3, 0.2001, 0.3001]]) * size
+    special = (
+        torch.tensor(
+            [
+                [0.0, 0, 1, 1],
+                [0.2, 0.2, 0.6, 0.6],
+                [0.3, 0.3, 0.3, 0.3],
+                [0.1, 0.4, 0.9, 0.4],
+                [0.5, 0, 0.5, 1],
+                [1.5, 1.5, 2, 2],
+                [-1, -1, -0.5, -0.5],
+                [-1, -1, 3, 3],
+                [0.2, 0.3, 0.2001, 0.3001],
+            ]
+        )
+        * size
+    )
     return torch.cat([boxes, special])
 
 
@@ -52,20 +65,21 @@ def test_roi_align_equals_torchvision(scale, size, sampling_ratio, aligned):
     maps, boxes = setting(scale)
     ours, our_gradient = gradient(lambda x: roi_align(x, boxes, size, scale, sampling_ratio, aligned), maps)
     theirs, their_gradient = gradient(
-        lambda x: torchvision.ops.roi_align(x, boxes, size, scale, sampling_ratio, aligned), maps)
+        lambda x: torchvision.ops.roi_align(x, boxes, size, scale, sampling_ratio, aligned), maps
+    )
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(our_gradient, their_gradient, rtol=1e-4, atol=1e-5)
 
 
 def test_roi_pool_rounds_a_half_away_from_zero_as_torchvision():
-    maps = torch.arange(100.).sin().view(1, 1, 10, 10)
+    maps = torch.arange(100.0).sin().view(1, 1, 10, 10)
     halves = torch.arange(-3, 9) + 0.5
     boxes = torch.stack([halves, halves, halves + 2, halves + 3], dim=1)
     assert torch.equal(roi_pool(maps, [boxes], 2), torchvision.ops.roi_pool(maps, [boxes], 2))
 
 
 def test_roi_pool_among_equal_cells_passes_the_gradient_to_one_as_torchvision():
-    maps, boxes = torch.zeros(1, 2, 8, 8), [torch.tensor([[0., 0., 7., 7.], [2., 1., 6., 5.]])]
+    maps, boxes = torch.zeros(1, 2, 8, 8), [torch.tensor([[0.0, 0.0, 7.0, 7.0], [2.0, 1.0, 6.0, 5.0]])]
     ours, theirs = (gradient(lambda x: pool(x, boxes, 2), maps)[1] for pool in (roi_pool, torchvision.ops.roi_pool))
     torch.testing.assert_close(ours, theirs)
     assert (ours != 0).sum() <= 2 * 2 * 4
@@ -77,7 +91,7 @@ def test_boxes_with_the_number_of_the_picture(pool):
     numbered = torch.cat([torch.cat([torch.full((len(one), 1), float(i)), one], 1) for i, one in enumerate(boxes)])
     assert torch.equal(pool(maps, numbered, 3, 0.5), pool(maps, boxes, 3, 0.5))
     alone = pool(maps[2:], boxes[2:], 3, 0.5)
-    assert torch.equal(pool(maps, boxes, 3, 0.5)[-len(alone):], alone), "a batch is its pictures one by one"
+    assert torch.equal(pool(maps, boxes, 3, 0.5)[-len(alone) :], alone), "a batch is its pictures one by one"
 
 
 @pytest.mark.parametrize("pool", [roi_pool, roi_align])
@@ -88,20 +102,20 @@ def test_nothing_gives_nothing(pool):
 
 
 def test_worked_by_hand():
-    cells = torch.arange(16.).view(1, 1, 4, 4)
-    assert roi_pool(cells, [torch.tensor([[0., 0., 3., 3.]])], 2).flatten().tolist() == [5, 7, 13, 15]
-    overlapping = roi_pool(cells, [torch.tensor([[0., 0., 2., 2.]])], 2)
+    cells = torch.arange(16.0).view(1, 1, 4, 4)
+    assert roi_pool(cells, [torch.tensor([[0.0, 0.0, 3.0, 3.0]])], 2).flatten().tolist() == [5, 7, 13, 15]
+    overlapping = roi_pool(cells, [torch.tensor([[0.0, 0.0, 2.0, 2.0]])], 2)
     assert overlapping.flatten().tolist() == [5, 6, 9, 10]
-    assert roi_pool(cells, [torch.tensor([[16., 8., 24., 24.]])], 1, 1 / 8).item() == 15
-    middle = roi_align(cells, [torch.tensor([[1., 1., 3., 3.]])], 1, 1.0, 2, aligned=True)
-    assert middle.item() == pytest.approx(7.5)                      # the mean of 5, 6, 9 and 10
+    assert roi_pool(cells, [torch.tensor([[16.0, 8.0, 24.0, 24.0]])], 1, 1 / 8).item() == 15
+    middle = roi_align(cells, [torch.tensor([[1.0, 1.0, 3.0, 3.0]])], 1, 1.0, 2, aligned=True)
+    assert middle.item() == pytest.approx(7.5)  # the mean of 5, 6, 9 and 10
 
 
 @pytest.mark.parametrize("aligned", [False, True])
 def test_roi_align_moves_smoothly_and_roi_pool_in_steps(aligned):
     torch.manual_seed(0)
     maps = torch.randn(1, 3, 12, 12)
-    start = torch.tensor([16., 16., 56., 48.])
+    start = torch.tensor([16.0, 16.0, 56.0, 48.0])
     shifts = torch.arange(0, 8, 0.25)
     pooled = torch.cat([roi_pool(maps, [(start + shift)[None]], 3, 1 / 8) for shift in shifts]).flatten(1)
     smooth = torch.cat([roi_align(maps, [(start + shift)[None]], 3, 1 / 8, 2, aligned) for shift in shifts]).flatten(1)
@@ -109,16 +123,19 @@ def test_roi_align_moves_smoothly_and_roi_pool_in_steps(aligned):
 
 
 @pytest.mark.parametrize("pool", [roi_pool, roi_align])
-@pytest.mark.parametrize("arguments, named", [
-    ((torch.zeros(3, 5, 5), [torch.zeros(1, 4)], 2), "input"),
-    ((torch.zeros(1, 3, 5, 5), [torch.zeros(1, 5)], 2), "boxes"),
-    ((torch.zeros(2, 3, 5, 5), [torch.zeros(1, 4)], 2), "boxes"),
-    ((torch.zeros(1, 3, 5, 5), torch.zeros(1, 4), 2), "boxes"),
-    ((torch.zeros(1, 3, 5, 5), torch.tensor([[1., 0, 0, 2, 2]]), 2), "boxes"),
-    ((torch.zeros(1, 3, 5, 5), [torch.zeros(1, 4)], 0), "output_size"),
-    ((torch.zeros(1, 3, 5, 5), [torch.zeros(1, 4)], (2, 2, 2)), "output_size"),
-    ((torch.zeros(1, 3, 5, 5), [torch.zeros(1, 4)], 2, 0.0), "spatial_scale"),
-])
+@pytest.mark.parametrize(
+    "arguments, named",
+    [
+        ((torch.zeros(3, 5, 5), [torch.zeros(1, 4)], 2), "input"),
+        ((torch.zeros(1, 3, 5, 5), [torch.zeros(1, 5)], 2), "boxes"),
+        ((torch.zeros(2, 3, 5, 5), [torch.zeros(1, 4)], 2), "boxes"),
+        ((torch.zeros(1, 3, 5, 5), torch.zeros(1, 4), 2), "boxes"),
+        ((torch.zeros(1, 3, 5, 5), torch.tensor([[1.0, 0, 0, 2, 2]]), 2), "boxes"),
+        ((torch.zeros(1, 3, 5, 5), [torch.zeros(1, 4)], 0), "output_size"),
+        ((torch.zeros(1, 3, 5, 5), [torch.zeros(1, 4)], (2, 2, 2)), "output_size"),
+        ((torch.zeros(1, 3, 5, 5), [torch.zeros(1, 4)], 2, 0.0), "spatial_scale"),
+    ],
+)
 def test_bad_input_is_named(pool, arguments, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         pool(*arguments)

@@ -5,8 +5,16 @@ import torch
 
 from lib.ops.boxes import box_iou
 from lib.ops.selective_search import (
-    Region, group_regions, merge_regions, oversegment, proposal_recall, region_similarity, regions_of,
-    selective_search, selective_search_small, similarity_without_colour,
+    Region,
+    group_regions,
+    merge_regions,
+    oversegment,
+    proposal_recall,
+    region_similarity,
+    regions_of,
+    selective_search,
+    selective_search_small,
+    similarity_without_colour,
 )
 
 
@@ -111,8 +119,14 @@ def test_proposals_are_boxes_in_the_picture_each_once_and_the_same_every_time():
 
 def test_more_groupings_bring_more_boxes():
     image, _ = flag()
-    counts = [len(selective_search(image, min_size=5, **more)) for more in (
-        {"scales": (50,), "spaces": ("rgb",)}, {"scales": (20, 50), "spaces": ("rgb",)}, {"scales": (20, 50)})]
+    counts = [
+        len(selective_search(image, min_size=5, **more))
+        for more in (
+            {"scales": (50,), "spaces": ("rgb",)},
+            {"scales": (20, 50), "spaces": ("rgb",)},
+            {"scales": (20, 50)},
+        )
+    ]
     assert counts == sorted(counts) and len(selective_search_small(image)) > 0
 
 
@@ -133,18 +147,21 @@ def test_recall_rises_with_each_find_and_never_falls():
     assert all(math.isnan(share) for share in proposal_recall(proposals, truth[:0]))
 
 
-@pytest.mark.parametrize("call, named", [
-    (lambda: selective_search(torch.zeros(1, 3, 8, 8)), "image"),
-    (lambda: selective_search(torch.zeros(3, 8, 8, dtype=torch.uint8)), "image"),
-    (lambda: selective_search(torch.zeros(3, 8, 8), spaces=("cmyk",)), "space"),
-    (lambda: regions_of(torch.zeros(3, 8, 8), torch.zeros(8, 9, dtype=torch.int64)), "patches"),
-    (lambda: regions_of(torch.zeros(3, 2, 2), torch.tensor([[0, 0], [2, 2]])), "patches"),
-    (lambda: group_regions([region(1, (0, 0, 1, 1), [1.0])], [(0, 1)], 1), "neighbours"),
-    (lambda: group_regions([region(1, (0, 0, 1, 1), [1.0])], [(0, 0)], 1), "neighbours"),
-    (lambda: proposal_recall(torch.zeros(4), torch.zeros(1, 4)), "proposals"),
-    (lambda: proposal_recall(torch.zeros(1, 4), torch.zeros(1, 5)), "truth"),
-    (lambda: proposal_recall(torch.zeros(1, 4), torch.zeros(1, 4), 0), "iou_threshold"),
-])
+@pytest.mark.parametrize(
+    "call, named",
+    [
+        (lambda: selective_search(torch.zeros(1, 3, 8, 8)), "image"),
+        (lambda: selective_search(torch.zeros(3, 8, 8, dtype=torch.uint8)), "image"),
+        (lambda: selective_search(torch.zeros(3, 8, 8), spaces=("cmyk",)), "space"),
+        (lambda: regions_of(torch.zeros(3, 8, 8), torch.zeros(8, 9, dtype=torch.int64)), "patches"),
+        (lambda: regions_of(torch.zeros(3, 2, 2), torch.tensor([[0, 0], [2, 2]])), "patches"),
+        (lambda: group_regions([region(1, (0, 0, 1, 1), [1.0])], [(0, 1)], 1), "neighbours"),
+        (lambda: group_regions([region(1, (0, 0, 1, 1), [1.0])], [(0, 0)], 1), "neighbours"),
+        (lambda: proposal_recall(torch.zeros(4), torch.zeros(1, 4)), "proposals"),
+        (lambda: proposal_recall(torch.zeros(1, 4), torch.zeros(1, 5)), "truth"),
+        (lambda: proposal_recall(torch.zeros(1, 4), torch.zeros(1, 4), 0), "iou_threshold"),
+    ],
+)
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         call()

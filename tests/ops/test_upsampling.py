@@ -3,8 +3,15 @@ import torch
 import torch.nn.functional as F
 
 from lib.ops.upsampling import (
-    bilinear_kernel, bilinear_upsample, checkerboard_energy, max_unpool, nearest_upsample, overlap_count,
-    transposed_conv_scatter, transposed_conv_zero_insertion, transposed_size,
+    bilinear_kernel,
+    bilinear_upsample,
+    checkerboard_energy,
+    max_unpool,
+    nearest_upsample,
+    overlap_count,
+    transposed_conv_scatter,
+    transposed_conv_zero_insertion,
+    transposed_size,
 )
 
 MAPS = [(1, 1, 1, 1), (2, 3, 4, 5), (1, 2, 1, 6)]
@@ -18,8 +25,11 @@ def assert_same(ours, theirs, *inputs):
     """Equal values, and equal gradients in all inputs for a random direction."""
     torch.testing.assert_close(ours, theirs)
     direction = torch.randn_like(theirs)
-    for mine, other in zip(torch.autograd.grad((ours * direction).sum(), inputs),
-                           torch.autograd.grad((theirs * direction).sum(), inputs), strict=True):
+    for mine, other in zip(
+        torch.autograd.grad((ours * direction).sum(), inputs),
+        torch.autograd.grad((theirs * direction).sum(), inputs),
+        strict=True,
+    ):
         torch.testing.assert_close(mine, other)
 
 
@@ -44,11 +54,11 @@ def test_max_unpool_equals_torch(size, kernel, stride):
 
 
 def test_max_unpool_puts_each_maximum_back_where_it_was():
-    x = torch.tensor([[[[1., 5.], [2., 0.]]]])
+    x = torch.tensor([[[[1.0, 5.0], [2.0, 0.0]]]])
     assert max_unpool(*F.max_pool2d(x, 2, return_indices=True), (2, 2)).tolist() == [[[[0, 5], [0, 0]]]]
 
 
-KERNELS = [(1, 1), (2, 2), (3, 3), (4, 4), (2, 3), (5, 1)]      # with strides 1 to 3: smaller, equal and larger
+KERNELS = [(1, 1), (2, 2), (3, 3), (4, 4), (2, 3), (5, 1)]  # with strides 1 to 3: smaller, equal and larger
 
 
 @pytest.mark.parametrize("convolve", [transposed_conv_scatter, transposed_conv_zero_insertion])
@@ -117,8 +127,8 @@ def test_bilinear_kernel_interpolates_away_from_the_rim(factor):
 
 
 def test_bilinear_kernel_of_caffe_by_hand():
-    assert torch.equal(bilinear_kernel(2)[0] * 16, torch.tensor([1., 3., 3., 1.]))
-    torch.testing.assert_close(bilinear_kernel(3)[2], torch.tensor([1., 2., 3., 2., 1.]) / 3)
+    assert torch.equal(bilinear_kernel(2)[0] * 16, torch.tensor([1.0, 3.0, 3.0, 1.0]))
+    torch.testing.assert_close(bilinear_kernel(3)[2], torch.tensor([1.0, 2.0, 3.0, 2.0, 1.0]) / 3)
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
@@ -139,7 +149,7 @@ def test_overlaps_are_even_where_the_stride_divides_the_kernel(kernel, stride, e
 def test_checkerboard_energy_is_the_variance_of_the_mean_tile(stride):
     torch.manual_seed(0)
     image = torch.randn(2, 12, 24)
-    tiles = image.unflatten(2, (-1, stride)).unflatten(1, (-1, stride))             # (2, H/s, s, W/s, s)
+    tiles = image.unflatten(2, (-1, stride)).unflatten(1, (-1, stride))  # (2, H/s, s, W/s, s)
     expected = tiles.mean(dim=(1, 3)).var(dim=(1, 2), correction=0) / image.var(dim=(1, 2), correction=0)
     torch.testing.assert_close(checkerboard_energy(image, stride), expected)
 
@@ -158,7 +168,7 @@ def test_checkerboard_energy_of_a_pattern_of_a_gradient_and_of_nothing():
 
 def test_uneven_stamps_leave_a_checkerboard_and_even_ones_do_not():
     torch.manual_seed(0)
-    smooth = bilinear_upsample(torch.rand(1, 1, 3, 3), 8) + 1                       # (1, 1, 24, 24)
+    smooth = bilinear_upsample(torch.rand(1, 1, 3, 3), 8) + 1  # (1, 1, 24, 24)
     energy = {}
     for kernel in (2, 3, 4):
         stamped = transposed_conv_scatter(smooth, torch.ones(1, 1, kernel, kernel), 2)
@@ -170,28 +180,31 @@ X = torch.zeros(1, 2, 3, 3)
 W = torch.zeros(2, 1, 2, 2)
 
 
-@pytest.mark.parametrize("call, named", [
-    (lambda: nearest_upsample(X[0], 2), "x"),
-    (lambda: nearest_upsample(X, 0), "factor"),
-    (lambda: bilinear_upsample(X, 1.5), "factor"),
-    (lambda: bilinear_upsample(X[:, :, :0], 2), "x"),
-    (lambda: bilinear_kernel(0), "factor"),
-    (lambda: max_unpool(X, torch.zeros(1, 2, 3, 2, dtype=torch.int64), (6, 6)), "indices"),
-    (lambda: max_unpool(X, torch.zeros(1, 2, 3, 3), (6, 6)), "indices"),
-    (lambda: max_unpool(X, torch.full((1, 2, 3, 3), 36), (6, 6)), "indices"),
-    (lambda: transposed_size(0, 3, 1), "size"),
-    (lambda: transposed_size(4, 3, 0), "stride"),
-    (lambda: transposed_size(4, 3, 2, -1), "padding"),
-    (lambda: transposed_size(1, 3, 2, 2), "padding"),
-    (lambda: transposed_size(4, 3, 2, 0, 2), "output_padding"),
-    (lambda: transposed_conv_scatter(X, torch.zeros(1, 2, 2, 2), 2), "weight"),
-    (lambda: transposed_conv_zero_insertion(X, W, 2, bias=torch.zeros(2)), "bias"),
-    (lambda: transposed_conv_zero_insertion(X, W, 0), "stride"),
-    (lambda: transposed_conv_scatter(X[0], W, 2), "x"),
-    (lambda: overlap_count(3, 0, 1), "kernel"),
-    (lambda: checkerboard_energy(torch.zeros(6, 7), 2), "image"),
-    (lambda: checkerboard_energy(torch.zeros(6, 6), 1), "stride"),
-])
+@pytest.mark.parametrize(
+    "call, named",
+    [
+        (lambda: nearest_upsample(X[0], 2), "x"),
+        (lambda: nearest_upsample(X, 0), "factor"),
+        (lambda: bilinear_upsample(X, 1.5), "factor"),
+        (lambda: bilinear_upsample(X[:, :, :0], 2), "x"),
+        (lambda: bilinear_kernel(0), "factor"),
+        (lambda: max_unpool(X, torch.zeros(1, 2, 3, 2, dtype=torch.int64), (6, 6)), "indices"),
+        (lambda: max_unpool(X, torch.zeros(1, 2, 3, 3), (6, 6)), "indices"),
+        (lambda: max_unpool(X, torch.full((1, 2, 3, 3), 36), (6, 6)), "indices"),
+        (lambda: transposed_size(0, 3, 1), "size"),
+        (lambda: transposed_size(4, 3, 0), "stride"),
+        (lambda: transposed_size(4, 3, 2, -1), "padding"),
+        (lambda: transposed_size(1, 3, 2, 2), "padding"),
+        (lambda: transposed_size(4, 3, 2, 0, 2), "output_padding"),
+        (lambda: transposed_conv_scatter(X, torch.zeros(1, 2, 2, 2), 2), "weight"),
+        (lambda: transposed_conv_zero_insertion(X, W, 2, bias=torch.zeros(2)), "bias"),
+        (lambda: transposed_conv_zero_insertion(X, W, 0), "stride"),
+        (lambda: transposed_conv_scatter(X[0], W, 2), "x"),
+        (lambda: overlap_count(3, 0, 1), "kernel"),
+        (lambda: checkerboard_energy(torch.zeros(6, 7), 2), "image"),
+        (lambda: checkerboard_energy(torch.zeros(6, 6), 1), "stride"),
+    ],
+)
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         call()

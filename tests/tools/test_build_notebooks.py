@@ -68,8 +68,11 @@ def fake_build(course):
     lesson = read_lesson(course / "solutions" / "07_tiny.py")
     for solved in (True, False):
         notebook = lesson.notebook(solved)
-        notebook.metadata["course"] = {"key": lesson_key(lesson.path, course), "cells": _cells_digest(notebook),
-                                       "outputs": _outputs_digest(notebook)}
+        notebook.metadata["course"] = {
+            "key": lesson_key(lesson.path, course),
+            "cells": _cells_digest(notebook),
+            "outputs": _outputs_digest(notebook),
+        }
         notebook_path(lesson.path, solved).write_text(serialised(notebook), encoding="utf-8")
     return lesson
 

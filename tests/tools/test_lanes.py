@@ -74,9 +74,22 @@ def test_nbval_compares_notebooks(tmp_path):
     ours = [a.replace("test_unsolved.py", "test_unsolved.py::test_there_are_lessons") for a in ours]
     costs = tmp_path / "costs.jsonl"
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-rA", "--import-mode=importlib", "-p", "no:cacheprovider",
-         f"--rootdir={tmp_path}", *ours, *sorted(map(str, (tmp_path / "notebooks").glob("*.ipynb")))],
-        cwd=ROOT, env={**os.environ, "COURSE_COSTS": str(costs)}, capture_output=True, text=True,
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-rA",
+            "--import-mode=importlib",
+            "-p",
+            "no:cacheprovider",
+            f"--rootdir={tmp_path}",
+            *ours,
+            *sorted(map(str, (tmp_path / "notebooks").glob("*.ipynb"))),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "COURSE_COSTS": str(costs)},
+        capture_output=True,
+        text=True,
     )
     lines = done.stdout.splitlines()
     for name, (_, _, passes) in written.items():

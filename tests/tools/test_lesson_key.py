@@ -36,8 +36,12 @@ def root(tmp_path):
 def test_dependencies_are_followed(root):
     found = {path.relative_to(root).as_posix() for path in dependencies(root / "solutions/01_first.py", root)}
     assert found == set(FILES) - {
-        "solutions/02_second.py", "solutions/00_start.py", "lib/models/unet.py", "lib/exercises/lesson_02.py",
-        "data/checkpoints/unet_toyworld.safetensors", "data/checkpoints/detr.safetensors",
+        "solutions/02_second.py",
+        "solutions/00_start.py",
+        "lib/models/unet.py",
+        "lib/exercises/lesson_02.py",
+        "data/checkpoints/unet_toyworld.safetensors",
+        "data/checkpoints/detr.safetensors",
     }
 
 

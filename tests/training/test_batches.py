@@ -36,6 +36,7 @@ def test_floats_pass_as_they_are():
 def test_random_batches_start_over_from_their_seed():
     def first(source):
         return [tensor for batch in islice(source, 5) for tensor in batch]
+
     source = RandomBatches(IMAGES, TARGETS, 4, seed=3)
     torch.manual_seed(1)
     one = first(source)
@@ -71,14 +72,17 @@ def test_float_pictures_are_not_mirrored_in_place():
     assert torch.equal(images, before) and torch.equal(truths, TARGETS.long())
 
 
-@pytest.mark.parametrize("call, named", [
-    (lambda: OrderedBatches(IMAGES[0], TARGETS), "images"),
-    (lambda: OrderedBatches(IMAGES[:0], TARGETS[:0]), "images"),
-    (lambda: RandomBatches(IMAGES, TARGETS[:5]), "targets"),
-    (lambda: RandomBatches(IMAGES, TARGETS.float(), 3), "targets"),
-    (lambda: OrderedBatches(IMAGES, TARGETS, 0), "batch_size"),
-    (lambda: RandomBatches(IMAGES, TARGETS, 8), "batch_size"),
-])
+@pytest.mark.parametrize(
+    "call, named",
+    [
+        (lambda: OrderedBatches(IMAGES[0], TARGETS), "images"),
+        (lambda: OrderedBatches(IMAGES[:0], TARGETS[:0]), "images"),
+        (lambda: RandomBatches(IMAGES, TARGETS[:5]), "targets"),
+        (lambda: RandomBatches(IMAGES, TARGETS.float(), 3), "targets"),
+        (lambda: OrderedBatches(IMAGES, TARGETS, 0), "batch_size"),
+        (lambda: RandomBatches(IMAGES, TARGETS, 8), "batch_size"),
+    ],
+)
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         call()

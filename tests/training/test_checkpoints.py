@@ -19,7 +19,7 @@ MADE = {"seed": 3, "steps": 100, "metrics": {"mIoU": 0.5}, "note": "größer"}
 def saved(tmp_path):
     path = tmp_path / "deeper" / "unet.safetensors"
     model = network(1)
-    model(torch.randn(2, 3, 5, 5))                                  # moves the batch norm's statistics
+    model(torch.randn(2, 3, 5, 5))  # moves the batch norm's statistics
     save_checkpoint(model, path, MADE)
     return model, path
 
@@ -62,11 +62,17 @@ def test_without_its_note_a_checkpoint_still_loads(saved):
     assert load_checkpoint(network(), saved[1]) == {}
 
 
-@pytest.mark.parametrize("model, message", [
-    (network(width=5), r"other shapes for 0\.weight \(4, 3, 3, 3\), not \(5, 3, 3, 3\); .* and 3 more"),
-    (network()[:2], r"unknown to the model, 2\.bias; 2\.weight; expected"),
-    (nn.Sequential(*network(), nn.Linear(1, 1)), r"lacks 3\.weight; 3\.bias; expected the \d+ tensors of Sequential"),
-])
+@pytest.mark.parametrize(
+    "model, message",
+    [
+        (network(width=5), r"other shapes for 0\.weight \(4, 3, 3, 3\), not \(5, 3, 3, 3\); .* and 3 more"),
+        (network()[:2], r"unknown to the model, 2\.bias; 2\.weight; expected"),
+        (
+            nn.Sequential(*network(), nn.Linear(1, 1)),
+            r"lacks 3\.weight; 3\.bias; expected the \d+ tensors of Sequential",
+        ),
+    ],
+)
 def test_another_model_is_refused_and_unchanged(saved, model, message):
     before = [tensor.clone() for tensor in model.state_dict().values()]
     with pytest.raises(ValueError, match="^path .*" + message):
@@ -102,13 +108,16 @@ def test_a_failed_save_leaves_the_old_checkpoint(saved, monkeypatch):
     assert path.read_bytes() == before and len(list(path.parent.iterdir())) == 2
 
 
-@pytest.mark.parametrize("call, named", [
-    (lambda folder: load_checkpoint(network(), folder / "none.safetensors"), "path"),
-    (lambda folder: load_checkpoint(network(), folder / "none.pth"), "path"),
-    (lambda folder: save_checkpoint(network(), folder / "none.pth", {}), "path"),
-    (lambda folder: save_checkpoint(network(), folder / "a.safetensors", {"loss": float("nan")}), "made"),
-    (lambda folder: save_checkpoint(network(), folder / "a.safetensors", {"loss": torch.ones(1)}), "made"),
-])
+@pytest.mark.parametrize(
+    "call, named",
+    [
+        (lambda folder: load_checkpoint(network(), folder / "none.safetensors"), "path"),
+        (lambda folder: load_checkpoint(network(), folder / "none.pth"), "path"),
+        (lambda folder: save_checkpoint(network(), folder / "none.pth", {}), "path"),
+        (lambda folder: save_checkpoint(network(), folder / "a.safetensors", {"loss": float("nan")}), "made"),
+        (lambda folder: save_checkpoint(network(), folder / "a.safetensors", {"loss": torch.ones(1)}), "made"),
+    ],
+)
 def test_bad_input_is_named(tmp_path, call, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         call(tmp_path)

@@ -15,8 +15,14 @@ def numbered(count=10, width=8):
         column = number % (width - 1)
         images[number, 0, 0, column] = number + 1
         boxes = torch.tensor([[column, 0, column + 1, 1]]).float()
-        targets.append({"boxes": boxes, "labels": torch.tensor([number + 1]), "proposals": torch.cat([boxes, boxes + 1])})
-    targets[-1] = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64), "proposals": torch.zeros(0, 4)}
+        targets.append(
+            {"boxes": boxes, "labels": torch.tensor([number + 1]), "proposals": torch.cat([boxes, boxes + 1])}
+        )
+    targets[-1] = {
+        "boxes": torch.zeros(0, 4),
+        "labels": torch.zeros(0, dtype=torch.int64),
+        "proposals": torch.zeros(0, 4),
+    }
     return images, targets
 
 
@@ -45,7 +51,7 @@ def test_bytes_become_numbers_up_to_one():
     images = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 3, 1, 1)
     empty = [{"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}]
     for batches in (OrderedDetectionBatches(images, empty), RandomDetectionBatches(images, empty, batch_size=1)):
-        (batch, _), = islice(batches, 1)
+        ((batch, _),) = islice(batches, 1)
         torch.testing.assert_close(batch.flatten(), torch.tensor([0, 0.2, 1]))
 
 
@@ -58,7 +64,7 @@ def test_boxes_and_proposals_stay_on_what_they_mark(flip):
             if not len(target["boxes"]):
                 continue
             number = target["labels"].item()
-            for boxes, step in ((target["boxes"], 0), (target["proposals"][:1], 0)):
+            for boxes in (target["boxes"], target["proposals"][:1]):
                 left, top, right, bottom = boxes[0].long().tolist()
                 assert image[0, top:bottom, left:right].tolist() == [[number]]
             turned += not torch.equal(image, before[number - 1])
@@ -82,7 +88,7 @@ def test_every_picture_comes_before_any_comes_again_and_the_seed_decides():
 
 
 def test_mirroring_twice_changes_nothing_and_keeps_left_left():
-    target = {"boxes": torch.tensor([[1., 2, 4, 5]]), "labels": torch.tensor([1])}
+    target = {"boxes": torch.tensor([[1.0, 2, 4, 5]]), "labels": torch.tensor([1])}
     turned = mirror(target, 10)
     assert turned["boxes"].tolist() == [[6, 2, 9, 5]] and turned["labels"] is target["labels"]
     assert torch.equal(mirror(turned, 10)["boxes"], target["boxes"])
@@ -91,15 +97,18 @@ def test_mirroring_twice_changes_nothing_and_keeps_left_left():
 IMAGES, TARGETS = numbered(3)
 
 
-@pytest.mark.parametrize("call, named", [
-    (lambda kind: kind(IMAGES[0], TARGETS[:1]), "images"),
-    (lambda kind: kind(IMAGES[:0], []), "images"),
-    (lambda kind: kind(IMAGES, TARGETS[:2]), "targets"),
-    (lambda kind: kind(IMAGES, [{"labels": torch.tensor([1])}] * 3), "targets"),
-    (lambda kind: kind(IMAGES, [TARGETS[0] | {"labels": torch.tensor([1, 2])}] * 3), "targets"),
-    (lambda kind: kind(IMAGES, [TARGETS[0] | {"proposals": torch.zeros(4)}] * 3), "targets"),
-    (lambda kind: kind(IMAGES, TARGETS, batch_size=0), "batch_size"),
-])
+@pytest.mark.parametrize(
+    "call, named",
+    [
+        (lambda kind: kind(IMAGES[0], TARGETS[:1]), "images"),
+        (lambda kind: kind(IMAGES[:0], []), "images"),
+        (lambda kind: kind(IMAGES, TARGETS[:2]), "targets"),
+        (lambda kind: kind(IMAGES, [{"labels": torch.tensor([1])}] * 3), "targets"),
+        (lambda kind: kind(IMAGES, [TARGETS[0] | {"labels": torch.tensor([1, 2])}] * 3), "targets"),
+        (lambda kind: kind(IMAGES, [TARGETS[0] | {"proposals": torch.zeros(4)}] * 3), "targets"),
+        (lambda kind: kind(IMAGES, TARGETS, batch_size=0), "batch_size"),
+    ],
+)
 @pytest.mark.parametrize("kind", [OrderedDetectionBatches, RandomDetectionBatches])
 def test_bad_input_is_named(kind, call, named):
     with pytest.raises(ValueError, match=f"^{named} "):

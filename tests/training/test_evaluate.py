@@ -17,7 +17,7 @@ class Parrot(nn.Module):
 
 def case():
     generator = torch.Generator().manual_seed(0)
-    targets = torch.randint(3, (5, 8, 9), generator=generator).repeat_interleave(2, 1)      # class 3 never occurs
+    targets = torch.randint(3, (5, 8, 9), generator=generator).repeat_interleave(2, 1)  # class 3 never occurs
     guess = torch.where(torch.rand(targets.shape, generator=generator) < 0.7, targets, 0)
     targets[0, :2] = 255
     return guess[:, None].float(), targets
@@ -66,8 +66,10 @@ class Finder(nn.Module):
 def detection_case():
     images = torch.zeros(3, 3, 2, 8)
     images[:, 0, 0, :5] = torch.tensor([[0, 0, 10, 10, 0.9], [5, 5, 9, 9, 0.8], [0, 0, 20, 10, 0.7]])
-    targets = [{"boxes": torch.tensor([box]), "labels": torch.ones(1, dtype=torch.int64)}
-               for box in ([0.0, 0, 10, 10], [20.0, 20, 30, 30], [0.0, 0, 20, 13])]
+    targets = [
+        {"boxes": torch.tensor([box]), "labels": torch.ones(1, dtype=torch.int64)}
+        for box in ([0.0, 0, 10, 10], [20.0, 20, 30, 30], [0.0, 0, 20, 13])
+    ]
     return images, targets
 
 
@@ -77,7 +79,7 @@ def test_detections_of_all_batches_are_counted_together():
     result = evaluate_detection(model, [(images[:2], targets[:2]), (images[2:], targets[2:])])
     with torch.no_grad():
         assert result == average_precision(model.eval()(images), targets)
-    assert result["AP50"] == pytest.approx((34 + 33 * 2 / 3) / 101)         # right, wrong, right, of three objects
+    assert result["AP50"] == pytest.approx((34 + 33 * 2 / 3) / 101)  # right, wrong, right, of three objects
     assert evaluate_detection(model.train(), [(images, targets)]) == result and model.training
 
 
@@ -86,8 +88,9 @@ def test_predict_may_use_the_targets():
     given = [target | {"proposals": target["boxes"]} for target in targets]
 
     def predict(model, images, targets):
-        return [{"boxes": target["proposals"], "scores": torch.ones(1), "labels": target["labels"]}
-                for target in targets]
+        return [
+            {"boxes": target["proposals"], "scores": torch.ones(1), "labels": target["labels"]} for target in targets
+        ]
 
     assert evaluate_detection(Finder(), [(images, given)], predict)["AP"] == pytest.approx(1)
 

@@ -15,7 +15,7 @@ from lib.training.fit import annealed, fit
 
 X = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
 Y = X @ torch.tensor([[1.0], [-2.0], [0.5]]) + 0.3
-BATCHES = [(X[i:i + 8], Y[i:i + 8]) for i in range(0, 40, 8)]
+BATCHES = [(X[i : i + 8], Y[i : i + 8]) for i in range(0, 40, 8)]
 
 
 def network(seed=0):
@@ -46,8 +46,11 @@ def test_it_learns_and_says_so():
 
 def test_same_seed_same_weights():
     def noisy(model, batch):
-        return squares(model, (batch[0] + 0.1 * torch.randn_like(batch[0]), batch[1] * np.random.uniform(0.9, 1.1)
-                               + random.random()))
+        return squares(
+            model,
+            (batch[0] + 0.1 * torch.randn_like(batch[0]), batch[1] * np.random.uniform(0.9, 1.1) + random.random()),
+        )
+
     first, second, other = network(), network(), network()
     batches = DataLoader(TensorDataset(X, Y), batch_size=8, shuffle=True)
     histories = [quiet(model, batches, noisy, seed=seed) for model, seed in ((first, 1), (second, 1), (other, 2))]
@@ -57,7 +60,7 @@ def test_same_seed_same_weights():
 
 def test_validation_does_not_change_the_training():
     first, second = network(), network()
-    noisy = lambda model, batch: squares(model, (batch[0] + torch.randn_like(batch[0]), batch[1]))      # noqa: E731
+    noisy = lambda model, batch: squares(model, (batch[0] + torch.randn_like(batch[0]), batch[1]))  # noqa: E731
     quiet(first, loss=noisy)
     quiet(second, loss=noisy, validate=lambda model: {"score": torch.rand(3).sum()}, validations=7)
     assert torch.equal(weights(first), weights(second))
@@ -86,14 +89,17 @@ def test_a_budget_of_seconds_is_kept_and_annealed_within():
 
 
 def test_validation_takes_nothing_from_the_budget_of_seconds():
-    history = quiet(network(), steps=None, seconds=0.3, validations=3,
-                    validate=lambda model: time.sleep(0.2) or {"score": 1.0})
+    history = quiet(
+        network(), steps=None, seconds=0.3, validations=3, validate=lambda model: time.sleep(0.2) or {"score": 1.0}
+    )
     assert history.seconds < 0.5 and history.steps > 10 and len(history.metrics["score"]) == 3
     assert history.metric_steps[-1] == history.steps and history.times == sorted(history.times)
 
 
-@pytest.mark.parametrize("steps, validations, expected", [
-    (20, 5, [4, 8, 12, 16, 20]), (3, 5, [1, 2, 3]), (7, 1, [7]), (50, 50, list(range(1, 51)))])
+@pytest.mark.parametrize(
+    "steps, validations, expected",
+    [(20, 5, [4, 8, 12, 16, 20]), (3, 5, [1, 2, 3]), (7, 1, [7]), (50, 50, list(range(1, 51)))],
+)
 def test_validation_is_spread_evenly_and_ends_with_the_budget(steps, validations, expected):
     seen = []
 
@@ -106,7 +112,7 @@ def test_validation_is_spread_evenly_and_ends_with_the_budget(steps, validations
     history = quiet(model, steps=steps, validate=validate, validations=validations)
     assert history.metric_steps == expected and len(seen) == len(expected)
     assert history.metrics == {"score": [0.5] * len(seen), "count": [3.0] * len(seen)}
-    assert torch.equal(seen[-1], weights(model))                    # the averaged weights, which the model keeps
+    assert torch.equal(seen[-1], weights(model))  # the averaged weights, which the model keeps
 
 
 def test_moving_average_is_the_formula():
@@ -128,13 +134,13 @@ def test_the_model_ends_with_the_average_of_its_weights_and_buffers():
     model, seen = network(), []
 
     def watched(model, batch):
-        seen.append(copy.deepcopy(model))                           # the weights before each step
+        seen.append(copy.deepcopy(model))  # the weights before each step
         return squares(model, batch)
 
     start = copy.deepcopy(model)
     quiet(model, loss=watched, steps=12, ema=0.8)
     plain = network()
-    quiet(plain, steps=12, ema=None)                                # the weights after the last step
+    quiet(plain, steps=12, ema=None)  # the weights after the last step
     average = MovingAverage(start, 0.8)
     for after in (*seen[1:], plain):
         average.update(after)
@@ -170,7 +176,7 @@ def test_an_interrupt_keeps_what_was_learned(where):
         return squares(model, batch)
 
     def validate(model):
-        count("validate", 1)                                        # after 10 of 50 steps
+        count("validate", 1)  # after 10 of 50 steps
         return {"score": 1.0}
 
     def batches():
@@ -182,17 +188,22 @@ def test_an_interrupt_keeps_what_was_learned(where):
     assert history.interrupted and history.steps == 10 and not model.training
 
     twin, average, after = network(), MovingAverage(network(), 0.99), []
-    quiet(twin, loss=lambda model, batch: after.append(copy.deepcopy(model)) or squares(model, batch), steps=50,
-          learning_rate=0.05)
+    quiet(
+        twin,
+        loss=lambda model, batch: after.append(copy.deepcopy(model)) or squares(model, batch),
+        steps=50,
+        learning_rate=0.05,
+    )
     for weights_after_a_step in after[1:11]:
         average.update(weights_after_a_step)
     average.copy_to(twin)
-    assert torch.equal(weights(model), weights(twin))               # the average of the ten steps made, nothing else
+    assert torch.equal(weights(model), weights(twin))  # the average of the ten steps made, nothing else
 
 
 def test_an_interrupt_before_the_first_step():
     def loss(model, batch):
         raise KeyboardInterrupt
+
     model = network()
     history = quiet(model, loss=loss)
     assert history.interrupted and history.steps == 0 and torch.equal(weights(model), weights(network()))
@@ -215,6 +226,7 @@ def test_named_parts_are_added_and_remembered():
     def parts(model, batch):
         error = model(batch[0]) - batch[1]
         return {"square": error.square().mean(), "absolute": 0.1 * error.abs().mean()}
+
     one, other = network(), network()
     history = quiet(one, loss=parts)
     quiet(other, loss=lambda model, batch: sum(parts(model, batch).values()))
@@ -233,7 +245,7 @@ def test_gradients_are_shortened():
         def backward(context, gradient):
             return gradient * 1e6
 
-    steep = lambda model, batch: Watched.apply(squares(model, batch))                       # noqa: E731
+    steep = lambda model, batch: Watched.apply(squares(model, batch))  # noqa: E731
     model = network()
     quiet(model, loss=steep, steps=1, clip=2.0)
     length = torch.cat([p.grad.flatten() for p in model.parameters()]).norm()
@@ -247,7 +259,7 @@ def test_frozen_parameters_stay_and_only_matrices_decay():
     model = network()
     model[0].requires_grad_(False)
     before = copy.deepcopy(model)
-    zero = lambda model, batch: 0 * squares(model, batch)                                   # noqa: E731
+    zero = lambda model, batch: 0 * squares(model, batch)  # noqa: E731
     quiet(model, loss=zero, ema=None, weight_decay=0.5, learning_rate=0.1)
     assert torch.equal(model[0].weight, before[0].weight) and torch.equal(model[3].bias, before[3].bias)
     assert (model[3].weight.abs() < before[3].weight.abs()).all()
@@ -262,6 +274,7 @@ def test_batches_of_any_kind_arrive_whole():
     def loss(model, batch):
         assert isinstance(batch, Pair) and isinstance(batch.rest["list"], list) and batch.rest["name"] == "one"
         return squares(model, (batch.x, batch.rest["list"][0]))
+
     batches = [Pair(x, {"list": [y], "name": "one"}) for x, y in BATCHES]
     model, plain = network(), network()
     quiet(model, batches, loss)
@@ -273,6 +286,7 @@ def test_lists_functions_and_generators_give_the_same():
     def endless():
         while True:
             yield from BATCHES
+
     count = iter(range(1000))
     sources = [BATCHES, endless, endless(), lambda: BATCHES[next(count) % len(BATCHES)], (b for b in BATCHES * 4)]
     results = []
@@ -286,33 +300,43 @@ def test_lists_functions_and_generators_give_the_same():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_model_and_batches_move_to_the_gpu():
     model = network()
-    history = fit(model, [{"x": [x], "y": y} for x, y in BATCHES], lambda m, b: squares(m, (b["x"][0], b["y"])),
-                  steps=10, device="cuda", show=False, validate=lambda m: {"score": m(X.cuda()).mean()})
+    history = fit(
+        model,
+        [{"x": [x], "y": y} for x, y in BATCHES],
+        lambda m, b: squares(m, (b["x"][0], b["y"])),
+        steps=10,
+        device="cuda",
+        show=False,
+        validate=lambda m: {"score": m(X.cuda()).mean()},
+    )
     assert next(model.parameters()).is_cuda and history.steps == 10
 
 
-@pytest.mark.parametrize("options, named", [
-    ({"steps": None}, "steps"),
-    ({"steps": 3, "seconds": 2.0}, "steps"),
-    ({"steps": 0}, "steps"),
-    ({"steps": 2.5}, "steps"),
-    ({"steps": None, "seconds": 0.0}, "seconds"),
-    ({"steps": None, "seconds": math.inf}, "seconds"),
-    ({"learning_rate": 0}, "learning_rate"),
-    ({"learning_rate": math.nan}, "learning_rate"),
-    ({"weight_decay": -1}, "weight_decay"),
-    ({"warmup": 1}, "warmup"),
-    ({"ema": 1}, "decay"),
-    ({"clip": 0}, "clip"),
-    ({"validations": 0}, "validations"),
-    ({"batches": []}, "batches"),
-    ({"batches": iter(BATCHES)}, "batches"),
-    ({"loss": lambda model, batch: model(batch[0])}, "loss"),
-    ({"loss": lambda model, batch: 3.0}, "loss"),
-    ({"loss": lambda model, batch: {}}, "loss"),
-    ({"validate": lambda model: 0.5}, "validate"),
-    ({"model": network().requires_grad_(False)}, "model"),
-])
+@pytest.mark.parametrize(
+    "options, named",
+    [
+        ({"steps": None}, "steps"),
+        ({"steps": 3, "seconds": 2.0}, "steps"),
+        ({"steps": 0}, "steps"),
+        ({"steps": 2.5}, "steps"),
+        ({"steps": None, "seconds": 0.0}, "seconds"),
+        ({"steps": None, "seconds": math.inf}, "seconds"),
+        ({"learning_rate": 0}, "learning_rate"),
+        ({"learning_rate": math.nan}, "learning_rate"),
+        ({"weight_decay": -1}, "weight_decay"),
+        ({"warmup": 1}, "warmup"),
+        ({"ema": 1}, "decay"),
+        ({"clip": 0}, "clip"),
+        ({"validations": 0}, "validations"),
+        ({"batches": []}, "batches"),
+        ({"batches": iter(BATCHES)}, "batches"),
+        ({"loss": lambda model, batch: model(batch[0])}, "loss"),
+        ({"loss": lambda model, batch: 3.0}, "loss"),
+        ({"loss": lambda model, batch: {}}, "loss"),
+        ({"validate": lambda model: 0.5}, "validate"),
+        ({"model": network().requires_grad_(False)}, "model"),
+    ],
+)
 def test_bad_input_is_named(options, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         quiet(options.pop("model", network()), **options)

@@ -8,8 +8,19 @@ from lib.training.history import History, smoothed
 
 
 def history(**more):
-    return History("UNet", **({"losses": [2.0, 1.0, 0.5], "times": [0.1, 0.2, 0.35], "learning_rates": [1, 2, 1],
-                               "metric_steps": [2, 3], "metrics": {"mIoU": [0.25, 0.5], "other": [1.0, 2.0]}} | more))
+    return History(
+        "UNet",
+        **(
+            {
+                "losses": [2.0, 1.0, 0.5],
+                "times": [0.1, 0.2, 0.35],
+                "learning_rates": [1, 2, 1],
+                "metric_steps": [2, 3],
+                "metrics": {"mIoU": [0.25, 0.5], "other": [1.0, 2.0]},
+            }
+            | more
+        ),
+    )
 
 
 def test_smoothing_by_hand():
@@ -30,8 +41,7 @@ def test_it_says_what_happened():
 def test_json_holds_everything_and_the_summary_no_clock():
     assert History(**json.loads(json.dumps(history().to_dict()))) == history()
     summary = history().summary()
-    assert summary == {"model": "UNet", "seed": 0, "steps": 3, "loss": 0.6905,
-                       "metrics": {"mIoU": 0.5, "other": 2.0}}
+    assert summary == {"model": "UNet", "seed": 0, "steps": 3, "loss": 0.6905, "metrics": {"mIoU": 0.5, "other": 2.0}}
     assert history(times=[5.0, 6.0, 7.0]).summary() == json.loads(json.dumps(summary))
     assert history(interrupted=True).summary()["interrupted"] is True
 
@@ -46,7 +56,13 @@ def test_the_plot_shows_loss_and_first_metric():
     assert timed[0].get_xlabel() == "seconds" and timed[1].lines[0].get_xdata().tolist() == [0.2, 0.35]
 
 
-@pytest.mark.parametrize("more", [{"losses": [], "times": [], "metric_steps": [], "metrics": {}},
-                                  {"losses": [-1.0, -2.0, -3.0]}, {"losses": [0.0] * 3, "metrics": {}}])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"losses": [], "times": [], "metric_steps": [], "metrics": {}},
+        {"losses": [-1.0, -2.0, -3.0]},
+        {"losses": [0.0] * 3, "metrics": {}},
+    ],
+)
 def test_odd_runs_are_drawn_too(more):
     history(**more).plot().canvas.draw()

@@ -7,7 +7,7 @@ from lib.training.probes import features_at, probe_accuracy
 
 def test_the_features_are_those_of_the_cell_that_holds_the_pixel():
     images = torch.rand(5, 3, 8, 12)
-    places = torch.tensor([[4, 7, 11], [0, 0, 0], [2, 3, 5], [4, 0, 6]])            # in any order
+    places = torch.tensor([[4, 7, 11], [0, 0, 0], [2, 3, 5], [4, 0, 6]])  # in any order
     stages = {"half": nn.AvgPool2d(2), "whole": nn.AvgPool2d((4, 6))}
     found = features_at(stages, images, places, batch_size=2)
     for name, shrunk in (("half", nn.AvgPool2d(2)(images)), ("whole", nn.AvgPool2d((8, 12))(images))):
@@ -33,8 +33,10 @@ def test_a_probe_does_not_change_the_random_numbers_and_repeats():
     assert torch.equal(before, torch.get_rng_state())
 
 
-@pytest.mark.parametrize("places", [torch.tensor([[2, 0, 0]]), torch.tensor([[0, 4, 0]]), torch.tensor([[0, 0, -1]]),
-                                    torch.tensor([0, 0, 0])])
+@pytest.mark.parametrize(
+    "places",
+    [torch.tensor([[2, 0, 0]]), torch.tensor([[0, 4, 0]]), torch.tensor([[0, 0, -1]]), torch.tensor([0, 0, 0])],
+)
 def test_places_outside_are_refused(places):
     with pytest.raises(ValueError, match="^places"):
         features_at({"all": nn.Identity()}, torch.rand(2, 3, 4, 4), places)

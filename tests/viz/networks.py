@@ -27,7 +27,7 @@ class Unusual(nn.Module):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         skip = self.conv(x)
-        deep = self.both(self.both(skip)[1])[1]                               # (1, 8, H/4, W/4)
+        deep = self.both(self.both(skip)[1])[1]  # (1, 8, H/4, W/4)
         deep = self.norm(deep.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         up = F.interpolate(deep, scale_factor=4)
         return {"out": torch.cat([up, skip], 1), "scores": up.mean((2, 3))}

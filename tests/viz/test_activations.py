@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 from lib.viz.activations import feature_maps, find_map, stages
-
 from tests.viz.networks import SmallNet, Unusual
 
 IMAGE = torch.rand(3, 32, 48, generator=torch.Generator().manual_seed(1))
@@ -17,7 +16,7 @@ def test_maps_are_what_the_modules_gave() -> None:
     assert list(maps) == ["stem.0", "stem.1", "stem", "body.0", "body"]
     assert maps["stem"].aliases == ["stem.2"] and maps["body"].aliases == ["body.1"]
     with torch.no_grad():
-        before = model.stem[1](model.stem[0](IMAGE[None]))                    # then changed in place by the ReLU
+        before = model.stem[1](model.stem[0](IMAGE[None]))  # then changed in place by the ReLU
         torch.testing.assert_close(maps["stem.1"].values.float(), before[0], atol=2e-3, rtol=2e-3)
         torch.testing.assert_close(maps["stem"].values.float(), before[0].relu(), atol=2e-3, rtol=2e-3)
         assert maps["stem.1"].values.min() < 0 == maps["stem"].values.min()
@@ -29,7 +28,7 @@ def test_maps_are_what_the_modules_gave() -> None:
 def test_unusual_outputs_are_found() -> None:
     maps = {found.name: found for found in feature_maps(Unusual(), IMAGE)}
     assert list(maps) == ["conv", "both[0]", "both[1]", "both#2[0]", "both#2[1]", "norm", "output[out]"]
-    assert maps["norm"].shape == (8, 8, 12)                                   # (1, H, W, C) turned round
+    assert maps["norm"].shape == (8, 8, 12)  # (1, H, W, C) turned round
     assert str(maps["both#2[1]"].geometry) == "stride 4, sees 6×6"
     assert maps["output[out]"].shape == (16, 32, 48) and maps["output[out]"].geometry.y.stride == 1
 
@@ -41,7 +40,7 @@ def test_tokens_become_a_map_again() -> None:
             self.patches, self.linear = nn.Conv2d(3, 6, 8, 8), nn.Linear(6, 5)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.linear(self.patches(x).flatten(2).transpose(1, 2))    # (1, 24, 5)
+            return self.linear(self.patches(x).flatten(2).transpose(1, 2))  # (1, 24, 5)
 
     model = Tokens()
     found = find_map(feature_maps(model, IMAGE), "linear")
@@ -60,7 +59,7 @@ def test_model_is_left_as_it_was() -> None:
     assert not any(module._forward_hooks for module in model.modules())
 
     with pytest.raises(RuntimeError):
-        feature_maps(model, IMAGE[:2])                                        # two channels: the model itself fails
+        feature_maps(model, IMAGE[:2])  # two channels: the model itself fails
     assert model.training and not any(module._forward_hooks for module in model.modules())
 
 
@@ -80,14 +79,17 @@ def test_large_values_are_kept() -> None:
     assert feature_maps(Large(3, 1, 1), IMAGE)[0].values.max() == 1e6
 
 
-@pytest.mark.parametrize("image, message", [
-    (torch.rand(32, 48), r"image has the shape \(32, 48\)"),
-    (torch.rand(2, 3, 8, 8), r"image has the shape \(2, 3, 8, 8\)"),
-    (torch.rand(3, 0, 8), "not empty"),
-    (torch.zeros(3, 8, 8, dtype=torch.uint8), "image has the dtype torch.uint8"),
-    (torch.full((3, 8, 8), torch.nan), "image has infinite or NaN values"),
-    ([[1.0]], "image is a list"),
-])
+@pytest.mark.parametrize(
+    "image, message",
+    [
+        (torch.rand(32, 48), r"image has the shape \(32, 48\)"),
+        (torch.rand(2, 3, 8, 8), r"image has the shape \(2, 3, 8, 8\)"),
+        (torch.rand(3, 0, 8), "not empty"),
+        (torch.zeros(3, 8, 8, dtype=torch.uint8), "image has the dtype torch.uint8"),
+        (torch.full((3, 8, 8), torch.nan), "image has infinite or NaN values"),
+        ([[1.0]], "image is a list"),
+    ],
+)
 def test_bad_images_are_named(image: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         feature_maps(SmallNet(), image)

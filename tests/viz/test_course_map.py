@@ -13,7 +13,9 @@ def test_a_lesson_is_ready_when_its_source_is_there():
 
 def test_the_readme_prints_the_ready_lessons_in_bold():
     rows = re.findall(r"^\| (\d\d)(?:–(\d\d))? \| (.*?) \|", (ROOT / "README.md").read_text(), flags=re.M)
-    named = {number: "**" in title for first, last, title in rows for number in range(int(first), int(last or first) + 1)}
+    named = {
+        number: "**" in title for first, last, title in rows for number in range(int(first), int(last or first) + 1)
+    }
     assert named == {lesson.number: lesson.ready for lesson in LESSONS}
 
 

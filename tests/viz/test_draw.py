@@ -8,7 +8,6 @@ from matplotlib import pyplot
 
 from lib.viz.draw import fingerprint, overlay, show_images, to_pixels
 from lib.viz.feature_pictures import draw_receptive_field, feature_grid, feature_strip, pca_colours, strongest_channels
-
 from tests.viz.networks import SmallNet
 
 matplotlib.use("agg")
@@ -48,8 +47,8 @@ def test_overlay_goes_from_picture_to_map() -> None:
     np.testing.assert_allclose(overlay(IMAGE, heat, 0.0), IMAGE.permute(1, 2, 0), atol=1 / 255)
     alone = overlay(IMAGE, heat, 1.0)
     assert alone.shape == (32, 48, 3)
-    assert (alone[16:, 32:] == alone[-1, -1]).all() and (alone[:16] == alone[0, 0]).all()      # whole blocks
-    assert alone[-1, -1].sum() > alone[0, 0].sum()                                             # brighter where higher
+    assert (alone[16:, 32:] == alone[-1, -1]).all() and (alone[:16] == alone[0, 0]).all()  # whole blocks
+    assert alone[-1, -1].sum() > alone[0, 0].sum()  # brighter where higher
     assert len(np.unique(overlay(IMAGE, heat, 1.0, smooth=True).reshape(-1, 3), axis=0)) > 10
     with pytest.raises(ValueError, match="opacity is 1.5"):
         overlay(IMAGE, heat, 1.5)
@@ -60,7 +59,7 @@ def test_overlay_goes_from_picture_to_map() -> None:
 def test_pca_colours_separate_what_differs() -> None:
     torch.manual_seed(0)
     features = torch.randn(20, 6, 8) * 0.01
-    features[:, :, 4:] += torch.randn(20, 1, 1)                                                # two kinds of cell
+    features[:, :, 4:] += torch.randn(20, 1, 1)  # two kinds of cell
     colours = pca_colours(features)
     assert colours.shape == (6, 8, 3) and 0 <= colours.min() and colours.max() <= 1
     assert abs(colours[:, :4, 0].mean() - colours[:, 4:, 0].mean()) > 0.8
@@ -71,8 +70,8 @@ def test_pca_colours_separate_what_differs() -> None:
         u, s, _ = torch.linalg.svd(centred, full_matrices=False)
         red = pca_colours(points)[..., 0].ravel()
         assert abs(np.corrcoef(red, (u[:, 0] * s[0]).numpy())[0, 1]) > 0.999
-    assert (pca_colours(torch.ones(4, 3, 3)) == 0).all()                                       # nothing differs
-    assert (pca_colours(torch.rand(1, 3, 3))[..., 1:] == 0).all()                              # one direction only
+    assert (pca_colours(torch.ones(4, 3, 3)) == 0).all()  # nothing differs
+    assert (pca_colours(torch.rand(1, 3, 3))[..., 1:] == 0).all()  # one direction only
     with pytest.raises(ValueError, match="features has the shape"):
         pca_colours(torch.rand(3, 3))
 
@@ -107,7 +106,7 @@ def test_feature_strip_has_one_column_a_stage() -> None:
 def test_receptive_field_is_drawn_where_it_lies() -> None:
     figure = draw_receptive_field(SmallNet(), IMAGE, "body", 2, -1)
     box = figure.axes[1].patches[-1].get_bbox()
-    assert (box.x0, box.y0, box.x1, box.y1) == (40.5, 4.5, 47.5, 11.5)          # rows 5 to 11, columns 41 to 47
+    assert (box.x0, box.y0, box.x1, box.y1) == (40.5, 4.5, 47.5, 11.5)  # rows 5 to 11, columns 41 to 47
     assert "rows 5–11, columns 41–47" in figure.axes[2].get_title()
     with pytest.raises(ValueError, match="row, column is 8, 0; expected a cell of body"):
         draw_receptive_field(SmallNet(), IMAGE, "body", 8, 0)

@@ -6,7 +6,13 @@ from matplotlib.patches import Rectangle
 from lib.ops.boxes import box_iou
 from lib.viz.boxes import CLASS_COLOURS
 from lib.viz.overlap import (
-    SHARED, count_squares, draw_apart, draw_box_paths, draw_landscapes, draw_on_pixels, draw_overlap,
+    SHARED,
+    count_squares,
+    draw_apart,
+    draw_box_paths,
+    draw_landscapes,
+    draw_on_pixels,
+    draw_overlap,
 )
 
 PAIR = torch.tensor([[1.0, 1, 7, 5], [4, 3, 9, 8]])
@@ -22,8 +28,11 @@ def close():
 
 def filled(axis, colour):
     wanted = plt.matplotlib.colors.to_rgb(colour)
-    return [patch for patch in axis.patches if isinstance(patch, Rectangle) and patch.get_facecolor()[:3] == wanted
-            and patch.get_facecolor()[3] == 1]
+    return [
+        patch
+        for patch in axis.patches
+        if isinstance(patch, Rectangle) and patch.get_facecolor()[:3] == wanted and patch.get_facecolor()[3] == 1
+    ]
 
 
 def test_squares_are_counted_like_areas():
@@ -70,16 +79,19 @@ def test_classes_are_named_and_coloured():
     assert edges == list(CLASS_COLOURS[1:3])
 
 
-@pytest.mark.parametrize("call, start", [
-    (lambda: draw_overlap({}), "pairs "),
-    (lambda: draw_overlap({"three": torch.zeros(3, 4)}), r"pairs\['three'\] "),
-    (lambda: draw_overlap({"flat": torch.zeros(4)}), r"pairs\['flat'\] "),
-    (lambda: draw_box_paths(IMAGE, PAIR[0], {}), "paths "),
-    (lambda: draw_landscapes({}), "losses "),
-    (lambda: draw_landscapes({"flat": torch.zeros(4)}), r"losses\['flat'\] "),
-    (lambda: draw_apart(torch.zeros(4), torch.zeros(1), ()), "boxes "),
-    (lambda: draw_apart(PAIR, torch.zeros(3), ()), "labels "),
-])
+@pytest.mark.parametrize(
+    "call, start",
+    [
+        (lambda: draw_overlap({}), "pairs "),
+        (lambda: draw_overlap({"three": torch.zeros(3, 4)}), r"pairs\['three'\] "),
+        (lambda: draw_overlap({"flat": torch.zeros(4)}), r"pairs\['flat'\] "),
+        (lambda: draw_box_paths(IMAGE, PAIR[0], {}), "paths "),
+        (lambda: draw_landscapes({}), "losses "),
+        (lambda: draw_landscapes({"flat": torch.zeros(4)}), r"losses\['flat'\] "),
+        (lambda: draw_apart(torch.zeros(4), torch.zeros(1), ()), "boxes "),
+        (lambda: draw_apart(PAIR, torch.zeros(3), ()), "labels "),
+    ],
+)
 def test_bad_input_is_named(call, start):
     with pytest.raises(ValueError, match=f"^{start}"):
         call()

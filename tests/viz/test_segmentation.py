@@ -34,15 +34,18 @@ def test_the_confusion_matrix_shows_shares_of_each_row_and_leaves_an_empty_one_e
     assert [label.get_text() for label in axis.get_yticklabels()] == list(NAMES)
 
 
-@pytest.mark.parametrize("call, named", [
-    (lambda: draw_segmentations(None, {}, NAMES, COLOURS), "maps"),
-    (lambda: draw_segmentations(None, {"a": torch.zeros(2, 2)}, NAMES, COLOURS), "maps"),
-    (lambda: draw_segmentations(None, {"a": torch.full((2, 2), 3)}, NAMES, COLOURS), "maps"),
-    (lambda: draw_segmentations(None, {"a": torch.zeros(1, 2, 2, dtype=torch.int64)}, NAMES, COLOURS), "maps"),
-    (lambda: draw_segmentations(None, {"a": torch.zeros(2, 2, dtype=torch.int64)}, NAMES, COLOURS[:2]), "colours"),
-    (lambda: draw_confusion(torch.zeros(2, 3), NAMES), "matrix"),
-    (lambda: draw_confusion(torch.zeros(2, 2), NAMES), "matrix"),
-])
+@pytest.mark.parametrize(
+    "call, named",
+    [
+        (lambda: draw_segmentations(None, {}, NAMES, COLOURS), "maps"),
+        (lambda: draw_segmentations(None, {"a": torch.zeros(2, 2)}, NAMES, COLOURS), "maps"),
+        (lambda: draw_segmentations(None, {"a": torch.full((2, 2), 3)}, NAMES, COLOURS), "maps"),
+        (lambda: draw_segmentations(None, {"a": torch.zeros(1, 2, 2, dtype=torch.int64)}, NAMES, COLOURS), "maps"),
+        (lambda: draw_segmentations(None, {"a": torch.zeros(2, 2, dtype=torch.int64)}, NAMES, COLOURS[:2]), "colours"),
+        (lambda: draw_confusion(torch.zeros(2, 3), NAMES), "matrix"),
+        (lambda: draw_confusion(torch.zeros(2, 2), NAMES), "matrix"),
+    ],
+)
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=rf"^{named}"):
         call()

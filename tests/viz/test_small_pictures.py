@@ -56,16 +56,19 @@ def test_the_window_stands_where_the_formula_says():
     assert all(round(float(bar[1] - bar[0] + 0.2)) == 3 for bar in bars)
 
 
-@pytest.mark.parametrize("call, named", [
-    (lambda: draw_glow(torch.zeros(8, 8), {"a": torch.zeros(2, 2)}), "picture"),
-    (lambda: draw_glow(torch.zeros(3, 8, 8), {}), "heats"),
-    (lambda: draw_glow(torch.zeros(3, 8, 8), {"a": torch.zeros(1, 2, 2)}), "heats"),
-    (lambda: show_numbers({}), "arrays"),
-    (lambda: show_numbers({"a": torch.zeros(3)}), "arrays"),
-    (lambda: show_numbers({"a": torch.zeros(3, 13)}), "arrays"),
-    (lambda: draw_sliding(2, Window(3)), "height"),
-    (lambda: draw_sliding(9, Window(3, dilation=2)), "window"),
-])
+@pytest.mark.parametrize(
+    "call, named",
+    [
+        (lambda: draw_glow(torch.zeros(8, 8), {"a": torch.zeros(2, 2)}), "picture"),
+        (lambda: draw_glow(torch.zeros(3, 8, 8), {}), "heats"),
+        (lambda: draw_glow(torch.zeros(3, 8, 8), {"a": torch.zeros(1, 2, 2)}), "heats"),
+        (lambda: show_numbers({}), "arrays"),
+        (lambda: show_numbers({"a": torch.zeros(3)}), "arrays"),
+        (lambda: show_numbers({"a": torch.zeros(3, 13)}), "arrays"),
+        (lambda: draw_sliding(2, Window(3)), "height"),
+        (lambda: draw_sliding(9, Window(3, dilation=2)), "window"),
+    ],
+)
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=f"^{named}"):
         call()

@@ -27,8 +27,14 @@ def test_sliders_and_picture_follow_the_pixel():
     assert "image/png" in explorer._repr_mimebundle_()
 
 
-@pytest.mark.parametrize("x, weight, named", [(torch.ones(9, 2), torch.ones(3, 3), "x"), (torch.ones(2), torch.ones(3, 3), "x"),
-                                              (torch.ones(2, 2), torch.ones(3), "weight")])
+@pytest.mark.parametrize(
+    "x, weight, named",
+    [
+        (torch.ones(9, 2), torch.ones(3, 3), "x"),
+        (torch.ones(2), torch.ones(3, 3), "x"),
+        (torch.ones(2, 2), torch.ones(3), "weight"),
+    ],
+)
 def test_bad_input_is_named(x, weight, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         explore_stamps(x, weight, 2)

@@ -23,7 +23,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.b(F.silu(self.a(x)))
-        out += self.short(x)                                  # in place, as torchvision's ResNet does
+        out += self.short(x)  # in place, as torchvision's ResNet does
         return F.silu(out)
 
 
@@ -80,7 +80,7 @@ class PadByHand(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         padded = x.new_zeros(1, 3, HEIGHT + 9, WIDTH + 6)
-        padded[:, :, 5:5 + HEIGHT, :WIDTH] = x
+        padded[:, :, 5 : 5 + HEIGHT, :WIDTH] = x
         return self.conv(padded)
 
 
@@ -88,7 +88,7 @@ def sequence(*layers: nn.Module) -> Callable[[], nn.Module]:
     return lambda: nn.Sequential(*layers)
 
 
-EXACT = {                                                     # windows only: nothing is rounded
+EXACT = {  # windows only: nothing is rounded
     "conv": sequence(nn.Conv2d(3, 4, 3)),
     "strided": sequence(nn.Conv2d(3, 4, 3, 2, 1), nn.SiLU(), nn.Conv2d(4, 4, (5, 3), (2, 1), (2, 1))),
     "dilated": sequence(nn.Conv2d(3, 4, 3, 1, 2, 2), nn.Conv2d(4, 4, 3, 1, 1)),
@@ -99,7 +99,7 @@ EXACT = {                                                     # windows only: no
     "channels last": ChannelsLast,
     "tokens and back": TokensAndBack,
 }
-SAFE = {                                                      # the window may be a little larger than what is seen
+SAFE = {  # the window may be a little larger than what is seen
     "padded late": sequence(nn.Conv2d(3, 4, 2, 1), nn.ZeroPad2d((1, 2, 3, 1)), nn.Conv2d(4, 4, 3)),
     "unshuffled": sequence(nn.PixelUnshuffle(1), nn.PixelShuffle(1), nn.Conv2d(3, 4, 3)),
     "max pooled": sequence(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1)),
@@ -140,7 +140,7 @@ def seen_by(model: nn.Module, pictures: list[Tensor], axis: int) -> Tensor:
                 other = picture.clone()
                 line = other.select(axis, pixel)
                 line += torch.randn(line.shape, generator=generator, dtype=line.dtype) * 5
-                difference = (model(other) - model(picture)).abs().amax(dim=(0, 1, 5 - axis))   # (cells,)
+                difference = (model(other) - model(picture)).abs().amax(dim=(0, 1, 5 - axis))  # (cells,)
                 changed = (difference > 1e-12) | changed
             seen.append(changed)
     return torch.stack(seen)
@@ -150,7 +150,7 @@ def claimed(axis: Axis, pixels: int, cells: int) -> Tensor:
     claim = torch.zeros(pixels, cells, dtype=torch.bool)
     for cell in range(cells):
         first, last = (0, pixels - 1) if axis.whole else axis.span(cell)
-        claim[max(first, 0):max(last + 1, 0), cell] = True
+        claim[max(first, 0) : max(last + 1, 0), cell] = True
     return claim
 
 
@@ -171,10 +171,13 @@ def test_window_covers_what_is_seen(name: str) -> None:
             assert (claim.sum(0) - seen.sum(0)).max() <= 16, "the window is far too large"
 
 
-@pytest.mark.parametrize("layers", [
-    [Window(3, 2, 1), Window(3, 1, 2, 2), Window(2, 2)],
-    [Window(7, 2, 3), Window(3, 2, 1), Window(3, 1, 1), Window(3, 2, 1)],
-])
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [Window(3, 2, 1), Window(3, 1, 2, 2), Window(2, 2)],
+        [Window(7, 2, 3), Window(3, 2, 1), Window(3, 1, 1), Window(3, 2, 1)],
+    ],
+)
 def test_tracer_agrees_with_the_arithmetic(layers: list[Window]) -> None:
     model = nn.Sequential(*(nn.Conv2d(1, 1, *layer) for layer in layers))
     _, geometry = traced(model, torch.rand(1, 1, 64, 48))
@@ -198,22 +201,30 @@ class Gated(nn.Module):
 class Attending(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = F.avg_pool2d(x, 4)
-        tokens = x.flatten(2).transpose(1, 2)                 # (1, L, 3)
+        tokens = x.flatten(2).transpose(1, 2)  # (1, L, 3)
         tokens = torch.softmax(tokens @ tokens.transpose(1, 2), -1) @ tokens
         return tokens.transpose(1, 2).reshape(x.shape)
 
 
 class Rolled(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return torch.roll(F.avg_pool2d(x, 2), 3, dims=2)      # an operation without a rule
+        return torch.roll(F.avg_pool2d(x, 2), 3, dims=2)  # an operation without a rule
 
 
-@pytest.mark.parametrize("model, stride", [(Gated(), 2), (Attending(), 4), (Rolled(), 2), (nn.InstanceNorm2d(3), 1),
-                                           (nn.Sequential(nn.Conv2d(3, 4, 2, 2), nn.GroupNorm(2, 4)), 2)])
+@pytest.mark.parametrize(
+    "model, stride",
+    [
+        (Gated(), 2),
+        (Attending(), 4),
+        (Rolled(), 2),
+        (nn.InstanceNorm2d(3), 1),
+        (nn.Sequential(nn.Conv2d(3, 4, 2, 2), nn.GroupNorm(2, 4)), 2),
+    ],
+)
 def test_mixing_all_cells_is_the_whole_picture(model: nn.Module, stride: int) -> None:
     _, geometry = traced(model.eval(), torch.rand(1, 3, 24, 32))
     assert geometry.y.whole and geometry.x.whole
-    assert (geometry.y.stride, geometry.x.stride) == (stride, stride)      # where a cell lies is still known
+    assert (geometry.y.stride, geometry.x.stride) == (stride, stride)  # where a cell lies is still known
     assert geometry.window(1, 2) == (0, 0, 32, 24)
     assert str(geometry) == f"stride {stride}, sees the whole picture"
 
@@ -224,7 +235,7 @@ def test_window_of_a_cell_is_cut_to_the_picture() -> None:
     assert geometry.window(4, 4) == (7, 6, 10, 11)
     assert str(geometry) == "stride 2, sees 5×3"
     _, padded = traced(nn.ZeroPad2d(4), torch.rand(1, 3, 6, 6))
-    assert padded.window(0, 5) == (1, 0, 2, 0)                # a cell of padding sees nothing
+    assert padded.window(0, 5) == (1, 0, 2, 0)  # a cell of padding sees nothing
 
 
 def test_what_does_not_depend_on_the_picture_has_no_place() -> None:

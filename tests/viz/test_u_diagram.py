@@ -23,9 +23,14 @@ def test_the_steps_are_what_the_modules_gave():
     model, image = tiny(stem_stride=2).eval(), torch.rand(3, 20, 12)
     down, up = steps_of(model, image)
     assert [(step.name, step.level, tuple(step.values.shape)) for step in down] == [
-        ("top", 0, (2, 10, 6)), ("contracting.0", 1, (4, 5, 3)), ("contracting.1", 2, (8, 3, 2))]
+        ("top", 0, (2, 10, 6)),
+        ("contracting.0", 1, (4, 5, 3)),
+        ("contracting.1", 2, (8, 3, 2)),
+    ]
     assert [(step.name, step.level, tuple(step.values.shape)) for step in up] == [
-        ("expanding.0", 1, (4, 5, 3)), ("expanding.1", 0, (2, 10, 6))]
+        ("expanding.0", 1, (4, 5, 3)),
+        ("expanding.1", 0, (2, 10, 6)),
+    ]
     with torch.no_grad():
         top = model.top(model.stem(image[None]))
         torch.testing.assert_close(down[0].values, top[0])
