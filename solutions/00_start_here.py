@@ -1,13 +1,16 @@
 # %% [markdown]
 # # 00 · Start here
 #
-# Welcome. This course takes you from one small fact, *a fully connected layer is a 1×1 convolution*, to a system in which you type a
-# phrase and get the outline of the thing you meant. On the way you build, piece by piece, the networks that taught computers
-# to find things in pictures.
+# Welcome.
+# This course takes you from one small fact, *a fully connected layer is a 1×1 convolution*,
+# to a system in which you type a phrase and get the outline of the thing you meant.
+# On the way you build, piece by piece, the networks that taught computers to find things in pictures.
 #
-# You need Python, the basics of PyTorch, and a laptop. No GPU, and after the installation no network.
+# You need Python, the basics of PyTorch, and a laptop.
+# No GPU, and after the installation no network.
 #
-# This first page takes ten minutes. It shows how a lesson works, so that the real ones can be about pictures.
+# This first page takes ten minutes.
+# It shows how a lesson works, so that the real ones can be about pictures.
 
 # %% [markdown]
 # ## The road
@@ -15,21 +18,24 @@
 # %%
 import matplotlib.pyplot as plt
 
-from lib.viz.course_map import draw_course_map
+from lib.viz.diagrams.course_map import draw_course_map
 
 draw_course_map()
 plt.show()
 
 # %% [markdown]
-# Each lesson adds one idea to those before it, so the best order is the order of the numbers. A dashed edge means that the lesson is still being written.
+# Each lesson adds one idea to those before it, so the best order is the order of the numbers.
+# A dashed edge means that the lesson is still being written.
 
 # %% [markdown]
 # ## How to read a lesson
 #
-# A lesson is a notebook: text, and cells of code to run. Click on a cell and press **Shift + Enter**: it runs, and the next one is selected.
+# A lesson is a notebook: text, and cells of code to run.
+# Click on a cell and press **Shift + Enter**: it runs, and the next one is selected.
 # The pictures and numbers are already there from when the lesson was made; running the cells makes them yours.
 #
-# Try it with the next cell. It draws a picture from **toyworld**, the little world in which most lessons take place.
+# Try it with the next cell.
+# It draws a picture from **toyworld**, the little world in which most lessons take place.
 
 # %%
 from lib.datasets.toyworld import Toyworld
@@ -42,16 +48,19 @@ plt.show()
 print("the picture is a tensor of shape", tuple(sample.image.shape), "and shows", ", ".join(sample.phrases))
 
 # %% [markdown]
-# Toyworld knows everything about its pictures: where each thing is, how far away, which pixels belong to it, what it is called. So
-# everything that you build can be compared with the truth.
+# Toyworld knows everything about its pictures: where each thing is, how far away, which pixels belong to it, what it is called.
+# So everything that you build can be compared with the truth.
 #
-# Now and then a lesson asks you to **predict** what a cell will print. Do it, before you run the cell: in your head, or in the
-# text, which you may edit. A wrong prediction is the moment in which something is learned.
+# Now and then a lesson asks you to **predict** what a cell will print.
+# Do it, before you run the cell: in your head, or in the text, which you may edit.
+# A wrong prediction is the moment in which something is learned.
 
 # %% [markdown]
 # ## How to do an exercise
 #
-# An exercise says what to write. Below it stands a function that only says that it is not written yet. Here is a very small one.
+# An exercise says what to write.
+# Below it stands a function that only says that it is not written yet.
+# Here is a very small one.
 #
 # ### Exercise · `count_pixels`
 #
@@ -60,7 +69,8 @@ print("the picture is a tensor of shape", tuple(sample.image.shape), "and shows"
 # How many pixels does a picture have?
 #
 # - `image`: a tensor (C, H, W): channels, height, width.
-# - Returns the number of pixels as a Python `int`. A pixel counts once, however many colours it has.
+# - Returns the number of pixels as a Python `int`.
+#   A pixel counts once, however many colours it has.
 #
 # Replace the line with `raise` by your own, and run the cell.
 
@@ -75,8 +85,10 @@ def count_pixels(image: torch.Tensor) -> int:
     ### END SOLUTION
 
 # %% [markdown]
-# Then ask whether it is right. `check` tries your function on several inputs. It tells you if it is **correct**; if it is **wrong**, it shows the
-# first input for which it is, and, when it recognises the mistake, what the mistake is; if it **crashed**, it shows your line.
+# Then ask whether it is right.
+# `check` tries your function on several inputs.
+# It tells you if it is **correct**; if it is **wrong**, it shows the first input for which it is, and, when it recognises the mistake, what the mistake is;
+# if it **crashed**, it shows your line.
 
 # %%
 from lib.exercises import check, hint, progress, solution, use
@@ -84,19 +96,27 @@ from lib.exercises import check, hint, progress, solution, use
 check(count_pixels)
 
 # %% [markdown]
-# Be wrong on purpose! Return `image.numel()`, run both cells again, and read what the check says.
+# Be wrong on purpose!
+# Return `image.numel()`, run both cells again, and read what the check says.
 #
-# Stuck? There are hints. Fold one open here, or type `hint("count_pixels")` into a cell of your own (press **B** to make one). Each call shows one hint more.
+# Stuck?
+# There are hints.
+# Fold one open here, or type `hint("count_pixels")` into a cell of your own (press **B** to make one).
+# Each call shows one hint more.
 #
 # <details><summary>Hint: what is in a shape?</summary>
 #
-# `image.shape` holds three numbers. Which of them say how many *places* there are?
+# `image.shape` holds three numbers.
+# Which of them say how many *places* there are?
 # </details>
 #
-# Still stuck, or curious how we did it? `solution("count_pixels")` shows ours. Nobody counts how often you look.
+# Still stuck, or curious how we did it?
+# `solution("count_pixels")` shows ours.
+# Nobody counts how often you look.
 #
-# The last cell of every exercise is this one. If your function is right, the rest of the lesson runs on it. If not, ours is used, and it says
-# so: you can always read on, and come back later.
+# The last cell of every exercise is this one.
+# If your function is right, the rest of the lesson runs on it.
+# If not, ours is used, and it says so: you can always read on, and come back later.
 
 # %%
 count_pixels = use(count_pixels)
@@ -107,8 +127,10 @@ print(f"the toyworld picture has {count_pixels(sample.image):,} pixels")
 # %% [markdown]
 # ## Look inside
 #
-# Every network of the course can be opened. This is a real one, trained on a million photos, and this is a real cat. Choose a layer, choose a view,
-# click on the picture. What it all means is the subject of lesson 01; for now, just play.
+# Every network of the course can be opened.
+# This is a real one, trained on a million photos, and this is a real cat.
+# Choose a layer, choose a view, click on the picture.
+# What it all means is the subject of lesson 01; for now, just play.
 
 # %%
 from lib.datasets.photos import crop_square, load_photo
@@ -121,7 +143,8 @@ explore(efficientnet_lite0(), prepare(photo), picture=photo)
 # %% [markdown]
 # ## Your progress
 #
-# Your answers stay in the notebook (**Ctrl + S** saves it). What you have solved is also remembered in a small file on this machine.
+# Your answers stay in the notebook (**Ctrl + S** saves it).
+# What you have solved is also remembered in a small file on this machine.
 
 # %%
 progress()

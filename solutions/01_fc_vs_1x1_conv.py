@@ -1,8 +1,9 @@
 # %% [markdown]
 # # 01 · A fully connected layer is a 1×1 convolution
 #
-# An image classifier tells you **what** is in a picture. In this lesson you make it tell you **where**, with no
-# training and not one new weight. The picture below is where you are heading: one network, one pass, three questions.
+# An image classifier tells you **what** is in a picture.
+# In this lesson you make it tell you **where**, with no training and not one new weight.
+# The picture below is where you are heading: one network, one pass, three questions.
 
 # %%
 import matplotlib.pyplot as plt
@@ -28,7 +29,8 @@ draw_glow(wide, heats, smooth=True)
 plt.show()
 
 # %% [markdown]
-# The network was trained on pictures with **one label each**. Nobody ever told it where anything is.
+# The network was trained on pictures with **one label each**.
+# Nobody ever told it where anything is.
 #
 # **You will be able to**
 #
@@ -52,12 +54,13 @@ from torch import nn
 from lib.exercises import check, progress, use
 from lib.ops.receptive_field import Window
 from lib.viz import explore, feature_strip, show_images, show_numbers
-from lib.viz.sliding import draw_sliding
+from lib.viz.basics.sliding import draw_sliding
 
 # %% [markdown]
 # ## 1. What the classifier says, and what it loses
 #
-# Meet Chelsea. She is in most of this lesson.
+# Meet Chelsea.
+# She is in most of this lesson.
 
 # %%
 photo = crop_square(load_photo("chelsea"), 224).to(device)      # (3, 224, 224)
@@ -67,12 +70,16 @@ for index in chances.topk(3).indices.tolist():
     print(f"{index}  {imagenet_classes()[index]:<13} {chances[index]:.2f}")
 
 # %% [markdown]
-# The three best answers of 1,000 are all cats. Good. Now ask it where the cat is: it has no way to say. The answer is a list
-# of 1,000 numbers, and none of them is a place.
+# The three best answers of 1,000 are all cats.
+# Good.
+# Now ask it where the cat is: it has no way to say.
+# The answer is a list of 1,000 numbers, and none of them is a place.
 #
-# But the picture that went in had places. So somewhere on the way they got lost.
+# But the picture that went in had places.
+# So somewhere on the way they got lost.
 #
-# **Predict.** The cell below sends the photo through the network one stage at a time, and prints the shape after each.
+# **Predict.**
+# The cell below sends the photo through the network one stage at a time, and prints the shape after each.
 # After which line is *where* gone for good: a stage that shrinks the map, the pooling, or the classifier?
 
 # %%
@@ -87,28 +94,31 @@ for name, stage in stages.items():
     print(f"{name:<11}{tuple(x.shape)}")
 
 # %% [markdown]
-# The stages do shrink the map, from 112 × 112 to 7 × 7, but 7 × 7 is still a map: it has a top left and a bottom right. The **pooling**
-# takes the average over all 49 cells. After it there is one list of 1,280 numbers for the whole picture, and it would be the
-# same list if the 49 cells had been in any other order.
+# The stages do shrink the map, from 112 × 112 to 7 × 7, but 7 × 7 is still a map: it has a top left and a bottom right.
+# The **pooling** takes the average over all 49 cells.
+# After it there is one list of 1,280 numbers for the whole picture, and it would be the same list if the 49 cells had been in any other order.
 #
-# Here are some stages as pictures. Above, the one channel that varies most from place to place. Below, all channels at once: the three main
-# directions in which they vary, as red, green and blue, so that places with similar numbers get similar colours.
+# Here are some stages as pictures.
+# Above, the one channel that varies most from place to place.
+# Below, all channels at once: the three main directions in which they vary, as red, green and blue, so that places with similar numbers get similar colours.
 
 # %%
 feature_strip(net, prepare(photo), picture=photo)
 plt.show()
 
 # %% [markdown]
-# Look at the lower row, fourth picture (`blocks.4`): both eyes have one colour and the nose another. The network is no longer drawing edges;
-# it says *eye* and *nose*, and it says them **at the right places**. Even the 7 × 7 map still knows where.
+# Look at the lower row, fourth picture (`blocks.4`): both eyes have one colour and the nose another.
+# The network is no longer drawing edges; it says *eye* and *nose*, and it says them **at the right places**.
+# Even the 7 × 7 map still knows where.
 #
-# So the plan is: **do not throw the places away before asking for the class. Ask at every place.**
+# So the plan is: **do not throw the places away before asking for the class.
+# Ask at every place.**
 
 # %% [markdown]
 # ## 2. The last layer is a table of weights
 #
-# Before the real thing, an example small enough to add up in your head: a map with 2 channels and 2 × 2 cells, and a classifier
-# with 2 classes. It has one row of weights for each class, one column for each channel.
+# Before the real thing, an example small enough to add up in your head: a map with 2 channels and 2 × 2 cells, and a classifier with 2 classes.
+# It has one row of weights for each class, one column for each channel.
 
 # %%
 tiny = torch.tensor([[[1., 3.], [5., 7.]],
@@ -120,11 +130,13 @@ show_numbers({"channel 0": tiny[0], "channel 1": tiny[1], "weights": classifier.
 plt.show()
 
 # %% [markdown]
-# The classifier's own order is: average first, then multiply. Channel 0 averages to 4 and channel 1 to 1, so class 0
-# scores 1 · 4 − 1 · 1 + 0.5 = 3.5.
+# The classifier's own order is: average first, then multiply.
+# Channel 0 averages to 4 and channel 1 to 1, so class 0 scores 1 · 4 − 1 · 1 + 0.5 = 3.5.
 #
-# **Predict.** What if we multiply first, at each of the four cells, and average the four scores afterwards? The same, more, or
-# less? Take class 0 and try it on paper.
+# **Predict.**
+# What if we multiply first, at each of the four cells, and average the four scores afterwards?
+# The same, more, or less?
+# Take class 0 and try it on paper.
 
 # %%
 pooled = tiny.mean(dim=(1, 2))                                  # (2,)
@@ -140,12 +152,15 @@ show_numbers({"class 0 at each cell": cell_scores[0], "class 1 at each cell": ce
 plt.show()
 
 # %% [markdown]
-# The same. An average and a linear layer are both sums of multiples, and such sums can be swapped. That small fact carries
-# the whole lesson: **the classifier's score was always an average of scores at places. We only have to look at it one step
-# earlier.**
+# The same.
+# An average and a linear layer are both sums of multiples, and such sums can be swapped.
+# That small fact carries the whole lesson: **the classifier's score was always an average of scores at places.
+# We only have to look at it one step earlier.**
 #
-# Now look at the loop again. It takes the numbers at one cell, multiplies them by a table of weights, adds a bias, and goes on to
-# the next cell *with the same table*. That has a name. It is a convolution whose kernel is 1 cell high and 1 cell wide.
+# Now look at the loop again.
+# It takes the numbers at one cell, multiplies them by a table of weights, adds a bias, and goes on to the next cell *with the same table*.
+# That has a name.
+# It is a convolution whose kernel is 1 cell high and 1 cell wide.
 
 # %%
 weight = classifier.weight[:, :, None, None]                    # (2, 2) -> (classes 2, channels 2, 1, 1)
@@ -160,8 +175,8 @@ print("equal to the loop:", torch.equal(by_convolution[0], cell_scores))
 # Take an `nn.Linear` and give back an `nn.Conv2d` that computes the same scores at every cell of a map.
 #
 # - `linear`: C features in, K scores out, with a bias.
-# - Returns a 1×1 convolution, C channels in, K channels out, holding **its own copy** of the numbers: training the
-#   convolution later must not change the classifier that it came from.
+# - Returns a 1×1 convolution, C channels in, K channels out, holding **its own copy** of the numbers:
+#   training the convolution later must not change the classifier that it came from.
 
 # %% tags=["exercise"]
 def linear_as_1x1_conv(linear: nn.Linear) -> nn.Conv2d:
@@ -179,22 +194,26 @@ check(linear_as_1x1_conv)
 # %% [markdown]
 # <details><summary>Hint: I do not know where to start</summary>
 #
-# Make both layers for a small case, say 3 features and 2 classes, and print the shapes of their four parameters. What is the difference?
+# Make both layers for a small case, say 3 features and 2 classes, and print the shapes of their four parameters.
+# What is the difference?
 # </details>
 # <details><summary>Hint: PyTorch complains about a leaf variable and an in-place operation</summary>
 #
-# Writing into a parameter is not part of any computation that should be differentiated. There is a context manager that says so.
+# Writing into a parameter is not part of any computation that should be differentiated.
+# There is a context manager that says so.
 # </details>
 # <details><summary>Hint: my scores are right, but the check says that memory is shared</summary>
 #
-# Assigning a tensor, or `.data`, only passes on a reference to the same numbers. Which method of a tensor writes the *values* of another one into it?
+# Assigning a tensor, or `.data`, only passes on a reference to the same numbers.
+# Which method of a tensor writes the *values* of another one into it?
 # </details>
 
 # %%
 linear_as_1x1_conv = use(linear_as_1x1_conv)
 
 # %% [markdown]
-# Use it on the real network. Its last layer has 1,280 × 1,000 weights and has never seen a map, only averages.
+# Use it on the real network.
+# Its last layer has 1,280 × 1,000 weights and has never seen a map, only averages.
 
 # %%
 features = outputs["head"]                                      # (1, 1280, 7, 7)
@@ -206,14 +225,14 @@ print("its average is the classifier's answer:", same)
 assert same
 
 # %% [markdown]
-# Seven by seven answers, a thousand classes each, out of a network that had only ever given one. And their average is the old answer:
-# nothing was added, something was *not thrown away*.
+# Seven by seven answers, a thousand classes each, out of a network that had only ever given one.
+# And their average is the old answer: nothing was added, something was *not thrown away*.
 
 # %% [markdown]
 # ## 3. Where is the cat?
 #
-# All 1,000 maps at once are a lot. Usually one class is wanted, and its map is a **weighted sum of the channels**: each cell's 1,280
-# numbers times the class's 1,280 weights.
+# All 1,000 maps at once are a lot.
+# Usually one class is wanted, and its map is a **weighted sum of the channels**: each cell's 1,280 numbers times the class's 1,280 weights.
 #
 # ### Exercise 2 · `class_heatmap`
 #
@@ -241,16 +260,18 @@ check(class_heatmap)
 # %% [markdown]
 # <details><summary>Hint: which numbers belong to one class?</summary>
 #
-# The weights are (K, C). One class is one row: C numbers, one for each channel of the map.
+# The weights are (K, C).
+# One class is one row: C numbers, one for each channel of the map.
 # </details>
 # <details><summary>Hint: the shapes do not fit when I multiply</summary>
 #
-# Give the C weights a shape in which their axis lies under the channel axis of (B, C, h, w), with size 1 elsewhere. Or name the axes, and let
-# `torch.einsum` do it.
+# Give the C weights a shape in which their axis lies under the channel axis of (B, C, h, w), with size 1 elsewhere.
+# Or name the axes, and let `torch.einsum` do it.
 # </details>
 # <details><summary>Hint: my values are all a little too large or too small by the same amount</summary>
 #
-# Every class has one more number besides its C weights. It is added once per cell.
+# Every class has one more number besides its C weights.
+# It is added once per cell.
 # </details>
 
 # %%
@@ -263,11 +284,12 @@ draw_glow(photo, {"Egyptian cat": heat})
 plt.show()
 
 # %% [markdown]
-# The face glows; the blurred background at the right does not. Each block is one of the 49 cells. That is all the network
-# can say, and it is already a lot.
+# The face glows; the blurred background at the right does not.
+# Each block is one of the 49 cells.
+# That is all the network can say, and it is already a lot.
 #
-# The numbers can be read as votes. Every cell votes for *Egyptian cat* with its score, and the classifier only ever announced the
-# mean.
+# The numbers can be read as votes.
+# Every cell votes for *Egyptian cat* with its score, and the classifier only ever announced the mean.
 
 # %%
 show_numbers({"votes for Egyptian cat": heat.round()}, highlight=divmod(heat.argmax().item(), 7))
@@ -277,10 +299,12 @@ print(f"mean of the votes {heat.mean():.2f}, score of the classifier {scores[0, 
 # %% [markdown]
 # ## 4. Any size
 #
-# A convolution does not know how large its input is. It has a kernel, and puts it wherever it fits.
+# A convolution does not know how large its input is.
+# It has a kernel, and puts it wherever it fits.
 #
-# **Predict.** The photo at 448 × 672 pixels instead of 224 × 224: what is the shape of the score map? What would the *pooling*
-# network say to this size, and what would a network say that flattens its 7 × 7 map, as AlexNet and VGG did?
+# **Predict.**
+# The photo at 448 × 672 pixels instead of 224 × 224: what is the shape of the score map?
+# What would the *pooling* network say to this size, and what would a network say that flattens its 7 × 7 map, as AlexNet and VGG did?
 
 # %%
 large = resize_photo(load_photo("chelsea"), 448, 672).to(device)
@@ -290,8 +314,9 @@ print("score map: ", tuple(everywhere(large_features).shape))
 print("classifier:", imagenet_classes()[net(prepare(large)).argmax().item()])
 
 # %% [markdown]
-# Twice as high and three times as wide: 14 × 21 cells, one for every 32 × 32 pixels. Pooling does not mind either: an average of 294 cells
-# is as good as one of 49. Now the third kind, a head that flattens.
+# Twice as high and three times as wide: 14 × 21 cells, one for every 32 × 32 pixels.
+# Pooling does not mind either: an average of 294 cells is as good as one of 49.
+# Now the third kind, a head that flattens.
 
 # %%
 flattening_head = nn.Sequential(nn.Flatten(), nn.Linear(1280 * 7 * 7, 10)).to(device)
@@ -302,12 +327,14 @@ except RuntimeError as error:
     print("at 448 × 672:", str(error).removeprefix("addmm: "))
 
 # %% [markdown]
-# Read the message. `376320` is 1280 · 14 · 21, what the large photo offers; `62720` is 1280 · 7 · 7, the number of weights that each
-# class has. The layer has a weight for *channel 5 at row 2, column 6*, and none for row 12, because there was no row 12 when it was made.
+# Read the message.
+# `376320` is 1280 · 14 · 21, what the large photo offers; `62720` is 1280 · 7 · 7, the number of weights that each class has.
+# The layer has a weight for *channel 5 at row 2, column 6*, and none for row 12, because there was no row 12 when it was made.
 # In section 6 you repair even this one.
 #
-# First the reward. With any size allowed, nobody says that a picture may hold one thing only. This is the wide picture from
-# the top of the page, from your own function:
+# First the reward.
+# With any size allowed, nobody says that a picture may hold one thing only.
+# This is the wide picture from the top of the page, from your own function:
 
 # %%
 wide_features = net.forward_features(prepare(wide))             # (1, 1280, 10, 30)
@@ -321,7 +348,8 @@ draw_glow(wide, wide_heats)
 plt.show()
 
 # %% [markdown]
-# Three questions, one pass. And the classifier itself, what does it make of this picture?
+# Three questions, one pass.
+# And the classifier itself, what does it make of this picture?
 
 # %%
 mean_votes = net.classifier(wide_features.mean(dim=(2, 3)))[0]  # (1000,)
@@ -332,18 +360,20 @@ for name, index in questions.items():
     print(f"{name:<13} best vote {wide_heats[name].max():.1f}, mean {mean_votes[index]:.1f}, place {place}")
 
 # %% [markdown]
-# Cats and coffee fill the first places. The rocket has cells that vote for *missile* about as strongly as any cell votes for the cat, but they are few, and the
-# average over 300 cells dilutes them. **An average is a vote by area.** Small things lose it, and that is why a
-# detector cannot end in a global average.
+# Cats and coffee fill the first places.
+# The rocket has cells that vote for *missile* about as strongly as any cell votes for the cat, but they are few, and the average over 300 cells dilutes them.
+# **An average is a vote by area.**
+# Small things lose it, and that is why a detector cannot end in a global average.
 
 # %% [markdown]
 # ## 5. How many cells, and what does each one see?
 #
-# Two numbers describe a map: how many cells it has, and how much of the picture each cell depends on. Both follow from the kernels, strides
-# and paddings on the way, by arithmetic that you will need in every lesson.
+# Two numbers describe a map: how many cells it has, and how much of the picture each cell depends on.
+# Both follow from the kernels, strides and paddings on the way, by arithmetic that you will need in every lesson.
 #
-# Take a row of `n` pixels, `p` more added at each end, and a kernel that is `k` wide. The kernel's left edge can stand
-# at `n + 2p − k + 1` places. With stride `s` it uses the first of them, and then every `s`-th one for as long as it fits.
+# Take a row of `n` pixels, `p` more added at each end, and a kernel that is `k` wide.
+# The kernel's left edge can stand at `n + 2p − k + 1` places.
+# With stride `s` it uses the first of them, and then every `s`-th one for as long as it fits.
 
 # %%
 draw_sliding(7, Window(kernel=3, stride=2, padding=1))
@@ -375,19 +405,22 @@ check(feature_size)
 # %% [markdown]
 # <details><summary>Hint: I get a cell too few or too many</summary>
 #
-# Count in the figure above: how far can the kernel's left edge travel, in pixels, before the right edge leaves the padded row? How many strides fit into that way? And do not
-# forget the cell at the start.
+# Count in the figure above: how far can the kernel's left edge travel, in pixels, before the right edge leaves the padded row?
+# How many strides fit into that way?
+# And do not forget the cell at the start.
 # </details>
 # <details><summary>Hint: my numbers are fractions</summary>
 #
-# A stride that does not fit any more is not taken at all. Python has a division that rounds down.
+# A stride that does not fit any more is not taken at all.
+# Python has a division that rounds down.
 # </details>
 
 # %%
 feature_size = use(feature_size)
 
 # %% [markdown]
-# Now from the real network: every convolution in the order in which it works. (Its padding keeps a map's size at stride 1: half the kernel.)
+# Now from the real network: every convolution in the order in which it works.
+# (Its padding keeps a map's size at stride 1: half the kernel.)
 
 # %%
 windows = [Window(conv.kernel_size[0], conv.stride[0], conv.kernel_size[0] // 2)
@@ -403,19 +436,27 @@ for height, width in ((224, 224), (448, 672), (300, 451)):
 # %% [markdown]
 # The second number is the **receptive field**: the side of the square of pixels that can influence one cell.
 #
-# Build it up from the first layer. One cell of a 3×3 convolution sees 3 pixels. A second 3×3 convolution sees 3 cells of
-# the first; they overlap, so that is 3 + 2 = 5 pixels: each new neighbour adds *one step*. How many pixels is a step? As many as the strides so far multiply
-# to. After a stride of 2, a neighbour lies 2 pixels further, and everything from there on grows twice as fast.
+# Build it up from the first layer.
+# One cell of a 3×3 convolution sees 3 pixels.
+# A second 3×3 convolution sees 3 cells of the first; they overlap, so that is 3 + 2 = 5 pixels: each new neighbour adds *one step*.
+# How many pixels is a step?
+# As many as the strides so far multiply to.
+# After a stride of 2, a neighbour lies 2 pixels further, and everything from there on grows twice as fast.
 #
-# **Predict.** The last map of our network has one cell for every 32 pixels. How many pixels does a cell see: about 32? 100? 200?
+# **Predict.**
+# The last map of our network has one cell for every 32 pixels.
+# How many pixels does a cell see: about 32?
+# 100?
+# 200?
 #
 # ### Exercise 4 · `receptive_field`
 #
 # *10 minutes · ★★☆*
 #
 # - `layers`: a list of `Window(kernel, stride, padding)`, first layer first.
-# - Returns `(size, step)`: the side of the square that one cell of the last map sees, and the distance between two neighbouring cells, both
-#   in pixels of the picture. With no layers at all: `(1, 1)`.
+# - Returns `(size, step)`: the side of the square that one cell of the last map sees, and the distance between two neighbouring cells,
+#   both in pixels of the picture.
+#   With no layers at all: `(1, 1)`.
 
 # %% tags=["exercise"]
 def receptive_field(layers: list[Window]) -> tuple[int, int]:
@@ -433,11 +474,15 @@ check(receptive_field)
 # %% [markdown]
 # <details><summary>Hint: I am right for one layer and wrong for two</summary>
 #
-# Write the two numbers down after each layer. A kernel of k cells reaches over k − 1 gaps between cells. How long is a gap *before* this layer, in pixels?
+# Write the two numbers down after each layer.
+# A kernel of k cells reaches over k − 1 gaps between cells.
+# How long is a gap *before* this layer, in pixels?
 # </details>
 # <details><summary>Hint: I am wrong as soon as a stride is there</summary>
 #
-# A layer's own stride moves its output cells apart. It cannot change what one of these cells sees. So in which order must the two numbers be brought up to date?
+# A layer's own stride moves its output cells apart.
+# It cannot change what one of these cells sees.
+# So in which order must the two numbers be brought up to date?
 # </details>
 
 # %%
@@ -448,11 +493,14 @@ size, step = receptive_field(windows)
 print(f"one cell of the last map sees {size} × {size} pixels; its neighbour the same, {step} pixels on")
 
 # %% [markdown]
-# Eight hundred and fifty-one pixels! Each of the 49 cells can see the *whole* photo of 224 × 224, and far beyond its edges. Then how can the heat
-# map know where the cat is? Should not all cells say the same?
+# Eight hundred and fifty-one pixels!
+# Each of the 49 cells can see the *whole* photo of 224 × 224, and far beyond its edges.
+# Then how can the heat map know where the cat is?
+# Should not all cells say the same?
 #
-# They can see everything, but they do not look everywhere alike. There are many paths through the layers from the middle of the
-# square to the cell, and hardly any from its rim. We can measure how much each pixel matters to one cell: its gradient.
+# They can see everything, but they do not look everywhere alike.
+# There are many paths through the layers from the middle of the square to the cell, and hardly any from its rim.
+# We can measure how much each pixel matters to one cell: its gradient.
 
 # %%
 big = prepare(resize_photo(crop_square(load_photo("chelsea")), 512, 512).to(device)).requires_grad_()
@@ -476,18 +524,19 @@ axis.set(xlim=(-170, 714), ylim=(714, -170), title="how much each pixel matters 
 plt.show()
 
 # %% [markdown]
-# About half of the influence comes from the 224 pixels around the middle: 7 % of the area that the cell can see. This is called the **effective** receptive field (Luo et al. 2016): bright in
-# the middle, fading like a bell. That is why the heat map works, and also why it is blurry: a cell next to the cat still sees much
-# cat.
+# About half of the influence comes from the 224 pixels around the middle: 7 % of the area that the cell can see.
+# This is called the **effective** receptive field (Luo et al. 2016): bright in the middle, fading like a bell.
+# That is why the heat map works, and also why it is blurry: a cell next to the cat still sees much cat.
 
 # %% [markdown]
 # ## 6. A layer that flattens is a convolution with a big kernel
 #
-# Back to the head that refused the large photo. VGG-16 ends in 512 channels of 7 × 7 cells, flattens them to 25,088 numbers, and has
-# 4,096 × 25,088 weights, three quarters of all its weights, to read them. It looks like the very opposite of a convolution.
+# Back to the head that refused the large photo.
+# VGG-16 ends in 512 channels of 7 × 7 cells, flattens them to 25,088 numbers, and has 4,096 × 25,088 weights, three quarters of all its weights, to read them.
+# It looks like the very opposite of a convolution.
 #
-# But each of its 4,096 outputs has one weight *for each channel at each place* of the 7 × 7 map. Flattening does not lose the places, it only
-# writes them into one long row:
+# But each of its 4,096 outputs has one weight *for each channel at each place* of the 7 × 7 map.
+# Flattening does not lose the places, it only writes them into one long row:
 
 # %%
 small_map = torch.arange(12.).view(2, 2, 3)                     # (channels, height, width)
@@ -496,11 +545,15 @@ show_numbers({"flattened": small_map.flatten()[None]})
 plt.show()
 
 # %% [markdown]
-# A row of the fully connected layer's weights lies beside such a row of numbers, weight by number. Put the weights back in the same places, and
-# they are a kernel: in VGG's case 512 channels, 7 high, 7 wide. On a 7 × 7 map it fits just once. On a larger map it can slide.
+# A row of the fully connected layer's weights lies beside such a row of numbers, weight by number.
+# Put the weights back in the same places, and they are a kernel: in VGG's case 512 channels, 7 high, 7 wide.
+# On a 7 × 7 map it fits just once.
+# On a larger map it can slide.
 #
-# To see it at work, we train such a network ourselves. Its data come from **toyworld**, the small world of this course.
-# In it we ask: *what lies under the middle of this 32 × 32 window?* Nothing, a sphere, box, cylinder, cone or figure?
+# To see it at work, we train such a network ourselves.
+# Its data come from **toyworld**, the small world of this course.
+# In it we ask: *what lies under the middle of this 32 × 32 window?*
+# Nothing, a sphere, box, cylinder, cone or figure?
 
 # %%
 from lib.datasets.toyworld import CLASSES, Toyworld
@@ -522,9 +575,9 @@ for axis in figure.axes:
 plt.show()
 
 # %% [markdown]
-# The cross marks the middle. Now a network of the old kind: convolutions without padding, then flatten, then a fully connected
-# layer. (The batch normalisations are there to learn fast. Once trained, each is a fixed factor and offset per channel, the
-# same at every place.)
+# The cross marks the middle.
+# Now a network of the old kind: convolutions without padding, then flatten, then a fully connected layer.
+# (The batch normalisations are there to learn fast. Once trained, each is a fixed factor and offset per channel, the same at every place.)
 
 # %%
 def convolution(channels_in: int, channels_out: int, kernel: int, stride: int) -> nn.Module:
@@ -532,16 +585,16 @@ def convolution(channels_in: int, channels_out: int, kernel: int, stride: int) -
                          nn.BatchNorm2d(channels_out), nn.ReLU())
 
 
-def make_trunk() -> nn.Module:
+def make_backbone() -> nn.Module:
     return nn.Sequential(convolution(3, 16, kernel=4, stride=2),            # 32 -> 15 cells
                          convolution(16, 32, kernel=3, stride=2),           # 15 -> 7
                          convolution(32, 48, kernel=4, stride=1)).to(device)  # 7 -> 4
 
 # %%
 torch.manual_seed(0)
-trunk, fc = make_trunk(), nn.Linear(48 * 4 * 4, 6).to(device)
-window_classifier = nn.Sequential(trunk, nn.Flatten(), fc)
-print("features of a window:", tuple(trunk(train_windows[:2].to(device)).shape[1:]))
+backbone, fc = make_backbone(), nn.Linear(48 * 4 * 4, 6).to(device)
+window_classifier = nn.Sequential(backbone, nn.Flatten(), fc)
+print("features of a window:", tuple(backbone(train_windows[:2].to(device)).shape[1:]))
 
 # %%
 def train(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, steps: int) -> None:
@@ -594,7 +647,9 @@ check(flatten_fc_as_conv)
 # %% [markdown]
 # <details><summary>Hint: in which order did <code>flatten</code> put the numbers?</summary>
 #
-# Flatten a small map that holds 0, 1, 2, ... and look. Which index moves fastest, which slowest? The weights were learned in that order.
+# Flatten a small map that holds 0, 1, 2, ... and look.
+# Which index moves fastest, which slowest?
+# The weights were learned in that order.
 # </details>
 # <details><summary>Hint: it works for square maps and fails for others</summary>
 #
@@ -605,7 +660,7 @@ check(flatten_fc_as_conv)
 flatten_fc_as_conv = use(flatten_fc_as_conv)
 
 # %%
-slider = nn.Sequential(trunk, flatten_fc_as_conv(fc, 48, 4, 4).to(device))
+slider = nn.Sequential(backbone, flatten_fc_as_conv(fc, 48, 4, 4).to(device))
 scene = held_out[3]
 with torch.no_grad():
     one_window = slider(val_windows[:1].to(device))             # (1, 6, 1, 1)
@@ -613,8 +668,10 @@ with torch.no_grad():
 print("on a window:", tuple(one_window.shape), " on a whole scene:", tuple(whole_scene.shape))
 
 # %% [markdown]
-# The same weights now take a whole scene. **Predict.** 17 × 17 answers: to which windows do they belong? And how close are they to what
-# the old classifier says about those windows: roughly equal, or to the last digit?
+# The same weights now take a whole scene.
+# **Predict.**
+# 17 × 17 answers: to which windows do they belong?
+# And how close are they to what the old classifier says about those windows: roughly equal, or to the last digit?
 
 # %%
 crops = torch.stack([scene.image[:, row:row + 32, column:column + 32]
@@ -626,8 +683,10 @@ print(f"{len(crops)} windows, 4 pixels apart; equal to 1e-4: {difference < 1e-4}
 assert difference < 1e-4
 
 # %% [markdown]
-# Equal. Sliding the network is the *same computation* as cutting out every window, only done in one go. How much does that save? Neighbouring windows share
-# 28 of their 32 columns, and the slider computes what they share once.
+# Equal.
+# Sliding the network is the *same computation* as cutting out every window, only done in one go.
+# How much does that save?
+# Neighbouring windows share 28 of their 32 columns, and the slider computes what they share once.
 
 # %%
 import time
@@ -648,8 +707,9 @@ fast = milliseconds(slider, scene.image[None].to(device))
 print(f"289 windows ≈ {slow:.1f} ms, one slide ≈ {fast:.1f} ms: ≈ {slow / fast:.0f} times faster")
 
 # %% [markdown]
-# Now the answers as a picture. A border of 16 mirrored pixels is added, so that windows can stand in the corners too. Each answer is drawn
-# in the colour of its class.
+# Now the answers as a picture.
+# A border of 16 mirrored pixels is added, so that windows can stand in the corners too.
+# Each answer is drawn in the colour of its class.
 
 # %%
 with_border = F.pad(scene.image[None].to(device), (16, 16, 16, 16), mode="reflect")
@@ -661,25 +721,32 @@ show_images(pictures, ["a new scene", "the slider: 25 × 25 answers", "the truth
 plt.show()
 
 # %% [markdown]
-# Look at the middle: a classifier of small windows, slid over a picture, has drawn a *segmentation*. Coarse, blobby, wrong in places, but it is
-# one. This is the step that the FCN paper took in 2015, and lessons 02 to 04 make it sharp.
+# Look at the middle: a classifier of small windows, slid over a picture, has drawn a *segmentation*.
+# Coarse, blobby, wrong in places, but it is one.
+# This is the step that the FCN paper took in 2015, and lessons 02 to 04 make it sharp.
 
 # %% [markdown]
 # ## 7. What a layer that flattens cannot see
 #
-# A convolution assumes two things: what matters is *near*, and it matters *the same way everywhere*. A fully connected layer on
-# flattened pixels assumes nothing. To it, a pixel is a column in a table, and the order of columns means nothing.
+# A convolution assumes two things: what matters is *near*, and it matters *the same way everywhere*.
+# A fully connected layer on flattened pixels assumes nothing.
+# To it, a pixel is a column in a table, and the order of columns means nothing.
 #
-# That can be tested. Take one random rearrangement of the 32 × 32 = 1,024 pixels, and apply it to *every* picture. No information is
-# lost: it could be undone. But what was near is now far.
+# That can be tested.
+# Take one random rearrangement of the 32 × 32 = 1,024 pixels, and apply it to *every* picture.
+# No information is lost: it could be undone.
+# But what was near is now far.
 #
 # ### Exercise 6 · `shuffle_pixels`
 #
 # *8 minutes · ★★☆*
 #
 # - `images`: (B, C, H, W).
-# - `order`: (H·W,), each of the numbers 0 … H·W − 1 once. Counting pixels row by row, new pixel `i` is old pixel `order[i]`.
-# - Returns (B, C, H, W). A pixel keeps its colour: all channels move together, in the same way in every picture.
+# - `order`: (H·W,), each of the numbers 0 …
+#   H·W − 1 once.
+#   Counting pixels row by row, new pixel `i` is old pixel `order[i]`.
+# - Returns (B, C, H, W).
+#   A pixel keeps its colour: all channels move together, in the same way in every picture.
 
 # %% tags=["exercise"]
 def shuffle_pixels(images: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
@@ -698,7 +765,8 @@ check(shuffle_pixels)
 # </details>
 # <details><summary>Hint: the colours come out wrong</summary>
 #
-# If channels got mixed with pixels, too many axes were flattened together. Which ones should stay?
+# If channels got mixed with pixels, too many axes were flattened together.
+# Which ones should stay?
 # </details>
 
 # %%
@@ -713,8 +781,8 @@ show_images([*train_windows[chosen], *shuffled_train[chosen]], [*names, *[""] * 
 plt.show()
 
 # %% [markdown]
-# To you, the lower row is noise. **Predict**, for each of two networks trained on it from scratch: does it do as well as on the upper row, a bit
-# worse, or no better than chance (17 %)?
+# To you, the lower row is noise.
+# **Predict**, for each of two networks trained on it from scratch: does it do as well as on the upper row, a bit worse, or no better than chance (17 %)?
 
 # %%
 def flattening_network() -> nn.Module:
@@ -723,7 +791,7 @@ def flattening_network() -> nn.Module:
 
 
 def convolutional_network() -> nn.Module:
-    return nn.Sequential(make_trunk(), nn.Flatten(), nn.Linear(48 * 4 * 4, 6).to(device))
+    return nn.Sequential(make_backbone(), nn.Flatten(), nn.Linear(48 * 4 * 4, 6).to(device))
 
 # %%
 pixels = {"in place": (train_windows, val_windows), "shuffled": (shuffled_train, shuffled_val)}
@@ -761,16 +829,19 @@ axis.legend()
 plt.show()
 
 # %% [markdown]
-# The flattening network does not notice: to it, the two tables are the same. The convolutions lose much of their lead. (They do not fall all
-# the way to guessing: shuffled pixels still have their colours, and this network's last layer flattens too, so it can
-# learn some of the new places by heart.)
+# The flattening network does not notice: to it, the two tables are the same.
+# The convolutions lose much of their lead.
+# (They do not fall all the way to guessing: shuffled pixels still have their colours, and this network's last layer flattens too,
+# so it can learn some of the new places by heart.)
 #
-# How much is lost depends on the task, and we chose one that shows it. The first that we tried was to name an object cut out along its box. There
-# a convolutional network lost only a little: how *much* of the cut is object and how much is ground gives the shape away, and shuffling does not
-# change amounts.
+# How much is lost depends on the task, and we chose one that shows it.
+# The first that we tried was to name an object cut out along its box.
+# There a convolutional network lost only a little: how *much* of the cut is object and how much is ground gives the shape away,
+# and shuffling does not change amounts.
 #
-# That the flattening network *cannot* notice needs no experiment. Train it on whole pictures, rearrange the **columns of its weights** in the same
-# order, and it gives the same answers for shuffled pictures. The next cell does just that.
+# That the flattening network *cannot* notice needs no experiment.
+# Train it on whole pictures, rearrange the **columns of its weights** in the same order, and it gives the same answers for shuffled pictures.
+# The next cell does just that.
 
 # %%
 torch.manual_seed(0)
@@ -783,21 +854,24 @@ after = model(shuffled_val.to(device))
 print("same answers, to 1e-4:", torch.allclose(before, after, atol=1e-4))
 
 # %% [markdown]
-# No weights of a convolution can be rearranged to do this. That is not a weakness, it is what makes it strong: it does not have to
-# *learn* that pictures have neighbourhoods. On pictures the assumption is true, and it pays: look how far apart the two blue rows of dots are.
+# No weights of a convolution can be rearranged to do this.
+# That is not a weakness, it is what makes it strong: it does not have to *learn* that pictures have neighbourhoods.
+# On pictures the assumption is true, and it pays: look how far apart the two blue rows of dots are.
 
 # %% [markdown]
 # ## 8. Look inside
 #
-# The explorer below holds every map of the network for Chelsea's photo. Choose a layer, then a view: one channel, the strongest ones, their
-# mean, or all channels at once as colours. Click on the picture, or move with the arrow keys, to see what one cell sees
-# and what it has to say.
+# The explorer below holds every map of the network for Chelsea's photo.
+# Choose a layer, then a view: one channel, the strongest ones, their mean, or all channels at once as colours.
+# Click on the picture, or move with the arrow keys, to see what one cell sees and what it has to say.
 #
 # Three questions to explore with:
 #
 # 1. In which block can the whiskers no longer be told from the background?
-# 2. Find a channel that likes eyes. In which block is the first one?
-# 3. Pick the same place in every block. When does what the cell *can* see become larger than the photo?
+# 2. Find a channel that likes eyes.
+#    In which block is the first one?
+# 3. Pick the same place in every block.
+#    When does what the cell *can* see become larger than the photo?
 
 # %%
 explorer = explore(net, prepare(photo), picture=photo)
@@ -808,8 +882,9 @@ explorer
 # %% [markdown]
 # ## 9. Break it: does the heat follow the cat?
 #
-# A claim that was never tested is a hope. If the heat map really shows *where*, it must move when the cat moves. Paste her at nine places
-# on a grey canvas, and compare the centre of the heat with the centre of the cat.
+# A claim that was never tested is a hope.
+# If the heat map really shows *where*, it must move when the cat moves.
+# Paste her at nine places on a grey canvas, and compare the centre of the heat with the centre of the cat.
 
 # %%
 cat = crop_square(load_photo("chelsea"), 160).to(device)
@@ -846,8 +921,10 @@ axis.legend(loc="center", bbox_to_anchor=(0.5, 0.66))
 plt.show()
 
 # %% [markdown]
-# The heat follows the cat. But not exactly. Take the cat in the middle as the measure: her heat lies a little above her centre. Then
-# compare the eight others with her.
+# The heat follows the cat.
+# But not exactly.
+# Take the cat in the middle as the measure: her heat lies a little above her centre.
+# Then compare the eight others with her.
 
 # %%
 offset = heat_centres - true_centres                            # (9, 2): heat minus cat
@@ -857,10 +934,14 @@ print(f"pulled inwards by {pull[moved].mean():.1f} pixels on average, {pull[move
 assert pull[moved].mean() > 5
 
 # %% [markdown]
-# The others' heat is pulled inwards. At the border the layers see **padding**: zeros, which are no part of any cat, so the cells out there are
-# less sure. Convolutions treat all places alike, except at the edge.
+# The others' heat is pulled inwards.
+# At the border the layers see **padding**: zeros, which are no part of any cat, so the cells out there are less sure.
+# Convolutions treat all places alike, except at the edge.
 #
-# **Predict.** Now move the cat by a single pixel to the right. Does the heat map move? And by 32 pixels?
+# **Predict.**
+# Now move the cat by a single pixel to the right.
+# Does the heat map move?
+# And by 32 pixels?
 
 # %%
 start = heat_of_cat_at(160, 160)
@@ -879,15 +960,16 @@ plt.show()
 assert one_cell_on < 0.3 * stayed                               # by 32 pixels, the last of the loop
 
 # %% [markdown]
-# After 32 pixels, one full stride, the map is the old one moved by one cell, nearly to the number (the padding keeps it from being exact). In between it
-# does not move, it *morphs*. People say that convolutions are shift-equivariant: move the input, and the output moves along. With
-# strides that is only true for whole strides.
+# After 32 pixels, one full stride, the map is the old one moved by one cell, nearly to the number (the padding keeps it from being exact).
+# In between it does not move, it *morphs*.
+# People say that convolutions are shift-equivariant: move the input, and the output moves along.
+# With strides that is only true for whole strides.
 
 # %% [markdown]
 # ## 10. How coarse is it?
 #
-# The heat map has one cell per 32 × 32 pixels, because five layers have a stride of 2 and 2⁵ = 32. Could we not just use a larger photo, and get more
-# cells?
+# The heat map has one cell per 32 × 32 pixels, because five layers have a stride of 2 and 2⁵ = 32.
+# Could we not just use a larger photo, and get more cells?
 
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(10, 2.9), layout="constrained")
@@ -900,9 +982,11 @@ for axis, scale in zip(axes, (1, 2, 3)):
 plt.show()
 
 # %% [markdown]
-# More cells, but not a sharper cat. At three times the size a cell looks at a patch of fur, and fur alone is not a face: the network learned
-# cats that fill 224 pixels. The answer is not a larger question. It is to keep the knowledge of the coarse map and bring back the resolution of the
-# fine ones. The first half of that, **upsampling**, is lesson 02.
+# More cells, but not a sharper cat.
+# At three times the size a cell looks at a patch of fur, and fur alone is not a face: the network learned cats that fill 224 pixels.
+# The answer is not a larger question.
+# It is to keep the knowledge of the coarse map and bring back the resolution of the fine ones.
+# The first half of that, **upsampling**, is lesson 02.
 
 # %% [markdown]
 # ## 11. Recap
@@ -914,47 +998,62 @@ plt.show()
 # | fully connected, after `flatten` | (K, C · h · w) | a map of exactly h × w | K scores for the picture |
 # | the same as an **h×w convolution** | (K, C, h, w) | any map of at least h × w | K scores for every place where it fits |
 #
-# In each pair, the numbers are the same. Only the way of holding them is different.
+# In each pair, the numbers are the same.
+# Only the way of holding them is different.
 #
-# **What the paper made of it.** Long, Shelhamer and Darrell turned AlexNet, VGG-16 and GoogLeNet into convolutions like this, put a 1×1 convolution
-# with 21 outputs on top (the 20 classes of PASCAL VOC and background), and trained the whole on segmentation. They report that one pass
-# over a 500 × 500 picture gives a 10 × 10 grid of AlexNet's answers in 22 ms, where a single 227 × 227 crop takes 1.2 ms: five times faster than a hundred crops. With the
-# upsampling and the skips of the next two lessons they raised the best mean IoU on PASCAL VOC 2012 by a fifth, to 62.2.
+# **What the paper made of it.**
+# Long, Shelhamer and Darrell turned AlexNet, VGG-16 and GoogLeNet into convolutions like this,
+# put a 1×1 convolution with 21 outputs on top (the 20 classes of PASCAL VOC and background), and trained the whole on segmentation.
+# They report that one pass over a 500 × 500 picture gives a 10 × 10 grid of AlexNet's answers in 22 ms, where a single 227 × 227 crop takes 1.2 ms:
+# five times faster than a hundred crops.
+# With the upsampling and the skips of the next two lessons they raised the best mean IoU on PASCAL VOC 2012 by a fifth, to 62.2.
 #
-# **What was simpler here.** Nothing was trained for segmentation yet. Our photo network averages at its end, so no weights had to be reshaped. The
-# network that flattens is tiny, and we left out padding, so that sliding equals cropping exactly; with padding, as in VGG, it is only nearly so.
+# **What was simpler here.**
+# Nothing was trained for segmentation yet.
+# Our photo network averages at its end, so no weights had to be reshaped.
+# The network that flattens is tiny, and we left out padding, so that sliding equals cropping exactly; with padding, as in VGG, it is only nearly so.
 #
 # ### Three questions
 #
-# **1.** A network ends in a map of 512 × 7 × 7, flattened into a layer with 4,096 outputs. What is the shape of the equal convolution's weight?
+# **1.**
+# A network ends in a map of 512 × 7 × 7, flattened into a layer with 4,096 outputs.
+# What is the shape of the equal convolution's weight?
 # (a) (4096, 512, 1, 1) (b) (4096, 512, 7, 7) (c) (512, 4096, 7, 7)
 #
 # <details><summary>Answer</summary>
 #
-# **(b)** One kernel per output, as large as the map. (a) has 49 times too few numbers: it is what an *average* before the layer would leave. (c) has
-# the outputs where the inputs belong; PyTorch puts the outputs first.
+# **(b)** One kernel per output, as large as the map.
+# (a) has 49 times too few numbers: it is what an *average* before the layer would leave.
+# (c) has the outputs where the inputs belong; PyTorch puts the outputs first.
 # </details>
 #
-# **2.** You feed a picture twice as high and twice as wide. What happens to the receptive field of a cell in the last map?
+# **2.**
+# You feed a picture twice as high and twice as wide.
+# What happens to the receptive field of a cell in the last map?
 # (a) it doubles (b) it stays (c) it halves
 #
 # <details><summary>Answer</summary>
 #
-# **(b)** It follows from kernels and strides alone, in pixels. There are four times as many cells, and each sees as many pixels as before, which
-# now show a smaller part of the cat. (a) and (c) mix up the number of cells with what a cell sees.
+# **(b)** It follows from kernels and strides alone, in pixels.
+# There are four times as many cells, and each sees as many pixels as before, which now show a smaller part of the cat.
+# (a) and (c) mix up the number of cells with what a cell sees.
 # </details>
 #
-# **3.** Your heat map for "missile" is hot on the rocket, but the classifier's first answer is "tiger cat". What is wrong?
+# **3.**
+# Your heat map for "missile" is hot on the rocket, but the classifier's first answer is "tiger cat".
+# What is wrong?
 # (a) the heat map is (b) the classifier is (c) nothing
 #
 # <details><summary>Answer</summary>
 #
-# **(c)** Both are the same scores. The heat map shows them place by place, the classifier averages them, and in an average the larger thing wins. (a) and (b) each
-# doubt one of two numbers that you have proved equal in section 2.
+# **(c)** Both are the same scores.
+# The heat map shows them place by place, the classifier averages them, and in an average the larger thing wins.
+# (a) and (b) each doubt one of two numbers that you have proved equal in section 2.
 # </details>
 
 # %%
 progress()
 
 # %% [markdown]
-# **Next:** your heat maps have one cell for 32 × 32 pixels. Lesson 02 is about the way back up: how to make a small map large, and what can go wrong.
+# **Next:** your heat maps have one cell for 32 × 32 pixels.
+# Lesson 02 is about the way back up: how to make a small map large, and what can go wrong.

@@ -1,9 +1,11 @@
 # %% [markdown]
 # # 03 · FCN and its skips: deep maps know what, shallow maps know where
 #
-# Lesson 01 got a class at every place, lesson 02 a way back to full size. Put together they give the network that made pixels-to-pixels
-# training the way to do it: the **fully convolutional network**, FCN, of 2015. The three networks below were trained
-# equally long. The first asks only its deepest map. The second also asks a map half way up, and the third one more.
+# Lesson 01 got a class at every place, lesson 02 a way back to full size.
+# Put together they give the network that made pixels-to-pixels training the way to do it: the **fully convolutional network**, FCN, of 2015.
+# The three networks below were trained equally long.
+# The first asks only its deepest map.
+# The second also asks a map half way up, and the third one more.
 
 # %%
 import matplotlib.pyplot as plt
@@ -14,15 +16,15 @@ from torch import nn
 from lib.datasets.folders import REPOSITORY
 from lib.datasets.toyworld import SEMANTIC_COLOURS, SEMANTIC_NAMES, Toyworld
 from lib.device import choose_device
-from lib.models.fcn import FCN, SmallTrunk, TrunkMaps
+from lib.models.fcn import FCN, SmallBackbone, BackboneMaps
 from lib.training import load_checkpoint, toyworld_tensors
-from lib.viz.segmentation import draw_confusion, draw_segmentations
+from lib.viz.masks.segmentation import draw_confusion, draw_segmentations
 
 device = choose_device()
 
 # %%
 def load_fcn(name: str, stride: int) -> tuple[FCN, dict]:
-    net = FCN(SmallTrunk(width=12), num_classes=7, stride=stride)
+    net = FCN(SmallBackbone(width=12), num_classes=7, stride=stride)
     made = load_checkpoint(net, REPOSITORY / f"data/checkpoints/{name}.safetensors")
     return net.to(device).eval(), made
 
@@ -69,19 +71,24 @@ draw(answers)
 
 # %%
 from lib.exercises import check, progress, use
-from lib.ops.metrics import boundary_f_score
+from lib.ops.segmentation_metrics import boundary_f_score
 from lib.training import RandomBatches, fit
 from lib.viz import explore, feature_strip, show_images, show_numbers
 
 # %% [markdown]
 # ## 1. One answer per cell
 #
-# A score for every class at every cell: take the best class of each cell, and you have a segmentation. How good can it be?
+# A score for every class at every cell: take the best class of each cell, and you have a segmentation.
+# How good can it be?
 #
-# No network is needed to find out. Take the *truth* of a scene, and keep only what a map with one cell per 32 × 32 pixels could say: the class
-# that fills most of the cell. Then enlarge it again.
+# No network is needed to find out.
+# Take the *truth* of a scene, and keep only what a map with one cell per 32 × 32 pixels could say: the class that fills most of the cell.
+# Then enlarge it again.
 #
-# **Predict.** The scenes have 96 × 96 pixels, so stride 32 leaves 3 × 3 answers. What becomes of the ball? Of the figure behind it?
+# **Predict.**
+# The scenes have 96 × 96 pixels, so stride 32 leaves 3 × 3 answers.
+# What becomes of the ball?
+# Of the figure behind it?
 
 # %%
 def shrink(classes: torch.Tensor, stride: int) -> torch.Tensor:
@@ -98,9 +105,12 @@ shrunk = {stride: enlarge(shrink(truth, stride), stride) for stride in (32, 16, 
 draw({f"stride {stride}": shrunk[stride][CHOSEN] for stride in (32, 16, 8)})
 
 # %% [markdown]
-# No network is wrong here. It is the truth, told in cells of 32, 16 and 8 pixels. A thing that does not fill most of a cell is gone.
+# No network is wrong here.
+# It is the truth, told in cells of 32, 16 and 8 pixels.
+# A thing that does not fill most of a cell is gone.
 #
-# How bad is that? The plainest score is the share of pixels that are right.
+# How bad is that?
+# The plainest score is the share of pixels that are right.
 
 # %%
 def accuracy(predicted: torch.Tensor) -> float:
@@ -111,34 +121,42 @@ for stride in (8, 16, 32):
     print(f"stride {stride:>2}: {accuracy(shrunk[stride]):.0%} of the pixels are right")
 
 # %% [markdown]
-# Eighty-four percent at stride 32? It looked like next to nothing. **Predict**, before you run the next cell: take the truth and *erase every
-# object*, so that only sky and ground are left. How many pixels are right then?
+# Eighty-four percent at stride 32?
+# It looked like next to nothing.
+# **Predict**, before you run the next cell: take the truth and *erase every object*, so that only sky and ground are left.
+# How many pixels are right then?
 
 # %%
 erased = truth.clamp(max=1)                                     # 0 sky, 1 ground, 2 to 6 things
 print(f"no things at all: {accuracy(erased):.0%} of the pixels are right")
 
 # %% [markdown]
-# Even more. This world is mostly sky and ground, as most photos are mostly background. A score that is content when every object is
-# missing cannot tell us what we want to know.
+# Even more.
+# This world is mostly sky and ground, as most photos are mostly background.
+# A score that is content when every object is missing cannot tell us what we want to know.
 
 # %% [markdown]
 # ## 2. A score that cannot be fooled
 #
-# First count everything there is to count: how many pixels of each true class were taken for each class. This table is the **confusion matrix**.
+# First count everything there is to count: how many pixels of each true class were taken for each class.
+# This table is the **confusion matrix**.
 # One line of it could read: of 1,000 sphere pixels, 700 were called sphere, 250 ground and 50 cone.
 #
-# One thing more. Some pixels have no truth: in PASCAL VOC a thin border around each object was left open, since people do not agree about it. Their
-# class number is 255, and they must not count.
+# One thing more.
+# Some pixels have no truth: in PASCAL VOC a thin border around each object was left open, since people do not agree about it.
+# Their class number is 255, and they must not count.
 #
 # ### Exercise 1 · `confusion_matrix`
 #
 # *8 minutes · ★★☆*
 #
 # - `predicted`, `target`: class numbers of any shape, the same for both, such as (H, W) or (B, H, W).
-# - `num_classes`: K. Some classes may not occur.
-# - `ignore_index`: pixels whose *target* is this number are left out. What was predicted there does not matter.
-# - Returns (K, K) counts, int64: **row = true class, column = predicted class**. No loop over pixels: `torch.bincount` counts numbers.
+# - `num_classes`: K.
+#   Some classes may not occur.
+# - `ignore_index`: pixels whose *target* is this number are left out.
+#   What was predicted there does not matter.
+# - Returns (K, K) counts, int64: **row = true class, column = predicted class**.
+#   No loop over pixels: `torch.bincount` counts numbers.
 
 # %% tags=["exercise"]
 def confusion_matrix(predicted: torch.Tensor, target: torch.Tensor, num_classes: int,
@@ -156,13 +174,13 @@ check(confusion_matrix)
 # %% [markdown]
 # <details><summary>Hint: bincount counts one list, and I have two</summary>
 #
-# Make one number out of each pair, so that different pairs get different numbers. A matrix with K columns is stored row by row: at
-# which place does (row, column) lie?
+# Make one number out of each pair, so that different pairs get different numbers.
+# A matrix with K columns is stored row by row: at which place does (row, column) lie?
 # </details>
 # <details><summary>Hint: "shape is invalid for input of size ..."</summary>
 #
-# Too many numbers: did a pixel with truth 255 get through? Too few: the last classes do not occur, and `bincount` stops at the largest number it
-# meets, unless you tell it how far to count.
+# Too many numbers: did a pixel with truth 255 get through?
+# Too few: the last classes do not occur, and `bincount` stops at the largest number it meets, unless you tell it how far to count.
 # </details>
 
 # %%
@@ -175,19 +193,22 @@ plt.show()
 print(f"{matrix.sum().item():,} pixels, {matrix.trace().item():,} on the diagonal")
 
 # %% [markdown]
-# This is the truth in cells of 16 pixels. Read it row by row: sky and ground are nearly complete. Of the figures, which are thin, only 35 % is left,
-# and most of the rest went to the ground. Pixel accuracy adds up the diagonal, and the large rows drown the small ones.
+# This is the truth in cells of 16 pixels.
+# Read it row by row: sky and ground are nearly complete.
+# Of the figures, which are thin, only 35 % is left, and most of the rest went to the ground.
+# Pixel accuracy adds up the diagonal, and the large rows drown the small ones.
 #
-# So give each class *one* vote, whatever its size. Its score is **intersection over union**: the pixels that are this class in both
-# maps, divided by the pixels that are this class in at least one. The mean over classes is **mIoU**, the number by which segmentation has
-# been judged ever since.
+# So give each class *one* vote, whatever its size.
+# Its score is **intersection over union**: the pixels that are this class in both maps, divided by the pixels that are this class in at least one.
+# The mean over classes is **mIoU**, the number by which segmentation has been judged ever since.
 #
 # ### Exercise 2 · `mean_iou`
 #
 # *8 minutes · ★★☆*
 #
 # - `matrix`: (K, K) counts from above.
-# - Returns a plain number. For each class, three sums are in the matrix: what is right, what is truly this class, what was called this class.
+# - Returns a plain number.
+#   For each class, three sums are in the matrix: what is right, what is truly this class, what was called this class.
 # - A class that is neither in the truth nor predicted has nothing to be judged: leave it out of the mean.
 
 # %% tags=["exercise"]
@@ -204,12 +225,15 @@ check(mean_iou)
 # %% [markdown]
 # <details><summary>Hint: how do I get the union?</summary>
 #
-# Draw two overlapping circles. The row of a class is one of them, its column the other. Which part do both contain?
+# Draw two overlapping circles.
+# The row of a class is one of them, its column the other.
+# Which part do both contain?
 # </details>
 # <details><summary>Hint: my result is NaN</summary>
 #
-# A class that occurs nowhere gives 0 / 0. Do not make it 0: that would punish the network for not finding what is not there. There is a mean that
-# leaves NaNs out.
+# A class that occurs nowhere gives 0 / 0.
+# Do not make it 0: that would punish the network for not finding what is not there.
+# There is a mean that leaves NaNs out.
 # </details>
 
 # %%
@@ -225,10 +249,13 @@ for name, answer in tried.items():
     print(f"{name:<16} pixel accuracy {accuracy(answer):.2f}, mIoU {miou(answer):.2f}")
 
 # %% [markdown]
-# Now the scores say what the eye saw. Erasing all things costs five classes of seven.
+# Now the scores say what the eye saw.
+# Erasing all things costs five classes of seven.
 #
-# With this, we can ask properly what a stride costs. And who pays? Sort the pixels of things by how large the thing appears in the picture: *small* is
-# less than 150 pixels, about 12 × 12; *large* is 600 and more, about 25 × 25.
+# With this, we can ask properly what a stride costs.
+# And who pays?
+# Sort the pixels of things by how large the thing appears in the picture: *small* is less than 150 pixels, about 12 × 12;
+# *large* is 600 and more, about 25 × 25.
 
 # %%
 instances = torch.stack([held_out[index].instance for index in range(150)])     # 0: no thing
@@ -263,40 +290,48 @@ axis.legend(fontsize=8, loc="lower left")
 plt.show()
 
 # %% [markdown]
-# **Small things die first.** Such a map can hardly be better than this, however clever the network that makes it. Keep the 0.41 of stride 32 in mind:
-# soon something will beat it.
+# **Small things die first.**
+# Such a map can hardly be better than this, however clever the network that makes it.
+# Keep the 0.41 of stride 32 in mind: soon something will beat it.
 
 # %% [markdown]
 # ## 3. From pixels to pixels, in one go
 #
-# Now a real network: five blocks that halve the map, and two layers that stand for VGG's fully connected ones (lesson 01). A 1×1 convolution gives
-# 7 scores at every cell. One fixed transposed convolution with the bilinear kernel (lesson 02) enlarges the *scores* 32 times. That is **FCN-32s**.
+# Now a real network: five blocks that halve the map, and two layers that stand for VGG's fully connected ones (lesson 01).
+# A 1×1 convolution gives 7 scores at every cell.
+# One fixed transposed convolution with the bilinear kernel (lesson 02) enlarges the *scores* 32 times.
+# That is **FCN-32s**.
 
 # %%
-fcn32s = FCN(SmallTrunk(width=12), num_classes=7, stride=32).to(device)
+fcn32s = FCN(SmallBackbone(width=12), num_classes=7, stride=32).to(device)
 with torch.no_grad():
-    maps = fcn32s.trunk(images[:1].to(device))
+    maps = fcn32s.backbone(images[:1].to(device))
     cell_scores = fcn32s.score_fr(maps.fc7)
     print("deepest map:", tuple(maps.fc7.shape), " scores:", tuple(cell_scores.shape),
           " enlarged:", tuple(fcn32s.upscore(cell_scores).shape))
 
 # %% [markdown]
-# How is it trained? A score for every class at every pixel is a classification at every pixel. So use the loss of classification, at every
-# pixel, and take the mean: the **cross entropy**, −log of the probability that the softmax gives to the true class.
+# How is it trained?
+# A score for every class at every pixel is a classification at every pixel.
+# So use the loss of classification, at every pixel, and take the mean: the **cross entropy**, −log of the probability that the softmax gives to the true class.
 #
-# That sounds obvious today. Before 2015 segmentation was a chain of parts: cut out a window around each pixel or each candidate region, classify the
-# window, smooth the outcome with another method. Each part was trained alone, and no part learned from the mistakes of the last. In lesson 01 you
-# slid a classifier of windows over a scene; its training still knew only windows. Here the *whole picture* goes in, the loss stands at the
-# pixels, and one gradient runs through everything: **end to end**. A batch of 8 pictures is 73,728 training examples, which share all the
-# computing.
+# That sounds obvious today.
+# Before 2015 segmentation was a chain of parts: cut out a window around each pixel or each candidate region, classify the window,
+# smooth the outcome with another method.
+# Each part was trained alone, and no part learned from the mistakes of the last.
+# In lesson 01 you slid a classifier of windows over a scene; its training still knew only windows.
+# Here the *whole picture* goes in, the loss stands at the pixels, and one gradient runs through everything: **end to end**.
+# A batch of 8 pictures is 73,728 training examples, which share all the computing.
 #
 # ### Exercise 3 · `pixel_loss`
 #
 # *10 minutes · ★★☆*
 #
-# - `logits`: (B, K, H, W) scores. They can be large: stay with *log* probabilities.
+# - `logits`: (B, K, H, W) scores.
+#   They can be large: stay with *log* probabilities.
 # - `target`: (B, H, W) classes; pixels with `ignore_index` are left out, of the sum and of the count.
-# - Returns the mean of −log p(true class) over all pixels of the batch that count, as a tensor with one number. Write it out, without `F.cross_entropy`.
+# - Returns the mean of −log p(true class) over all pixels of the batch that count, as a tensor with one number.
+#   Write it out, without `F.cross_entropy`.
 
 # %% tags=["exercise"]
 def pixel_loss(logits: torch.Tensor, target: torch.Tensor, ignore_index: int = 255) -> torch.Tensor:
@@ -313,16 +348,18 @@ check(pixel_loss)
 # %% [markdown]
 # <details><summary>Hint: index 255 is out of bounds</summary>
 #
-# Throw the ignored pixels away *before* you look up the score of the true class. A mask of shape (B, H, W) can pick from a tensor whose first three axes are
-# (B, H, W).
+# Throw the ignored pixels away *before* you look up the score of the true class.
+# A mask of shape (B, H, W) can pick from a tensor whose first three axes are (B, H, W).
 # </details>
 # <details><summary>Hint: how do I pick one score per pixel?</summary>
 #
-# With N pixels left you have a table (N, K) and N column numbers. `gather` takes from each row the entry that an index of shape (N, 1) names.
+# With N pixels left you have a table (N, K) and N column numbers.
+# `gather` takes from each row the entry that an index of shape (N, 1) names.
 # </details>
 # <details><summary>Hint: I get inf or NaN for large scores</summary>
 #
-# exp(200) is more than a float holds. `log_softmax` never computes it.
+# exp(200) is more than a float holds.
+# `log_softmax` never computes it.
 # </details>
 
 # %%
@@ -342,16 +379,19 @@ def validate(net: nn.Module) -> dict[str, float]:
 
 # %%
 torch.manual_seed(0)
-fcn32s = FCN(SmallTrunk(width=12), num_classes=7, stride=32)
+fcn32s = FCN(SmallBackbone(width=12), num_classes=7, stride=32)
 batches = RandomBatches(train_images, train_truth, batch_size=8, seed=0)
 history = fit(fcn32s, batches, loss, steps=60, learning_rate=4e-3, validate=validate,
               validations=2)
 print(history)
 
 # %% [markdown]
-# A few seconds, and it has found sky and ground. Its mIoU is about that of the map without things. (Pixel accuracy would praise it already.)
+# A few seconds, and it has found sky and ground.
+# Its mIoU is about that of the map without things.
+# (Pixel accuracy would praise it already.)
 #
-# Things take longer: 1,600 steps, two minutes or so. We did that for you, and load the result.
+# Things take longer: 1,600 steps, two minutes or so.
+# We did that for you, and load the result.
 
 # %%
 start, _ = load_fcn("03_fcn32s_start", stride=32)
@@ -361,12 +401,14 @@ print(f"the truth in cells of 32:  mIoU {miou(shrunk[32]):.3f}")
 assert miou(answer) > miou(shrunk[32])
 
 # %% [markdown]
-# More than the truth! Stop and think how that can be. Each cell of the truth named one class for its 32 × 32 pixels, the best one. What does a cell of
-# the network have that a cell of the truth had not?
+# More than the truth!
+# Stop and think how that can be.
+# Each cell of the truth named one class for its 32 × 32 pixels, the best one.
+# What does a cell of the network have that a cell of the truth had not?
 
 # %%
 with torch.no_grad():
-    cell_scores = start.score_fr(start.trunk(images.to(device)).fc7).cpu()      # (150, 7, 3, 3)
+    cell_scores = start.score_fr(start.backbone(images.to(device)).fc7).cpu()      # (150, 7, 3, 3)
 blocks = enlarge(cell_scores.argmax(dim=1), 32)
 print(f"best class of each cell, enlarged: mIoU ≈ {miou(blocks):.3f}")
 print(f"scores enlarged, then the best:    mIoU ≈ {miou(answer):.3f}")
@@ -374,16 +416,21 @@ assert miou(answer) > miou(blocks) + 0.05
 draw({"best class, enlarged": blocks[CHOSEN], "scores enlarged": answer[CHOSEN]})
 
 # %% [markdown]
-# A cell has **seven scores**, not one answer. Between two cells the scores are blended, and where one class overtakes the other there is an edge. By making
-# a score a little higher, a cell pushes that edge a few pixels away. Training end to end, through the enlargement, taught the cells to lean in just that
-# way. That is why the scores must be enlarged *before* the best class is taken.
+# A cell has **seven scores**, not one answer.
+# Between two cells the scores are blended, and where one class overtakes the other there is an edge.
+# By making a score a little higher, a cell pushes that edge a few pixels away.
+# Training end to end, through the enlargement, taught the cells to lean in just that way.
+# That is why the scores must be enlarged *before* the best class is taken.
 #
-# Still, that is a kite and not a ball, and the small things are gone. Nine cells cannot draw more.
+# Still, that is a kite and not a ball, and the small things are gone.
+# Nine cells cannot draw more.
 
 # %% [markdown]
 # ## 4. What, and where
 #
-# The detail is lost in the deep maps. But the network itself had it, some layers earlier. First the real network of lesson 01 on a real photo:
+# The detail is lost in the deep maps.
+# But the network itself had it, some layers earlier.
+# First the real network of lesson 01 on a real photo:
 
 # %%
 from lib.datasets.photos import crop_square, load_photo
@@ -395,15 +442,20 @@ feature_strip(classifier, prepare(photo), picture=photo)
 plt.show()
 
 # %% [markdown]
-# From left to right the outlines dissolve. What is gained in return? Pictures suggest; let us **measure**, with two questions to each map:
+# From left to right the outlines dissolve.
+# What is gained in return?
+# Pictures suggest; let us **measure**, with two questions to each map:
 #
-# - **what**: is this pixel part of a sphere, box, cylinder, cone or figure? (Guessing: 20 %.)
-# - **where**: does this pixel lie *on* an outline, or 3 to 8 pixels beside one? (Guessing: 50 %.)
+# - **what**: is this pixel part of a sphere, box, cylinder, cone or figure?
+#   (Guessing: 20 %.)
+# - **where**: does this pixel lie *on* an outline, or 3 to 8 pixels beside one?
+#   (Guessing: 50 %.)
 #
-# Only a linear layer may answer, from the features of the one cell that the pixel lies in: a **probe** (`lib/training/probes.py`). It cannot work
-# anything out for itself, so it shows what the map says openly.
+# Only a linear layer may answer, from the features of the one cell that the pixel lies in: a **probe** (`lib/training/probes.py`).
+# It cannot work anything out for itself, so it shows what the map says openly.
 #
-# **Predict.** At which depth does the probe for *what* do best, and at which the probe for *where*?
+# **Predict.**
+# At which depth does the probe for *what* do best, and at which the probe for *where*?
 #
 # First the distance of every pixel to the nearest outline: grow the outlines by a pixel at a time, and count how long it takes.
 
@@ -463,17 +515,18 @@ def what_and_where(stages: dict, learn_images: torch.Tensor, test_images: torch.
     return knows
 
 # %%
-trunk_stages = {name: start.trunk.get_submodule(name) for name in
+backbone_stages = {name: start.backbone.get_submodule(name) for name in
                 ("block1", "block2", "block3", "block4", "block5", "fc6", "fc7")}
-fcn_knows = what_and_where(trunk_stages, learn_images, images)
+fcn_knows = what_and_where(backbone_stages, learn_images, images)
 for name, (what, where) in fcn_knows.items():
     print(f"{name}: what ≈ {what:.0%}, where ≈ {where:.0%}")
 
 # %% [markdown]
-# On the way down, the answer to *what* gets better, and the answer to *where* gets worse. No surprise about *where*: in the last map
-# 32 × 32 pixels share one cell, and whatever it says, it says to all of them.
+# On the way down, the answer to *what* gets better, and the answer to *where* gets worse.
+# No surprise about *where*: in the last map 32 × 32 pixels share one cell, and whatever it says, it says to all of them.
 #
-# That network was trained on this very world. What of the real one, which was trained on photos of dogs and cups, and has never seen toyworld?
+# That network was trained on this very world.
+# What of the real one, which was trained on photos of dogs and cups, and has never seen toyworld?
 
 # %%
 larger = nn.Upsample(size=(128, 128), mode="bilinear")          # it is used to larger things
@@ -503,19 +556,26 @@ for knows in (fcn_knows, real_knows):
     assert where.index(max(where)) < what.index(max(what))      # where is known first, what later
 
 # %% [markdown]
-# The same two curves. **Deep maps know what, shallow maps know where.** In the network of photos *what* is best a few stages before the end: its
-# last maps are so coarse here (4 × 4 cells) that most things have no cell of their own.
+# The same two curves.
+# **Deep maps know what, shallow maps know where.**
+# In the network of photos *what* is best a few stages before the end: its last maps are so coarse here (4 × 4 cells) that most things have no cell of their
+# own.
 #
-# No single map knows both. So ask several.
+# No single map knows both.
+# So ask several.
 
 # %% [markdown]
 # ## 5. Let both have their say
 #
-# How to bring them together? The paper's answer is as simple as can be. Each map is asked for **scores**, with a 1×1 convolution of its own. Then both speak the same
-# language: 7 numbers at each cell, one for each class. The coarse scores are made twice as large, and the two are **added**.
+# How to bring them together?
+# The paper's answer is as simple as can be.
+# Each map is asked for **scores**, with a 1×1 convolution of its own.
+# Then both speak the same language: 7 numbers at each cell, one for each class.
+# The coarse scores are made twice as large, and the two are **added**.
 #
-# An example with the scores of one class. The coarse map says *thing* at the left and *no thing* at the right. The fine map has seen a detail: here the thing
-# reaches further.
+# An example with the scores of one class.
+# The coarse map says *thing* at the left and *no thing* at the right.
+# The fine map has seen a detail: here the thing reaches further.
 
 # %%
 coarse = torch.tensor([[[[3., -3.], [3., -3.]]]])               # (1, 1, 2, 2): scores of "thing"
@@ -527,7 +587,8 @@ show_numbers({"coarse": coarse[0, 0], "coarse × 2": doubled[0, 0], "fine": fine
 plt.show()
 
 # %% [markdown]
-# Where the fine map says nothing, the coarse one decides. Near the change from 3 to −3 the coarse one is not sure, and there a word of the fine map moves the edge.
+# Where the fine map says nothing, the coarse one decides.
+# Near the change from 3 to −3 the coarse one is not sure, and there a word of the fine map moves the edge.
 #
 # ### Exercise 4 · `fuse_scores`
 #
@@ -535,8 +596,8 @@ plt.show()
 #
 # - `coarse`: (B, K, h, w) scores of a deep map.
 # - `fine`: (B, K, 2h, 2w) scores of the map above it.
-# - `upscore`: a layer that makes a map twice as large. It starts as bilinear interpolation and has learned since, so use it, and not an
-#   interpolation.
+# - `upscore`: a layer that makes a map twice as large.
+#   It starts as bilinear interpolation and has learned since, so use it, and not an interpolation.
 # - Returns the fused scores, (B, K, 2h, 2w).
 
 # %% tags=["exercise"]
@@ -551,45 +612,52 @@ check(fuse_scores)
 # %% [markdown]
 # <details><summary>Hint: the shapes do not fit</summary>
 #
-# One of the two maps has to change its size. Shrinking the fine one would throw away what it is here for.
+# One of the two maps has to change its size.
+# Shrinking the fine one would throw away what it is here for.
 # </details>
 # <details><summary>Hint: my result has twice as many channels</summary>
 #
-# Both maps hold the same K classes in the same order, so channel 3 of one and channel 3 of the other mean the same. They need not lie behind each other.
+# Both maps hold the same K classes in the same order, so channel 3 of one and channel 3 of the other mean the same.
+# They need not lie behind each other.
 # </details>
 
 # %%
 fuse_scores = use(fuse_scores)
 
 # %% [markdown]
-# Do it once, with the map at stride 16, and enlarge the result 16 times: **FCN-16s**. Do it again with the map at stride 8: **FCN-8s**.
+# Do it once, with the map at stride 16, and enlarge the result 16 times: **FCN-16s**.
+# Do it again with the map at stride 8: **FCN-8s**.
 
 # %%
-from lib.viz.fcn_plan import draw_fcn_plan
+from lib.viz.diagrams.fcn_plan import draw_fcn_plan
 
 draw_fcn_plan()
 plt.show()
 
 # %% [markdown]
-# Blue is the trunk, on the way down; below a name stands the stride of its map. Yellow layers make 7 scores from features. Green ones enlarge scores: the two by 2 go
-# on learning, the last one is fixed.
+# Blue is the backbone, on the way down; below a name stands the stride of its map.
+# Yellow layers make 7 scores from features.
+# Green ones enlarge scores: the two by 2 go on learning, the last one is fixed.
 #
-# One thing is left. A picture of 100 × 70 pixels does not halve five times without a rest. So it is padded at the **right** and at the **bottom** to
-# multiples of 32 before the trunk, here 128 × 96, and the scores are cut to the picture's size at the end.
+# One thing is left.
+# A picture of 100 × 70 pixels does not halve five times without a rest.
+# So it is padded at the **right** and at the **bottom** to multiples of 32 before the backbone, here 128 × 96,
+# and the scores are cut to the picture's size at the end.
 #
 # ### Exercise 5 · `fcn_8s_scores`
 #
 # *12 minutes · ★★★*
 #
-# The whole of FCN-8s, from the trunk's maps to the scores of every pixel.
+# The whole of FCN-8s, from the backbone's maps to the scores of every pixel.
 #
 # - `net` has the layers of the drawing: `score_fr`, `score_pool4`, `score_pool3`, `upscore2`, `upscore_pool4`, and `upscore` for the last step, by 8.
 # - `maps`: `maps.pool3`, `maps.pool4` and `maps.fc7` at strides 8, 16 and 32 of the *padded* picture.
 # - `height`, `width`: of the picture before padding.
-# - Returns (B, K, height, width). You may call your `fuse_scores`.
+# - Returns (B, K, height, width).
+#   You may call your `fuse_scores`.
 
 # %% tags=["exercise"]
-def fcn_8s_scores(net: FCN, maps: TrunkMaps, height: int, width: int) -> torch.Tensor:
+def fcn_8s_scores(net: FCN, maps: BackboneMaps, height: int, width: int) -> torch.Tensor:
     ### BEGIN SOLUTION
     scores = net.score_fr(maps.fc7)                                             # stride 32
     scores = fuse_scores(scores, net.score_pool4(maps.pool4), net.upscore2)     # stride 16
@@ -603,28 +671,33 @@ check(fcn_8s_scores)
 # %% [markdown]
 # <details><summary>Hint: where do I start?</summary>
 #
-# At the right end of the drawing, with the deepest map. Write one line per (+).
+# At the right end of the drawing, with the deepest map.
+# Write one line per (+).
 # </details>
 # <details><summary>Hint: everything is right for some pictures and wrong for others</summary>
 #
-# Those with multiples of 32 need no cut. For the others: where was the padding added, so which rows and columns are the picture's?
+# Those with multiples of 32 need no cut.
+# For the others: where was the padding added, so which rows and columns are the picture's?
 # </details>
 # <details><summary>Hint: channels do not fit</summary>
 #
-# Each map has its own score layer. "pool3" is the map after block 3: large, shallow, 48 channels. "pool4" is smaller and has 72.
+# Each map has its own score layer.
+# "pool3" is the map after block 3: large, shallow, 48 channels.
+# "pool4" is smaller and has 72.
 # </details>
 
 # %%
 fcn_8s_scores = use(fcn_8s_scores)
 
 # %% [markdown]
-# Put your two functions into a network. It has the layers of `lib.models.fcn.FCN`; how they are used is up to you.
+# Put your two functions into a network.
+# It has the layers of `lib.models.fcn.FCN`; how they are used is up to you.
 
 # %%
 class MyFCN(FCN):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         height, width = x.shape[2:]
-        maps = self.trunk(F.pad(x, (0, -width % 32, 0, -height % 32), mode="replicate"))
+        maps = self.backbone(F.pad(x, (0, -width % 32, 0, -height % 32), mode="replicate"))
         if self.stride == 8:
             return fcn_8s_scores(self, maps, height, width)
         scores = self.score_fr(maps.fc7)
@@ -633,7 +706,7 @@ class MyFCN(FCN):
         return self.upscore(scores)[:, :, :height, :width]
 
 # %%
-mine = MyFCN(SmallTrunk(width=12), num_classes=7, stride=8).to(device).eval()
+mine = MyFCN(SmallBackbone(width=12), num_classes=7, stride=8).to(device).eval()
 mine.load_state_dict(trained[8][0].state_dict())
 with torch.no_grad():
     odd = images[:2, :, :70, :91].to(device)
@@ -644,15 +717,17 @@ assert same
 # %% [markdown]
 # ## 6. The race: 32s, 16s, 8s
 #
-# The paper did not train FCN-8s from nothing. It took the finished FCN-32s, added a score layer for the next map, and trained on. The new layer starts with
-# all weights at **zero**.
+# The paper did not train FCN-8s from nothing.
+# It took the finished FCN-32s, added a score layer for the next map, and trained on.
+# The new layer starts with all weights at **zero**.
 #
-# **Predict.** What does the new network say at step 0, before it has learned anything?
+# **Predict.**
+# What does the new network say at step 0, before it has learned anything?
 
 # %%
 def continued(stride: int, kind: type = MyFCN) -> nn.Module:
     """An FCN with all that the FCN-32s has learned. Only what it adds is new."""
-    net = kind(SmallTrunk(width=12), num_classes=7, stride=stride)
+    net = kind(SmallBackbone(width=12), num_classes=7, stride=stride)
     learned = start.state_dict()
     del learned["upscore.weight"]                               # the last upsampling is not learned
     net.load_state_dict(learned, strict=False)
@@ -666,8 +741,10 @@ for stride in (32, 16, 8):
     assert same > 0.9
 
 # %% [markdown]
-# The old answers. Adding zeros changes nothing. (The few others lie along outlines: enlarging by 2 and then by 16 is not quite enlarging by 32.) So the
-# new network starts with all that the old one knew, and what it gains now it gains with the new map.
+# The old answers.
+# Adding zeros changes nothing.
+# (The few others lie along outlines: enlarging by 2 and then by 16 is not quite enlarging by 32.)
+# So the new network starts with all that the old one knew, and what it gains now it gains with the new map.
 #
 # Now the three go on from the same start: 80 steps each, the same pictures in the same order.
 
@@ -698,19 +775,22 @@ assert scores[8]["mIoU"] > scores[32]["mIoU"] + 0.05
 assert abs(scores[32]["mIoU"] - miou(before)) < 0.03            # 32s stays where it was
 
 # %% [markdown]
-# **32s < 16s < 8s**, after a few seconds of further training. FCN-32s, with nothing new to ask, has nothing left to gain. *Outlines* is the boundary F-score: the share of true
-# outline pixels that were met to within a pixel, and of predicted ones that are real, in one number. Now look at it.
+# **32s < 16s < 8s**, after a few seconds of further training.
+# FCN-32s, with nothing new to ask, has nothing left to gain.
+# *Outlines* is the boundary F-score: the share of true outline pixels that were met to within a pixel, and of predicted ones that are real, in one number.
+# Now look at it.
 
 # %%
 for index in (CHOSEN, 3):
     draw({f"FCN-{stride}s": answers[stride][index] for stride in nets}, index)
 
 # %% [markdown]
-# One seed says little, and 80 steps are few. For the networks at the top of this page we did the same with 400 steps and three seeds. Their results
-# are stored beside the weights.
+# One seed says little, and 80 steps are few.
+# For the networks at the top of this page we did the same with 400 steps and three seeds.
+# Their results are stored beside the weights.
 
 # %%
-for stride, (net, made) in trained.items():
+for stride, (_, made) in trained.items():
     runs = [run["mIoU"] for run in made["val"]]
     print(f"FCN-{stride}s after 400 further steps: mIoU", "  ".join(f"{run:.3f}" for run in runs))
 for run_32, run_16, run_8 in zip(*(trained[stride][1]["val"] for stride in (32, 16, 8))):
@@ -727,10 +807,14 @@ assert by_size[8]["small"] > 2 * by_size[32]["small"]
 assert by_size[8]["large"] < 1.5 * by_size[32]["large"]
 
 # %% [markdown]
-# All sizes gain. Large things were found before, and gain a little. Of middle and small ones, the found share more than doubles.
+# All sizes gain.
+# Large things were found before, and gain a little.
+# Of middle and small ones, the found share more than doubles.
 
 # %% [markdown]
-# **Where in the picture is the gain?** You have the distance of every pixel to the nearest outline. Sort the mistakes of your three networks by it.
+# **Where in the picture is the gain?**
+# You have the distance of every pixel to the nearest outline.
+# Sort the mistakes of your three networks by it.
 
 # %%
 figure, axes = plt.subplots(1, 4, figsize=(11, 3.2), layout="constrained",
@@ -754,21 +838,26 @@ print(f"farther away:                   ≈ {100 * gain[far].mean():.1f} of 100 
 assert gain[near].mean() > 2 * gain[far].mean()
 
 # %% [markdown]
-# The gain is at the outlines, and so in small things, which are nearly all outline. On an outline itself even FCN-8s is often wrong: its cells are 8 pixels
-# wide.
+# The gain is at the outlines, and so in small things, which are nearly all outline.
+# On an outline itself even FCN-8s is often wrong: its cells are 8 pixels wide.
 
 # %% [markdown]
 # ## 7. Sum or concatenation?
 #
-# It is often told that FCN *concatenates* its maps. That is U-Net, of the next lesson. But would it be better here? Lay the two sets of scores behind
-# each other, 14 channels, and let a 1×1 convolution make 7 of them.
+# It is often told that FCN *concatenates* its maps.
+# That is U-Net, of the next lesson.
+# But would it be better here?
+# Lay the two sets of scores behind each other, 14 channels, and let a 1×1 convolution make 7 of them.
 #
-# The sum is one special case of this: with the right weights, the convolution *is* the sum. **Predict.** Which weights? And will the freedom pay, in the same 80 steps?
+# The sum is one special case of this: with the right weights, the convolution *is* the sum.
+# **Predict.**
+# Which weights?
+# And will the freedom pay, in the same 80 steps?
 
 # %%
 class ConcatFCN(FCN):
-    def __init__(self, trunk: nn.Module, num_classes: int, stride: int):
-        super().__init__(trunk, num_classes, stride)
+    def __init__(self, backbone: nn.Module, num_classes: int, stride: int):
+        super().__init__(backbone, num_classes, stride)
         self.mix4, self.mix3 = (nn.Conv2d(2 * num_classes, num_classes, 1) for _ in range(2))
         for mix in (self.mix4, self.mix3):                      # start as the sum:
             same_class = torch.eye(num_classes).repeat(1, 2)    # (K, 2K): 1 for the same class
@@ -776,7 +865,7 @@ class ConcatFCN(FCN):
             nn.init.zeros_(mix.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        maps = self.trunk(x)
+        maps = self.backbone(x)
         scores = self.upscore2(self.score_fr(maps.fc7))
         scores = self.mix4(torch.cat([scores, self.score_pool4(maps.pool4)], dim=1))
         scores = self.upscore_pool4(scores)
@@ -800,18 +889,24 @@ for name, score in {"sum": scores[8], "concatenation": concat_score}.items():
 assert abs(concat_score["mIoU"] - scores[8]["mIoU"]) < 0.05
 
 # %% [markdown]
-# A few thousandths at most, nothing to speak of. There is a reason: the score layers before the sum are 1×1 convolutions too, and two in a row are one. Nearly
-# everything that the mixing layer could do, the score layers can do alone. Concatenation begins to matter where *features*, not
-# scores, are joined, and where layers with a ReLU come after it: lesson 04.
+# A few thousandths at most, nothing to speak of.
+# There is a reason: the score layers before the sum are 1×1 convolutions too, and two in a row are one.
+# Nearly everything that the mixing layer could do, the score layers can do alone.
+# Concatenation begins to matter where *features*, not scores, are joined, and where layers with a ReLU come after it: lesson 04.
 
 # %% [markdown]
 # ## 8. Look inside
 #
-# The explorer on the FCN-8s that you have just trained. Three things to look for:
+# The explorer on the FCN-8s that you have just trained.
+# Three things to look for:
 #
-# 1. Choose `score_fr`, view *channel*: 3 × 3 cells for each class. Then `score_pool3`. Which of the two would you recognise the scene by, and which names the things?
-# 2. Channel 2 of `score_pool3` speaks of spheres. Is it high on the ball, or also on the cylinder, or along outlines?
-# 3. Follow the upper edge of the cylinder through `upscore2`, `upscore_pool4` and `upscore`. Where does it become sharp?
+# 1. Choose `score_fr`, view *channel*: 3 × 3 cells for each class.
+#    Then `score_pool3`.
+#    Which of the two would you recognise the scene by, and which names the things?
+# 2. Channel 2 of `score_pool3` speaks of spheres.
+#    Is it high on the ball, or also on the cylinder, or along outlines?
+# 3. Follow the upper edge of the cylinder through `upscore2`, `upscore_pool4` and `upscore`.
+#    Where does it become sharp?
 
 # %%
 explorer = explore(nets[8], images[CHOSEN].to(device))
@@ -822,8 +917,9 @@ explorer
 # %% [markdown]
 # ## 9. Break it: silence one map
 #
-# If deep maps know what and shallow maps know where, then silencing one map in the finished FCN-8s must hurt in its own way. Set the scores of one map to zero,
-# everything else as it was. Two measures:
+# If deep maps know what and shallow maps know where, then silencing one map in the finished FCN-8s must hurt in its own way.
+# Set the scores of one map to zero, everything else as it was.
+# Two measures:
 #
 # - **what**: of the thing pixels that are called *some* thing, the share with the right name;
 # - **where**: how well the outline between things and no things is met, whatever their names.
@@ -859,17 +955,21 @@ assert lost["score_fr"][0] > 0.1 > abs(lost["score_pool3"][0])              # wh
 assert lost["score_pool3"][1] > lost["score_fr"][1] + 0.1                   # where: pool3 is missed
 
 # %% [markdown]
-# Two very different accidents. Without **pool3** the names are as right as before, but the outlines are lost. Without **fc7** it is the other way round: look at
-# the last answer. The outlines are still there, though rougher, and they are filled with pieces of everything, down to a patch of sky on the ball. pool4 is missed least: its
-# neighbours on both sides know much of what it knows.
+# Two very different accidents.
+# Without **pool3** the names are as right as before, but the outlines are lost.
+# Without **fc7** it is the other way round: look at the last answer.
+# The outlines are still there, though rougher, and they are filled with pieces of everything, down to a patch of sky on the ball. pool4 is missed least:
+# its neighbours on both sides know much of what it knows.
 #
-# Deep maps know what, shallow maps know where. Nobody told the network to share the work like this.
+# Deep maps know what, shallow maps know where.
+# Nobody told the network to share the work like this.
 
 # %% [markdown]
 # ## 10. The full-size network
 #
-# What people use today is `fcn_resnet50`, with a ResNet-50 as trunk. `lib/models/fcn.py` has it, in torchvision's names, so that the weights that torchvision
-# publishes (trained on COCO and VOC) load without a rename. Without a network we can still prove it: give both the same random weights, and compare.
+# What people use today is `fcn_resnet50`, with a ResNet-50 as backbone.
+# `lib/models/fcn.py` has it, in torchvision's names, so that the weights that torchvision publishes (trained on COCO and VOC) load without a rename.
+# Without a network we can still prove it: give both the same random weights, and compare.
 
 # %%
 from torchvision.models import segmentation
@@ -899,8 +999,9 @@ del ours, theirs
 # net = fcn_resnet50(); net.load_state_dict(weights)
 # ```
 #
-# It has no skips: it keeps stride 8 by another trick, **dilation**. The strides of the last two stages are left out, and their kernels are spread so
-# that each still sees as far. Where stays, what comes, and the price is many more cells to compute in the deepest, widest layers.
+# It has no skips: it keeps stride 8 by another trick, **dilation**.
+# The strides of the last two stages are left out, and their kernels are spread so that each still sees as far.
+# Where stays, what comes, and the price is many more cells to compute in the deepest, widest layers.
 
 # %% [markdown]
 # ## 11. Recap
@@ -911,47 +1012,64 @@ del ours, theirs
 # | FCN-16s | fc7 + pool4 | 16 | things of middle size as well | thin parts |
 # | FCN-8s | fc7 + pool4 + pool3 | 8 | outlines, and some of the small things | details below 8 pixels |
 #
-# **What the paper reported.** With VGG-16, on a part of the PASCAL VOC 2011 validation pictures: mIoU 59.4 for FCN-32s, 62.4 for 16s, 62.7 for 8s, and 45.4 if only
-# the last layer of FCN-32s is trained and the rest stays as the classifier left it. So most of the gain came from training end to end and from the first
-# skip; the second one mainly made the outlines finer. On the VOC 2012 test pictures FCN-8s reached 62.2, a fifth more than the best system before it, in a
-# fifth of a second per picture.
+# **What the paper reported.**
+# With VGG-16, on a part of the PASCAL VOC 2011 validation pictures: mIoU 59.4 for FCN-32s, 62.4 for 16s, 62.7 for 8s,
+# and 45.4 if only the last layer of FCN-32s is trained and the rest stays as the classifier left it.
+# So most of the gain came from training end to end and from the first skip; the second one mainly made the outlines finer.
+# On the VOC 2012 test pictures FCN-8s reached 62.2, a fifth more than the best system before it, in a fifth of a second per picture.
 #
-# **What was simpler here.** The trunk is small and learned toyworld from nothing, where the paper's had seen ImageNet. It trained with momentum SGD, one
-# network after the other (16s from 32s, then 8s from 16s); ours all start from 32s, so that their budgets are equal. The paper pads by 100 pixels on all sides; we pad to a multiple of 32. And toyworld's things are
-# small for a stride of 32, so our steps from 32s to 16s to 8s are larger than the paper's.
+# **What was simpler here.**
+# The backbone is small and learned toyworld from nothing, where the paper's had seen ImageNet.
+# It trained with momentum SGD, one network after the other (16s from 32s, then 8s from 16s); ours all start from 32s, so that their budgets are equal.
+# The paper pads by 100 pixels on all sides; we pad to a multiple of 32.
+# And toyworld's things are small for a stride of 32, so our steps from 32s to 16s to 8s are larger than the paper's.
 #
 # ### Three questions
 #
-# **1.** A network calls every pixel "road" in a data set where 60 % of the pixels are road and 19 other classes share the rest. Its pixel accuracy is 0.60. What is its mIoU?
+# **1.**
+# A network calls every pixel "road" in a data set where 60 % of the pixels are road and 19 other classes share the rest.
+# Its pixel accuracy is 0.60.
+# What is its mIoU?
 # (a) 0.60 (b) 0.03 (c) 0
 #
 # <details><summary>Answer</summary>
 #
-# **(b)** Road has 60 right pixels of a union of 100: IoU 0.6. The other 19 classes are in the truth and have no right pixel: 0 each. The mean is 0.6 / 20 = 0.03. (a) is what
-# the large class says alone; (c) forgets that road *was* right.
+# **(b)** Road has 60 right pixels of a union of 100: IoU 0.6.
+# The other 19 classes are in the truth and have no right pixel: 0 each.
+# The mean is 0.6 / 20 = 0.03.
+# (a) is what the large class says alone; (c) forgets that road *was* right.
 # </details>
 #
-# **2.** The score layer of pool3 starts at zero. Why can it learn at all?
+# **2.**
+# The score layer of pool3 starts at zero.
+# Why can it learn at all?
 # (a) it cannot, all zeros is a mistake (b) its gradient does not depend on its own weights (c) dropout breaks the symmetry
 #
 # <details><summary>Answer</summary>
 #
-# **(b)** The gradient of a weight is its input, from pool3, times what comes back from the loss. Neither is zero, and both differ from class to class and channel to
-# channel. Zeros are fatal where two *layers in a row* are zero, or where equal weights would get equal gradients for ever. (c) There is no dropout here.
+# **(b)** The gradient of a weight is its input, from pool3, times what comes back from the loss.
+# Neither is zero, and both differ from class to class and channel to channel.
+# Zeros are fatal where two *layers in a row* are zero, or where equal weights would get equal gradients for ever.
+# (c) There is no dropout here.
 # </details>
 #
-# **3.** You double the size of every picture, and train FCN-32s on them anew. What happens to the advantage of FCN-8s?
+# **3.**
+# You double the size of every picture, and train FCN-32s on them anew.
+# What happens to the advantage of FCN-8s?
 # (a) it grows (b) it stays as it is (c) it shrinks
 #
 # <details><summary>Answer</summary>
 #
-# **(c)** A thing now has four times as many pixels, so more cells of 32 × 32 fit in it, and its outline is a smaller share of it. (That is one reason why the paper's steps
-# are smaller than ours: VOC's pictures have 500 pixels and large things.) (a) would be right for smaller pictures. (b) forgets that a stride is counted
-# in pixels, and things are not.
+# **(c)** A thing now has four times as many pixels, so more cells of 32 × 32 fit in it, and its outline is a smaller share of it.
+# (That is one reason why the paper's steps are smaller than ours: VOC's pictures have 500 pixels and large things.)
+# (a) would be right for smaller pictures.
+# (b) forgets that a stride is counted in pixels, and things are not.
 # </details>
 
 # %%
 progress()
 
 # %% [markdown]
-# **Next:** FCN's way down is rich, and its way back up is one addition per step. What if the way up were as rich as the way down? Lesson 04: U-Net.
+# **Next:** FCN's way down is rich, and its way back up is one addition per step.
+# What if the way up were as rich as the way down?
+# Lesson 04: U-Net.

@@ -1,8 +1,10 @@
 # %% [markdown]
 # # 04 · U-Net: the way up is as rich as the way down
 #
-# Lesson 03 ended with FCN-8s: it names the things, and draws them with a thick brush. Below is the same scene, cut up by FCN-8s
-# and by the network of this lesson. Both have about as many weights, and learned from the same pictures in as many steps. Look at the corners of the box.
+# Lesson 03 ended with FCN-8s: it names the things, and draws them with a thick brush.
+# Below is the same scene, cut up by FCN-8s and by the network of this lesson.
+# Both have about as many weights, and learned from the same pictures in as many steps.
+# Look at the corners of the box.
 
 # %%
 import matplotlib.pyplot as plt
@@ -11,17 +13,17 @@ import torch
 from lib.datasets.folders import REPOSITORY
 from lib.datasets.toyworld import SEMANTIC_COLOURS, SEMANTIC_NAMES, Toyworld
 from lib.device import choose_device
-from lib.models.fcn import FCN, SmallTrunk
+from lib.models.fcn import FCN, SmallBackbone
 from lib.models.unet import UNet
 from lib.training import load_checkpoint
-from lib.viz.segmentation import draw_segmentations
+from lib.viz.masks.segmentation import draw_segmentations
 
 device = choose_device()
 folder = REPOSITORY / "data" / "checkpoints"
 
 # %%
 unet = UNet(3, num_classes=7, width=28, depth=2, stem_stride=4).to(device)
-fcn = FCN(SmallTrunk(16), num_classes=7, stride=8).to(device)
+fcn = FCN(SmallBackbone(16), num_classes=7, stride=8).to(device)
 made = {"U-Net": load_checkpoint(unet, folder / "04_unet.safetensors"),
         "FCN-8s": load_checkpoint(fcn, folder / "04_unet_fcn8s.safetensors")}
 networks = {"FCN-8s": fcn, "U-Net": unet}
@@ -65,31 +67,37 @@ from torch import nn
 
 from lib.datasets.photos import crop_square, load_photo
 from lib.exercises import check, progress, use
-from lib.ops.metrics import boundary_f_score, confusion_matrix, iou_per_class, mean_iou
+from lib.ops.segmentation_metrics import boundary_f_score, confusion_matrix, iou_per_class, mean_iou
 from lib.ops.receptive_field import Window, receptive_field
 from lib.training import OrderedBatches, RandomBatches, fit, toyworld_tensors
 from lib.viz import explore, pca_colours, show_images, show_numbers
-from lib.viz.u_diagram import draw_u
+from lib.viz.diagrams.u_diagram import draw_u
 
 # %% [markdown]
 # ## 1. What comes back in an FCN
 #
-# FCN-8s goes down to a coarse map, and on the way up it asks two finer maps for help. **How** does it ask? It lets a 1×1 convolution turn each
-# of them into class scores, and adds the scores.
+# FCN-8s goes down to a coarse map, and on the way up it asks two finer maps for help.
+# **How** does it ask?
+# It lets a 1×1 convolution turn each of them into class scores, and adds the scores.
 #
-# **Predict.** The finest map it asks has 64 channels, on 12 × 12 cells. How many numbers per cell make it across to the way up?
+# **Predict.**
+# The finest map it asks has 64 channels, on 12 × 12 cells.
+# How many numbers per cell make it across to the way up?
 
 # %%
-maps = fcn.trunk(picture[None])
+maps = fcn.backbone(picture[None])
 bridge = fcn.score_pool3(maps.pool3)
 print("the map that is asked:", tuple(maps.pool3.shape))
 print("what crosses over:    ", tuple(bridge.shape))
 
 # %% [markdown]
-# Seven: one per class. All else that the map knew, where an edge runs, which way it leans, what texture lies beside it, had
-# to become "more cone, less ground" *right there*, at one cell in 8 × 8 pixels. After that it is gone.
+# Seven: one per class.
+# All else that the map knew, where an edge runs, which way it leans, what texture lies beside it, had to become "more cone, less ground" *right there*,
+# at one cell in 8 × 8 pixels.
+# After that it is gone.
 #
-# U-Net has a simple idea: **send the whole map across, and let the way up decide.** And do it at every level, the finest too.
+# U-Net has a simple idea: **send the whole map across, and let the way up decide.**
+# And do it at every level, the finest too.
 
 # %%
 fine = unet.top(unet.stem(picture[None]))                       # (1, 28, 24, 24)
@@ -104,16 +112,19 @@ show_images(shown, ["picture", *bridges], columns=4, size=2.5)
 plt.show()
 
 # %% [markdown]
-# These are all channels at once as colours, as in lesson 01. The FCN's bridge says *that* something is there. On the fine bridge of the U-Net
-# you can still see where each thing ends.
+# These are all channels at once as colours, as in lesson 01.
+# The FCN's bridge says *that* something is there.
+# On the fine bridge of the U-Net you can still see where each thing ends.
 
 # %% [markdown]
 # ## 2. The part that is used everywhere
 #
-# Every level of the U does the same: two 3×3 convolutions in a row. Why two small ones and not one large one?
+# Every level of the U does the same: two 3×3 convolutions in a row.
+# Why two small ones and not one large one?
 #
-# **Predict.** How many pixels does one cell see after *two* 3×3 convolutions? Which single convolution sees as much, and which of the two
-# ways has fewer weights?
+# **Predict.**
+# How many pixels does one cell see after *two* 3×3 convolutions?
+# Which single convolution sees as much, and which of the two ways has fewer weights?
 
 # %%
 print("two 3×3 see", receptive_field([Window(3), Window(3)]).size, "pixels across")
@@ -123,8 +134,8 @@ for name, layer in (("two 3×3", two), ("one 5×5", one)):
     print(f"{name}: {sum(weight.numel() for weight in layer.parameters()):,} weights")
 
 # %% [markdown]
-# As much in sight, for 18 weights where 25 were needed, and there is room for a ReLU between the two. Without one, two convolutions in a row would be
-# a single convolution that was written down in two pieces.
+# As much in sight, for 18 weights where 25 were needed, and there is room for a ReLU between the two.
+# Without one, two convolutions in a row would be a single convolution that was written down in two pieces.
 #
 # ### Exercise 1 · `double_conv`
 #
@@ -154,15 +165,19 @@ check(double_conv)
 # %% [markdown]
 # <details><summary>Hint: how do I put layers in a row?</summary>
 #
-# `nn.Sequential` takes layers and runs them one after the other. It is a module itself.
+# `nn.Sequential` takes layers and runs them one after the other.
+# It is a module itself.
 # </details>
 # <details><summary>Hint: PyTorch says that it expected 3 channels and got 4</summary>
 #
-# The second convolution reads what the first one wrote. How many channels are those?
+# The second convolution reads what the first one wrote.
+# How many channels are those?
 # </details>
 # <details><summary>Hint: my map comes out smaller than it went in</summary>
 #
-# By how much? Each convolution takes a cell off on every side. There is an argument that puts a border around the map first.
+# By how much?
+# Each convolution takes a cell off on every side.
+# There is an argument that puts a border around the map first.
 # </details>
 
 # %%
@@ -175,8 +190,11 @@ print("a batch of two pictures:", tuple(block(torch.rand(2, 3, 96, 96)).shape))
 # %% [markdown]
 # ## 3. One step up
 #
-# On the way down, max pooling halves the map and the next `double_conv` doubles the channels. On the way up, a transposed convolution does the opposite: it doubles the map and halves the channels. U-Net's has a
-# kernel of 2 × 2 and a stride of 2. In lesson 02 stamps overlapped, and left a checkerboard. These do not: each cell becomes a square of four of its own.
+# On the way down, max pooling halves the map and the next `double_conv` doubles the channels.
+# On the way up, a transposed convolution does the opposite: it doubles the map and halves the channels.
+# U-Net's has a kernel of 2 × 2 and a stride of 2.
+# In lesson 02 stamps overlapped, and left a checkerboard.
+# These do not: each cell becomes a square of four of its own.
 
 # %%
 tiny = torch.tensor([[[[1., 2.], [3., 4.]]]])                   # (1, 1, 2, 2)
@@ -188,11 +206,15 @@ show_numbers({"map": tiny[0, 0], "stamp": up_convolution.weight[0, 0], "doubled"
 plt.show()
 
 # %% [markdown]
-# Now the skip comes in: a map of this size, kept from the way down. The two are put behind each other along the channels, and a `double_conv`
-# reads both. One says *what* is here, the other *where exactly* it ends.
+# Now the skip comes in: a map of this size, kept from the way down.
+# The two are put behind each other along the channels, and a `double_conv` reads both.
+# One says *what* is here, the other *where exactly* it ends.
 #
-# There is one trap. **Predict.** A map of 25 rows is halved and later doubled. How many rows come back? Halving may drop the odd row, or round up and give it a
-# cell of its own.
+# There is one trap.
+# **Predict.**
+# A map of 25 rows is halved and later doubled.
+# How many rows come back?
+# Halving may drop the odd row, or round up and give it a cell of its own.
 
 # %%
 rows = torch.arange(25.).view(1, 1, 25, 1)
@@ -202,16 +224,21 @@ for name, ceil_mode in (("rounding down", False), ("rounding up", True)):
     print(f"{name}: 25 -> {few} -> {2 * few} rows, last row seen: {halved.max():.0f}")
 
 # %% [markdown]
-# Neither gives 25. Rounding down loses a row for good: the deep maps never see row 24. So this course rounds **up**, and has one row too
-# many on the way back. It belongs to no row of the skip, and it is always the last one. So cut it off.
+# Neither gives 25.
+# Rounding down loses a row for good: the deep maps never see row 24.
+# So this course rounds **up**, and has one row too many on the way back.
+# It belongs to no row of the skip, and it is always the last one.
+# So cut it off.
 #
 # ### Exercise 2 · `up_with_skip`
 #
 # *10 minutes · ★★☆*
 #
 # - `below`: (B, 2C, h, w), the map from one level deeper.
-# - `skip`: (B, C, H, W), the map that was kept on this level. 2h is H or H + 1, and so for the width.
-# - `up`: a module that doubles `below` and gives C channels. `conv`: a module that reads 2C channels.
+# - `skip`: (B, C, H, W), the map that was kept on this level.
+#   2h is H or H + 1, and so for the width.
+# - `up`: a module that doubles `below` and gives C channels.
+#   `conv`: a module that reads 2C channels.
 # - Double; cut off the last row or column where there is one too many; put the skip **first** and the other map behind it; convolve.
 
 # %% tags=["exercise"]
@@ -229,15 +256,20 @@ check(up_with_skip)
 # %% [markdown]
 # <details><summary>Hint: it says that sizes of tensors must match</summary>
 #
-# Print both shapes. Which of the two maps is too large, and by how much?
+# Print both shapes.
+# Which of the two maps is too large, and by how much?
 # </details>
 # <details><summary>Hint: my shapes are right and my values are not</summary>
 #
-# Is it wrong for all inputs, or only for odd sides? For all: in which order are the channels? For odd sides: which row did you take away, the first or the last?
+# Is it wrong for all inputs, or only for odd sides?
+# For all: in which order are the channels?
+# For odd sides: which row did you take away, the first or the last?
 # </details>
 # <details><summary>Hint: conv complains about the number of channels</summary>
 #
-# It reads twice as many as the skip has. Adding two maps does not change the number of channels. What does?
+# It reads twice as many as the skip has.
+# Adding two maps does not change the number of channels.
+# What does?
 # </details>
 
 # %%
@@ -252,27 +284,35 @@ print(tuple(bottom.shape), "and", tuple(coarse.shape), "give", tuple(one_up.shap
 # %% [markdown]
 # ## 4. The U
 #
-# All parts are there. This is the whole network, drawn from a forward pass: every little picture is a map that the network
-# really made of the scene at the left. The sheets behind a map stand for its channels, one more each time they double.
+# All parts are there.
+# This is the whole network, drawn from a forward pass: every little picture is a map that the network really made of the scene at the left.
+# The sheets behind a map stand for its channels, one more each time they double.
 
 # %%
 draw_u(unet, picture, SEMANTIC_COLOURS)
 plt.show()
 
 # %% [markdown]
-# Follow it. Blue goes down: half the size, twice the channels. Orange comes up again. Green crosses over. **The way up is as rich as the
-# way down**; in an FCN, everything that comes up has seven channels.
+# Follow it.
+# Blue goes down: half the size, twice the channels.
+# Orange comes up again.
+# Green crosses over.
+# **The way up is as rich as the way down**; in an FCN, everything that comes up has seven channels.
 #
-# **Predict.** The first step *up* starts at the bottom. Which of the kept maps does it need: the one kept first, or the one kept last?
+# **Predict.**
+# The first step *up* starts at the bottom.
+# Which of the kept maps does it need: the one kept first, or the one kept last?
 #
 # ### Exercise 3 · `unet_forward`
 #
 # *10 minutes · ★★☆*
 #
-# - `x`: the picture, (B, C, H, W). `top`: the module of the first level, called once, on `x`.
+# - `x`: the picture, (B, C, H, W).
+#   `top`: the module of the first level, called once, on `x`.
 # - `downs`: modules, finest first; each takes a map to the next level down.
 # - `ups`: modules, *coarsest first*, as many as `downs`; `up(below, skip)` takes a map to the next level up.
-# - Returns the map after the last step up. With no `downs` and no `ups`, that is `top(x)`.
+# - Returns the map after the last step up.
+#   With no `downs` and no `ups`, that is `top(x)`.
 
 # %% tags=["exercise"]
 def unet_forward(x: torch.Tensor, top: nn.Module, downs: nn.ModuleList,
@@ -294,7 +334,8 @@ check(unet_forward)
 # %% [markdown]
 # <details><summary>Hint: which maps are kept?</summary>
 #
-# Those that a step down starts from, just before it is made. The map at the very bottom is not kept: where would it cross over to?
+# Those that a step down starts from, just before it is made.
+# The map at the very bottom is not kept: where would it cross over to?
 # </details>
 # <details><summary>Hint: it works for one step and fails for two</summary>
 #
@@ -305,7 +346,8 @@ check(unet_forward)
 unet_forward = use(unet_forward)
 
 # %% [markdown]
-# Your two functions are a U-Net. Run the trained weights through them, and compare with the network from the top of the page.
+# Your two functions are a U-Net.
+# Run the trained weights through them, and compare with the network from the top of the page.
 
 # %%
 ups = [partial(up_with_skip, up=level.up, conv=level.conv) for level in unet.expanding]
@@ -316,8 +358,10 @@ print("your U gives the trained network's scores, to 1e-5:", same)
 assert same
 
 # %% [markdown]
-# Two small things stand outside the U. Our time is short, so a **stem** comes first, one convolution with stride 4: the finest level works on 24 × 24 cells,
-# at a sixteenth of the cost. And at the end a **score** layer paints 4 × 4 pixels from each cell's 28 channels. The paper has no stem, and a 1×1 convolution for the scores.
+# Two small things stand outside the U.
+# Our time is short, so a **stem** comes first, one convolution with stride 4: the finest level works on 24 × 24 cells, at a sixteenth of the cost.
+# And at the end a **score** layer paints 4 × 4 pixels from each cell's 28 channels.
+# The paper has no stem, and a 1×1 convolution for the scores.
 #
 # ## 5. Train one
 #
@@ -359,8 +403,8 @@ class MyUNet(nn.Module):
         return self.score(unet_forward(self.stem(x), self.top, self.downs, self.ups))
 
 # %% [markdown]
-# For a first run of a few seconds it gets an easier question: sky, ground, or a **thing** of any kind? While it learns, we ask it five times about our scene, and keep
-# what it says.
+# For a first run of a few seconds it gets an easier question: sky, ground, or a **thing** of any kind?
+# While it learns, we ask it five times about our scene, and keep what it says.
 
 # %%
 images, classes = toyworld_tensors(Toyworld("train", length=600))
@@ -390,14 +434,17 @@ draw_segmentations(None, pages, three_names, three_colours)
 plt.show()
 
 # %% [markdown]
-# Sky and ground first, then blobs, then outlines. All seven classes take longer: a sphere and a box are told apart by their shading. The network at the top of the page is the same as yours with 7 classes. It made
-# 2,000 steps on 2,000 scenes, a minute and a half of one core.
+# Sky and ground first, then blobs, then outlines.
+# All seven classes take longer: a sphere and a box are told apart by their shading.
+# The network at the top of the page is the same as yours with 7 classes.
+# It made 2,000 steps on 2,000 scenes, a minute and a half of one core.
 
 # %% [markdown]
 # ## 6. The paper's own U has no padding
 #
-# A padded convolution reads zeros beyond the edge of the picture, and nothing in the world looks like that. The paper would rather have none: each 3×3 convolution then loses one cell on all
-# four sides, and the result is **smaller than the picture**. Pictures of any size are done in tiles that overlap.
+# A padded convolution reads zeros beyond the edge of the picture, and nothing in the world looks like that.
+# The paper would rather have none: each 3×3 convolution then loses one cell on all four sides, and the result is **smaller than the picture**.
+# Pictures of any size are done in tiles that overlap.
 
 # %%
 papers_own = UNet(1, num_classes=2, width=4, depth=4, padding=0)        # the paper has width=64
@@ -406,17 +453,22 @@ draw_u(papers_own, tile)
 plt.show()
 
 # %% [markdown]
-# The numbers are those of figure 1 in the paper, but for the channels, of which it has 16 times as many (and our weights are random: look at the sizes, not at the maps): **572** pixels in, **388** out. Without padding the skips are larger than what comes from below, so here it is
-# the *skips* that are cut, on all sides.
+# The numbers are those of figure 1 in the paper, but for the channels, of which it has 16 times as many (and our weights are random:
+# look at the sizes, not at the maps): **572** pixels in, **388** out.
+# Without padding the skips are larger than what comes from below, so here it is the *skips* that are cut, on all sides.
 #
-# **Predict.** Follow one side with a pencil: 572, then two convolutions, then half of it. Which number stands at the bottom?
+# **Predict.**
+# Follow one side with a pencil: 572, then two convolutions, then half of it.
+# Which number stands at the bottom?
 #
 # ### Exercise 4 · `unpadded_size`
 #
 # *6 minutes · ★☆☆*
 #
-# - `size`: a side of the picture. `depth`: how many times the map is halved.
-# - Two 3×3 convolutions without padding on each level of the way down, two at the bottom, two on each level of the way up. Odd sides are halved rounding up.
+# - `size`: a side of the picture.
+#   `depth`: how many times the map is halved.
+# - Two 3×3 convolutions without padding on each level of the way down, two at the bottom, two on each level of the way up.
+#   Odd sides are halved rounding up.
 # - Returns the side of the result, a whole number.
 
 # %% tags=["exercise"]
@@ -436,11 +488,13 @@ check(unpadded_size)
 # %% [markdown]
 # <details><summary>Hint: how much does one level take?</summary>
 #
-# One 3×3 convolution cannot stand on the first or on the last cell of a row. There are two of them.
+# One 3×3 convolution cannot stand on the first or on the last cell of a row.
+# There are two of them.
 # </details>
 # <details><summary>Hint: I get 388 for 572, and other sides are wrong</summary>
 #
-# Does a side on the way become odd? Half of 9 is 5 here.
+# Does a side on the way become odd?
+# Half of 9 is 5 here.
 # </details>
 
 # %%
@@ -460,8 +514,10 @@ for size in (188, 300, 572):
 #
 # Now the comparison from the top of the page, on 200 scenes of the *test* split: no network learned from them, and nothing was chosen by them.
 #
-# mIoU counts pixels, and most pixels are far from any edge. So we also measure **outlines**: draw the line between things and background in the answer and in the truth. How much of each lies within one
-# pixel of the other? The harmonic mean of both shares is the **boundary F-score**: 1 is perfect.
+# mIoU counts pixels, and most pixels are far from any edge.
+# So we also measure **outlines**: draw the line between things and background in the answer and in the truth.
+# How much of each lies within one pixel of the other?
+# The harmonic mean of both shares is the **boundary F-score**: 1 is perfect.
 
 # %%
 @torch.no_grad()
@@ -485,7 +541,9 @@ for name, network in networks.items():
 assert measured["U-Net"][1] > measured["FCN-8s"][1] + 0.1
 
 # %% [markdown]
-# In *what*, the two are close. In *where*, they are not, though the FCN has more weights. One training each says little, so here are three, with other random numbers, scored on the validation scenes.
+# In *what*, the two are close.
+# In *where*, they are not, though the FCN has more weights.
+# One training each says little, so here are three, with other random numbers, scored on the validation scenes.
 
 # %%
 for name, note in made.items():
@@ -496,8 +554,8 @@ worst = min(run["outline F"] for run in made["U-Net"]["val"])
 assert worst > max(run["outline F"] for run in made["FCN-8s"]["val"]) + 0.1
 
 # %% [markdown]
-# What holds the FCN back is its last step, which enlarges the scores eightfold: an arm that is thinner than 8 pixels has no cell of its own. Here are the outlines
-# themselves, in four scenes: truth in white, FCN-8s in blue, U-Net in orange.
+# What holds the FCN back is its last step, which enlarges the scores eightfold: an arm that is thinner than 8 pixels has no cell of its own.
+# Here are the outlines themselves, in four scenes: truth in white, FCN-8s in blue, U-Net in orange.
 
 # %%
 figure, axes = plt.subplots(1, 4, figsize=(11, 3), layout="constrained")
@@ -513,13 +571,14 @@ for axis, (index, row, column) in zip(axes, corners):
 plt.show()
 
 # %% [markdown]
-# The blue line rounds off what is thin and fills what is hollow. The orange one mostly lies on the white one, and where it does not, it is off by a pixel or two.
+# The blue line rounds off what is thin and fills what is hollow.
+# The orange one mostly lies on the white one, and where it does not, it is off by a pixel or two.
 
 # %% [markdown]
 # ## 8. When the class is rare
 #
-# The paper's cell borders, a tumour in a scan, a pedestrian far down the road: often the class that matters covers hardly any pixels. Here is such a task from toyworld: **is this pixel part of a
-# figure?**
+# The paper's cell borders, a tumour in a scan, a pedestrian far down the road: often the class that matters covers hardly any pixels.
+# Here is such a task from toyworld: **is this pixel part of a figure?**
 
 # %%
 figures = (classes == SEMANTIC_NAMES.index("figure")).to(torch.uint8)       # (600, 96, 96)
@@ -527,14 +586,17 @@ val_figures = (val_classes == SEMANTIC_NAMES.index("figure")).to(torch.uint8)
 print(f"{figures.float().mean():.1%} of all pixels are part of a figure")
 
 # %% [markdown]
-# A network that always says *no* is right at 98.5 % of the pixels, and useless. Cross-entropy, which takes the mean over all pixels, is nearly content with it.
+# A network that always says *no* is right at 98.5 % of the pixels, and useless.
+# Cross-entropy, which takes the mean over all pixels, is nearly content with it.
 #
-# So let us ask for something else. **Dice** counts what answer and truth have in common, against what they hold together. For one class, with its probability $p$ and its truth $g$ (0 or 1) at every pixel of
-# the batch,
+# So let us ask for something else.
+# **Dice** counts what answer and truth have in common, against what they hold together.
+# For one class, with its probability $p$ and its truth $g$ (0 or 1) at every pixel of the batch,
 #
 # $$\text{dice} = \frac{2 \sum p\,g + 1}{\sum p^2 + \sum g^2 + 1}$$
 #
-# Saying *no* everywhere makes the sum above the line 0, however many pixels are background. The 1 keeps a class with a handful of pixels from swinging wildly.
+# Saying *no* everywhere makes the sum above the line 0, however many pixels are background.
+# The 1 keeps a class with a handful of pixels from swinging wildly.
 
 # %%
 truth = torch.tensor([[0., 1., 1., 0.]])
@@ -549,8 +611,10 @@ for name, answer in (("never", [0., 0., 0., 0.]), ("a hint", [0., 0.4, 0.4, 0.])
 #
 # *12 minutes · ★★★*
 #
-# - `logits`: (B, K, H, W) scores. `target`: (B, H, W), the class of each pixel as a whole number.
-# - Make the scores probabilities. Take the dice of each class as above, its sums over **all pixels of the whole batch**.
+# - `logits`: (B, K, H, W) scores.
+#   `target`: (B, H, W), the class of each pixel as a whole number.
+# - Make the scores probabilities.
+#   Take the dice of each class as above, its sums over **all pixels of the whole batch**.
 # - Returns one number: the mean of 1 − dice over the classes that **at least one pixel of the batch** has.
 
 # %% tags=["exercise"]
@@ -570,24 +634,30 @@ check(dice_loss)
 # %% [markdown]
 # <details><summary>Hint: the truth has no axis for the classes</summary>
 #
-# Give it one: a map of ones and zeros for each class. PyTorch has a function that does it, and puts the new axis last.
+# Give it one: a map of ones and zeros for each class.
+# PyTorch has a function that does it, and puts the new axis last.
 # </details>
 # <details><summary>Hint: I get as many numbers as there are pictures, or a single overlap for all</summary>
 #
-# Which axes should be gone after the sum? Pictures, rows and columns. One stays.
+# Which axes should be gone after the sum?
+# Pictures, rows and columns.
+# One stays.
 # </details>
 # <details><summary>Hint: it is right until a class is missing from the batch</summary>
 #
-# Its overlap can only be 0. Pick the classes that have pixels, and only then take the mean.
+# Its overlap can only be 0.
+# Pick the classes that have pixels, and only then take the mean.
 # </details>
 
 # %%
 dice_loss = use(dice_loss)
 
 # %% [markdown]
-# Now two small U-Nets, with the same first weights, the same pictures in the same order and the same number of steps. Only the loss is different.
+# Now two small U-Nets, with the same first weights, the same pictures in the same order and the same number of steps.
+# Only the loss is different.
 #
-# **Predict.** After 300 steps, how many of the figures' pixels will each of them find: most, about half, a few, or none?
+# **Predict.**
+# After 300 steps, how many of the figures' pixels will each of them find: most, about half, a few, or none?
 
 # %%
 rare = RandomBatches(images, figures, batch_size=8, seed=0)
@@ -623,9 +693,13 @@ for row, shown in enumerate([few.cpu().movedim(1, 3), *chances]):
 plt.show()
 
 # %% [markdown]
-# The chance of a figure at each pixel, from black (0) to pale yellow (1). Cross-entropy *has* noticed them, but it gives them less than a half, so its answer is *no* everywhere. Why does it hold back?
+# The chance of a figure at each pixel, from black (0) to pale yellow (1).
+# Cross-entropy *has* noticed them, but it gives them less than a half, so its answer is *no* everywhere.
+# Why does it hold back?
 #
-# At first a network cannot tell the pixels apart: it gives the same chance $p$ everywhere. Which way does each loss push this $p$? We can ask for the slope.
+# At first a network cannot tell the pixels apart: it gives the same chance $p$ everywhere.
+# Which way does each loss push this $p$?
+# We can ask for the slope.
 
 # %%
 shares = figures.float().mean(dim=(1, 2))                       # (600,)
@@ -654,15 +728,21 @@ axis.legend()
 plt.show()
 
 # %% [markdown]
-# Above the grey line the loss pushes $p$ up, below it down. Cross-entropy comes to rest where $p$ is the share of the class, and from down there it is a long way to a half, above
-# which a figure is at last *found*. Dice rests several times higher: a hint is enough.
+# Above the grey line the loss pushes $p$ up, below it down.
+# Cross-entropy comes to rest where $p$ is the share of the class, and from down there it is a long way to a half, above which a figure is at last *found*.
+# Dice rests several times higher: a hint is enough.
 #
-# With enough steps cross-entropy finds the figures too: the networks at the top of the page learned from nothing else. Many people simply add the two losses. Dice has its price: it does not ask how sure the network should be, so its chances are no longer honest ones. (The paper met rare pixels in another way: it gave more weight to those where two cells nearly touch.)
+# With enough steps cross-entropy finds the figures too: the networks at the top of the page learned from nothing else.
+# Many people simply add the two losses.
+# Dice has its price: it does not ask how sure the network should be, so its chances are no longer honest ones.
+# (The paper met rare pixels in another way: it gave more weight to those where two cells nearly touch.)
 
 # %% [markdown]
 # ## 9. Put behind each other, or added?
 #
-# The FCN *adds* what comes across; the U-Net puts it *behind* the other channels, and a convolution mixes them. Adding is cheaper: half the channels to read. Is it as good?
+# The FCN *adds* what comes across; the U-Net puts it *behind* the other channels, and a convolution mixes them.
+# Adding is cheaper: half the channels to read.
+# Is it as good?
 # The third network that came with this lesson adds, and has 30 channels at the top instead of 28, to have no fewer weights.
 
 # %%
@@ -676,16 +756,21 @@ joined, added = (sum(run["mIoU"] for run in made[name]["val"]) / 3 for name in (
 assert abs(joined - added) < 0.03
 
 # %% [markdown]
-# No difference that three trainings could show: the two take turns. So the joining is not what sets it apart from the FCN. Whole maps, one level finer, and layers on the way up to read them, that is what both of these have. Adding ties channel 5 of
-# one map to channel 5 of the other, but both maps were learned with that in mind. Putting them behind each other leaves the choice to the next convolution, at the price of reading twice as many channels. Lesson 11 meets a
-# network that adds.
+# No difference that three trainings could show: the two take turns.
+# So the joining is not what sets it apart from the FCN.
+# Whole maps, one level finer, and layers on the way up to read them, that is what both of these have.
+# Adding ties channel 5 of one map to channel 5 of the other, but both maps were learned with that in mind.
+# Putting them behind each other leaves the choice to the next convolution, at the price of reading twice as many channels.
+# Lesson 11 meets a network that adds.
 
 # %% [markdown]
 # ## 10. Look inside
 #
-# The explorer holds every map of the trained U-Net for our scene. Three questions to explore with:
+# The explorer holds every map of the trained U-Net for our scene.
+# Three questions to explore with:
 #
-# 1. Compare `top` with `expanding.1`: same size, same number of channels. Which one knows a figure from a cone?
+# 1. Compare `top` with `expanding.1`: same size, same number of channels.
+#    Which one knows a figure from a cone?
 # 2. In `contracting.1`, at the bottom, what is left of the figure's arms?
 # 3. Find a channel that draws only the edges, and see how far down it survives.
 
@@ -698,9 +783,13 @@ explorer
 # %% [markdown]
 # ## 11. Break it: cut one bridge at a time
 #
-# What does each bridge carry? Take the *where* out of it: replace each channel of a skip by its own mean over the map. It still says what it says on average, but no longer at which place.
+# What does each bridge carry?
+# Take the *where* out of it: replace each channel of a skip by its own mean over the map.
+# It still says what it says on average, but no longer at which place.
 #
-# **Predict.** Cut the fine or the coarse bridge: which one costs more of the outlines? Which one more of the classes?
+# **Predict.**
+# Cut the fine or the coarse bridge: which one costs more of the outlines?
+# Which one more of the classes?
 
 # %%
 def without_places(module, inputs):
@@ -735,21 +824,29 @@ draw_segmentations(picture, drawn, SEMANTIC_NAMES, SEMANTIC_COLOURS)
 plt.show()
 
 # %% [markdown]
-# Cut the **fine** bridge, and the outlines are gone. Cut the **coarse** one, and the outlines stay, but the box becomes a cone: *what* crosses over there. So the two do different work, as the idea of the U would
-# have it.
+# Cut the **fine** bridge, and the outlines are gone.
+# Cut the **coarse** one, and the outlines stay, but the box becomes a cone: *what* crosses over there.
+# So the two do different work, as the idea of the U would have it.
 #
-# And the bottom? Its map is 6 × 6 cells. Made flat, it costs almost nothing: in our small scenes the 12 × 12 map knows enough already. A network need not use a level just because it is there. The
-# only way to know is to cut it.
+# And the bottom?
+# Its map is 6 × 6 cells.
+# Made flat, it costs almost nothing: in our small scenes the 12 × 12 map knows enough already.
+# A network need not use a level just because it is there.
+# The only way to know is to cut it.
 
 # %% [markdown]
 # ## 12. Where it comes from: cells under a microscope
 #
-# The paper is about medicine. Its first task: a slice of brain through an electron microscope, and the membranes between the cells are to be found, from **30 labelled slices**. These pictures belong
-# to their owners, so they do not come with the course. To get them:
+# The paper is about medicine.
+# Its first task: a slice of brain through an electron microscope, and the membranes between the cells are to be found, from **30 labelled slices**.
+# These pictures belong to their owners, so they do not come with the course.
+# To get them:
 #
 # 1. download <https://github.com/zhixuhao/unet> (*Code*, *Download ZIP*);
-# 2. copy `image/` and `label/` out of its `data/membrane/train/` into `data/isbi_em/`, so that there are `image/0.png` to `image/29.png`, and the same in `label/`;
-# 3. run the cells below again. The training takes a minute or two.
+# 2. copy `image/` and `label/` out of its `data/membrane/train/` into `data/isbi_em/`, so that there are `image/0.png` to `image/29.png`,
+#    and the same in `label/`;
+# 3. run the cells below again.
+#    The training takes a minute or two.
 
 # %%
 from lib.datasets.isbi_em import load_isbi_em, split_isbi_em
@@ -798,46 +895,68 @@ if slices:
 # | the way up | three enlargements of K maps | as many layers and channels as the way down |
 # | its finest map | one cell in 8 × 8 pixels | here one in 4 × 4, in the paper one for each pixel |
 #
-# **What the paper reported.** It won the ISBI cell tracking challenge 2015 by a large margin: a mean IoU of 92 % on PhC-U373, where the second best had 83 %, and of 77.5 % on DIC-HeLa, where the second best had 46 %. On the electron microscopy
-# of the ISBI 2012 challenge it reached a warping error of 0.000353, the best until then, with no more than an average over seven rotated copies of each picture. All this from 20 to 35 labelled pictures a task, thanks to elastic deformations: each picture was bent like rubber, in ever new ways. To keep
-# touching cells apart, the loss gave a large weight to the thin borders between them.
+# **What the paper reported.**
+# It won the ISBI cell tracking challenge 2015 by a large margin: a mean IoU of 92 % on PhC-U373, where the second best had 83 %, and of 77.5 % on DIC-HeLa,
+# where the second best had 46 %.
+# On the electron microscopy of the ISBI 2012 challenge it reached a warping error of 0.000353, the best until then,
+# with no more than an average over seven rotated copies of each picture.
+# All this from 20 to 35 labelled pictures a task, thanks to elastic deformations: each picture was bent like rubber, in ever new ways.
+# To keep touching cells apart, the loss gave a large weight to the thin borders between them.
 #
-# **What was simpler here.** Our U goes down twice instead of four times, has 28 channels at the top instead of 64, batch normalisation (which the paper does not have), padding, and a stem with stride 4. We flipped pictures and did not bend them. Both networks were trained
-# for a minute and a half: how they compare after two days is another question.
+# **What was simpler here.**
+# Our U goes down twice instead of four times, has 28 channels at the top instead of 64, batch normalisation (which the paper does not have), padding,
+# and a stem with stride 4.
+# We flipped pictures and did not bend them.
+# Both networks were trained for a minute and a half: how they compare after two days is another question.
 #
-# **How fair was the race?** Both had the same scenes, the same steps and the same learning rate, and the FCN has more weights. But we searched for a U-Net that
-# learns in so short a time: several widths, depths, stems and first weights were tried on the validation scenes, and this one was kept because it did well there.
-# A deeper one with a finer stem, closer to the paper's, had not learned all classes by then. The FCN was not searched for again when the U-Net was. So trust the gap in the
-# outlines, which is wide, and not the small one in mIoU.
+# **How fair was the race?**
+# Both had the same scenes, the same steps and the same learning rate, and the FCN has more weights.
+# But we searched for a U-Net that learns in so short a time: several widths, depths, stems and first weights were tried on the validation scenes,
+# and this one was kept because it did well there.
+# A deeper one with a finer stem, closer to the paper's, had not learned all classes by then.
+# The FCN was not searched for again when the U-Net was.
+# So trust the gap in the outlines, which is wide, and not the small one in mIoU.
 #
 # ### Three questions
 #
-# **1.** A U-Net with 64 channels at the top, four levels down. How many channels does the first `double_conv` on the way *up* read?
+# **1.**
+# A U-Net with 64 channels at the top, four levels down.
+# How many channels does the first `double_conv` on the way *up* read?
 # (a) 512 (b) 1,024 (c) 1,536
 #
 # <details><summary>Answer</summary>
 #
-# **(b)** At the bottom there are 64 · 2⁴ = 1,024. The up-convolution halves them to 512, and the skip brings another 512. (a) is what adding would give; (c) forgets that the up-convolution halves the channels.
+# **(b)** At the bottom there are 64 · 2⁴ = 1,024.
+# The up-convolution halves them to 512, and the skip brings another 512.
+# (a) is what adding would give; (c) forgets that the up-convolution halves the channels.
 # </details>
 #
-# **2.** You run a trained U-Net, padded and fully convolutional, on pictures of 100 × 75 pixels, although it learned on 96 × 96. What happens?
+# **2.**
+# You run a trained U-Net, padded and fully convolutional, on pictures of 100 × 75 pixels, although it learned on 96 × 96.
+# What happens?
 # (a) an error, as 75 is odd (b) it works, if odd maps are handled (c) it works only for multiples of 16
 #
 # <details><summary>Answer</summary>
 #
-# **(b)** No layer has a fixed size, and the surplus row is cut off beside each skip. (c) is the rule for U-Nets that halve rounding down and do not cut, as many on the internet do; there (a) happens.
+# **(b)** No layer has a fixed size, and the surplus row is cut off beside each skip.
+# (c) is the rule for U-Nets that halve rounding down and do not cut, as many on the internet do; there (a) happens.
 # </details>
 #
-# **3.** In a scan, 1 pixel in 1,000 is tumour. After an hour of training with cross-entropy, the network is right at 99.9 % of the pixels. What do you know?
+# **3.**
+# In a scan, 1 pixel in 1,000 is tumour.
+# After an hour of training with cross-entropy, the network is right at 99.9 % of the pixels.
+# What do you know?
 # (a) it is very good (b) it is broken (c) nothing yet
 #
 # <details><summary>Answer</summary>
 #
-# **(c)** Saying *no* everywhere scores the same. (a) and (b) both read more out of the number than is in it: look at the IoU or the recall of the rare class.
+# **(c)** Saying *no* everywhere scores the same.
+# (a) and (b) both read more out of the number than is in it: look at the IoU or the recall of the rare class.
 # </details>
 
 # %%
 progress()
 
 # %% [markdown]
-# **Next:** a map of classes cannot count: two cones that touch are one blue region. Lesson 05 begins with boxes: one for each thing, and a way to measure whether they are right.
+# **Next:** a map of classes cannot count: two cones that touch are one blue region.
+# Lesson 05 begins with boxes: one for each thing, and a way to measure whether they are right.

@@ -1,16 +1,19 @@
 # %% [markdown]
 # # 05 · Boxes, and one number for a detector
 #
-# Until now every pixel got a class. From here on things get a **box**. Below, two detectors looked at the same scene: one from a class, one score and one box for each
-# thing that they think is there. On the right is the truth. **Which detector is better?**
+# Until now every pixel got a class.
+# From here on things get a **box**.
+# Below, two detectors looked at the same scene: one from a class, one score and one box for each thing that they think is there.
+# On the right is the truth.
+# **Which detector is better?**
 
 # %%
 import matplotlib.pyplot as plt
 import torch
 
 from lib.datasets.toyworld import CLASSES, Toyworld
-from lib.ops.metrics import average_precision
-from lib.viz.detections import draw_boxes, draw_detections
+from lib.ops.detection_metrics import average_precision
+from lib.viz.detection.detections import draw_boxes, draw_detections
 
 # %%
 world = Toyworld("val", length=200)
@@ -28,8 +31,10 @@ draw_detections(scene.image, {"detector A": A, "detector B": B, "the truth": tru
 plt.show()
 
 # %% [markdown]
-# A finds all four things, but its boxes are sloppy. B's boxes are nearly perfect, but it misses the cone, says one figure twice, and calls a piece of the ground a sphere. By the end of this lesson you will have written the number
-# that every paper on detection prints for this. You will also know what it hides: for these two, the answer depends on one setting of it.
+# A finds all four things, but its boxes are sloppy.
+# B's boxes are nearly perfect, but it misses the cone, says one figure twice, and calls a piece of the ground a sphere.
+# By the end of this lesson you will have written the number that every paper on detection prints for this.
+# You will also know what it hides: for these two, the answer depends on one setting of it.
 #
 # **You will be able to**
 #
@@ -57,10 +62,10 @@ from pycocotools.cocoeval import COCOeval
 from lib.exercises import check, progress, use
 from lib.ops.boxes import box_convert
 from lib.viz import show_images
-from lib.viz.curves import draw_precision_recall
-from lib.viz.overlap import (count_squares, draw_apart, draw_box_paths, draw_landscapes,
+from lib.viz.detection.curves import draw_precision_recall
+from lib.viz.detection.overlap import (count_squares, draw_apart, draw_box_paths, draw_landscapes,
                              draw_on_pixels, draw_overlap)
-from lib.viz.suppression import draw_suppression, explore_nms
+from lib.viz.detection.suppression import draw_suppression, explore_nms
 
 # %% [markdown]
 # ## 1. Four numbers, four traps
@@ -74,7 +79,8 @@ plt.show()
 print("the cone's box:", cone.tolist())
 
 # %% [markdown]
-# **Trap 1: which four numbers?** Three forms are in use, and nothing in a tensor tells you which one you hold.
+# **Trap 1: which four numbers?**
+# Three forms are in use, and nothing in a tensor tells you which one you hold.
 
 # %%
 for form, meaning in (("xyxy", "left, top, right, bottom"), ("xywh", "left, top, width, height"),
@@ -82,9 +88,14 @@ for form, meaning in (("xyxy", "left, top, right, bottom"), ("xywh", "left, top,
     print(f"{form:<7}{str(box_convert(cone, 'xyxy', form).tolist()):<26}{meaning}")
 
 # %% [markdown]
-# This course, like torchvision, holds boxes as **xyxy**. Files of the COCO data set have xywh. Networks like to predict cxcywh, because a thing's place and its size are then separate numbers.
+# This course, like torchvision, holds boxes as **xyxy**.
+# Files of the COCO data set have xywh.
+# Networks like to predict cxcywh, because a thing's place and its size are then separate numbers.
 #
-# **Trap 2: x comes first in a box, the row comes first in a picture.** To cut the cone out, write `image[:, y1:y2, x1:x2]`. The other way round is no error. It just shows something else:
+# **Trap 2: x comes first in a box, the row comes first in a picture.**
+# To cut the cone out, write `image[:, y1:y2, x1:x2]`.
+# The other way round is no error.
+# It just shows something else:
 
 # %%
 x1, y1, x2, y2 = cone.int().tolist()
@@ -94,11 +105,13 @@ plt.show()
 print("shapes:", tuple(right_order.shape), tuple(wrong_order.shape))
 
 # %% [markdown]
-# **Trap 3: coordinates are edges, not pixels.** Look at the picture above again: pixel number 75 covers the stretch from 75 to 76. The box begins at the edge 75 and ends at the edge 88, so it is
-# 88 − 75 = 13 pixels wide, and the slice `75:88` has exactly 13 columns.
+# **Trap 3: coordinates are edges, not pixels.**
+# Look at the picture above again: pixel number 75 covers the stretch from 75 to 76.
+# The box begins at the edge 75 and ends at the edge 88, so it is 88 − 75 = 13 pixels wide, and the slice `75:88` has exactly 13 columns.
 #
-# Older code, such as Pascal VOC's, saw x2 as the *number of the last pixel*, and wrote `x2 - x1 + 1` for the width. Does one pixel matter? Move a box by a third of its width, and measure the overlap
-# (in a minute you will know how) in both ways.
+# Older code, such as Pascal VOC's, saw x2 as the *number of the last pixel*, and wrote `x2 - x1 + 1` for the width.
+# Does one pixel matter?
+# Move a box by a third of its width, and measure the overlap (in a minute you will know how) in both ways.
 
 # %%
 for side in (9, 90, 900):
@@ -109,8 +122,11 @@ for side in (9, 90, 900):
           f"overlap {edges:.3f}, with the old + 1 {old:.3f}")
 
 # %% [markdown]
-# For a box of 9 pixels the same answer gets 8 % more. Our cone is 13 pixels wide, so we use edges. **Trap 4** waits behind it: a box may have fractions. A box can end at 87.4, and half a width
-# may be 4.5. Keep floats; round only to cut out pixels.
+# For a box of 9 pixels the same answer gets 8 % more.
+# Our cone is 13 pixels wide, so we use edges.
+# **Trap 4** waits behind it: a box may have fractions.
+# A box can end at 87.4, and half a width may be 4.5.
+# Keep floats; round only to cut out pixels.
 #
 # ### Exercise 1 · `box_cxcywh_to_xyxy`
 #
@@ -132,11 +148,13 @@ check(box_cxcywh_to_xyxy)
 # %% [markdown]
 # <details><summary>Hint: where do I begin?</summary>
 #
-# Draw one box on paper and mark its middle. How far is it from there to the left edge?
+# Draw one box on paper and mark its middle.
+# How far is it from there to the left edge?
 # </details>
 # <details><summary>Hint: how do I take the tensor apart, and put it together?</summary>
 #
-# `boxes.unbind(dim=1)` gives four columns, `boxes[:, :2]` two at a time. `torch.stack` and `torch.cat` put together; mind the `dim`.
+# `boxes.unbind(dim=1)` gives four columns, `boxes[:, :2]` two at a time.
+# `torch.stack` and `torch.cat` put together; mind the `dim`.
 # </details>
 
 # %%
@@ -153,7 +171,8 @@ assert torch.equal(box_cxcywh_to_xyxy(middles), scene.boxes)
 # %% [markdown]
 # ## 2. How much do two boxes agree?
 #
-# Put both on squared paper. Count the squares that lie in both (the **intersection**), and those that lie in at least one (the **union**).
+# Put both on squared paper.
+# Count the squares that lie in both (the **intersection**), and those that lie in at least one (the **union**).
 
 # %%
 pair = torch.tensor([[1., 1, 7, 5], [4, 3, 9, 8]])
@@ -162,11 +181,15 @@ plt.show()
 print(count_squares(pair))
 
 # %% [markdown]
-# Their agreement is the intersection divided by the union: **IoU** = 6 / 43 = 0.14. It is 1 for equal boxes, and 0 when nothing is shared.
+# Their agreement is the intersection divided by the union: **IoU** = 6 / 43 = 0.14.
+# It is 1 for equal boxes, and 0 when nothing is shared.
 #
-# Note how the union came about: 24 + 25 squares, but 6 of them were counted twice. So 24 + 25 − 6 = 43.
+# Note how the union came about: 24 + 25 squares, but 6 of them were counted twice.
+# So 24 + 25 − 6 = 43.
 #
-# **Predict.** A square box is moved to the right by a quarter of its side. What is its IoU with where it was: 0.75, 0.6, or 0.5?
+# **Predict.**
+# A square box is moved to the right by a quarter of its side.
+# What is its IoU with where it was: 0.75, 0.6, or 0.5?
 
 # %%
 quarter = torch.tensor([[0., 0, 8, 8], [2, 0, 10, 8]])
@@ -176,18 +199,21 @@ squares = count_squares(quarter)
 print(squares, "IoU", squares["both"] / squares["either"])
 
 # %% [markdown]
-# Three quarters are shared, yet the IoU is **0.6**, since what was left behind *and* what was newly covered count against it. Remember this when a paper asks for an IoU of 0.75: it is a strict demand.
+# Three quarters are shared, yet the IoU is **0.6**, since what was left behind *and* what was newly covered count against it.
+# Remember this when a paper asks for an IoU of 0.75: it is a strict demand.
 #
 # ### Exercise 2 · `pairwise_iou`
 #
 # *12 minutes · ★★☆*
 #
-# A detector gives many boxes, and a scene has several things. So compare each with each.
+# A detector gives many boxes, and a scene has several things.
+# So compare each with each.
 #
 # - `boxes1`: (N, 4) and `boxes2`: (M, 4), both xyxy.
 # - Returns (N, M): row i, column j is the IoU of `boxes1[i]` and `boxes2[j]`.
 #
-# What do you get for boxes that lie apart? Draw such a pair before you trust your formula.
+# What do you get for boxes that lie apart?
+# Draw such a pair before you trust your formula.
 
 # %% tags=["exercise"]
 def pairwise_iou(boxes1: torch.Tensor, boxes2: torch.Tensor) -> torch.Tensor:
@@ -206,15 +232,21 @@ check(pairwise_iou)
 # %% [markdown]
 # <details><summary>Hint: where does the intersection begin and end?</summary>
 #
-# It begins where the *second* of the two boxes begins. So of two left edges, which one? And of two right edges?
+# It begins where the *second* of the two boxes begins.
+# So of two left edges, which one?
+# And of two right edges?
 # </details>
 # <details><summary>Hint: how do I compare each with each without loops?</summary>
 #
-# `boxes1[:, None]` is (N, 1, 4), `boxes2` is (M, 4). PyTorch stretches them against each other to (N, M, 4). Loops are fine too, if you keep tensors.
+# `boxes1[:, None]` is (N, 1, 4), `boxes2` is (M, 4).
+# PyTorch stretches them against each other to (N, M, 4).
+# Loops are fine too, if you keep tensors.
 # </details>
 # <details><summary>Hint: boxes far apart get a large IoU</summary>
 #
-# The width of their intersection is negative, and so is its height. What is the product of two negative numbers? `clamp(min=0)` helps, at the right moment.
+# The width of their intersection is negative, and so is its height.
+# What is the product of two negative numbers?
+# `clamp(min=0)` helps, at the right moment.
 # </details>
 
 # %%
@@ -229,9 +261,13 @@ print("equal to torchvision.ops.box_iou:", same)
 assert same
 
 # %% [markdown]
-# Read it by columns: each thing has one box of A that overlaps it by more than half. But the figure in the middle stands in front of the box, so a good box for one also overlaps the other. Such pairs will cause trouble in section 3.
+# Read it by columns: each thing has one box of A that overlaps it by more than half.
+# But the figure in the middle stands in front of the box, so a good box for one also overlaps the other.
+# Such pairs will cause trouble in section 3.
 #
-# **Predict.** A detector is off by 2 pixels to the right and 2 down. For which thing is that worse: one of 8 pixels, or one of 64?
+# **Predict.**
+# A detector is off by 2 pixels to the right and 2 down.
+# For which thing is that worse: one of 8 pixels, or one of 64?
 
 # %%
 steps = torch.arange(0, 8.5, 0.5)                               # pixels
@@ -247,11 +283,15 @@ axis.legend()
 plt.show()
 
 # %% [markdown]
-# Two pixels cost the large thing a tenth. The small one falls below 0.5, where most rules call it *not found*. **IoU is relative to size**: small things are hard for this reason alone, before any network comes in.
+# Two pixels cost the large thing a tenth.
+# The small one falls below 0.5, where most rules call it *not found*.
+# **IoU is relative to size**: small things are hard for this reason alone, before any network comes in.
 #
 # ### When nothing is shared
 #
-# Could a network learn from the IoU, with 1 − IoU as its loss? Draw the loss as a landscape: for each place of a box's middle, how large is it? The truth is the figure in the middle of our scene.
+# Could a network learn from the IoU, with 1 − IoU as its loss?
+# Draw the loss as a landscape: for each place of a box's middle, how large is it?
+# The truth is the figure in the middle of our scene.
 
 # %%
 figure_box = scene.boxes[1]                                     # (4,)
@@ -265,9 +305,12 @@ plt.show()
 print(f"exactly 1 on {(iou_loss == 1).float().mean():.0%} of the places")
 
 # %% [markdown]
-# A funnel in a **desert**. On the flat part the loss is 1 wherever you stand: its gradient is zero, and a box that begins there never learns where to go.
+# A funnel in a **desert**.
+# On the flat part the loss is 1 wherever you stand: its gradient is zero, and a box that begins there never learns where to go.
 #
-# The repair looks at the emptiness between the boxes. Draw the *smallest box around both*. The farther they are apart, the more of it is empty.
+# The repair looks at the emptiness between the boxes.
+# Draw the *smallest box around both*.
+# The farther they are apart, the more of it is empty.
 
 # %%
 near = torch.tensor([[0., 0, 4, 4], [5, 1, 8, 5]])
@@ -276,7 +319,8 @@ draw_overlap({"overlapping": pair - 1, "near": near, "far": far}, around=True, s
 plt.show()
 
 # %% [markdown]
-# **GIoU** = IoU − (empty part of the box around) / (the box around). For *near*: the box around has 8 · 5 = 40 squares, the boxes have 16 + 12 = 28, so 12 are empty, and GIoU = 0 − 12 / 40 = −0.3.
+# **GIoU** = IoU − (empty part of the box around) / (the box around).
+# For *near*: the box around has 8 · 5 = 40 squares, the boxes have 16 + 12 = 28, so 12 are empty, and GIoU = 0 − 12 / 40 = −0.3.
 # For *far* do it yourself, before the exercise does.
 #
 # ### Exercise 3 · `generalized_iou`
@@ -284,7 +328,8 @@ plt.show()
 # *10 minutes · ★★☆*
 #
 # - `boxes1`: (N, 4) and `boxes2`: (M, 4), xyxy.
-# - Returns (N, M), between −1 and 1. 1 for equal boxes only.
+# - Returns (N, M), between −1 and 1.
+#   1 for equal boxes only.
 
 # %% tags=["exercise"]
 def generalized_iou(boxes1: torch.Tensor, boxes2: torch.Tensor) -> torch.Tensor:
@@ -304,11 +349,13 @@ check(generalized_iou)
 # %% [markdown]
 # <details><summary>Hint: where does the box around begin?</summary>
 #
-# It must hold both boxes. Of the two left edges, which one?
+# It must hold both boxes.
+# Of the two left edges, which one?
 # </details>
 # <details><summary>Hint: I need the union, but pairwise_iou only gives the quotient</summary>
 #
-# Compute the intersection once more. Or find the union from the IoU and the two areas: both areas together are the union plus the intersection.
+# Compute the intersection once more.
+# Or find the union from the IoU and the two areas: both areas together are the union plus the intersection.
 # </details>
 
 # %%
@@ -326,9 +373,13 @@ plt.show()
 #
 # ### Break it: a box that learns
 #
-# Let a box walk downhill. It begins in the lower right corner, far from the figure. 200 steps of gradient descent (Adam), once with 1 − IoU, once with 1 − GIoU.
+# Let a box walk downhill.
+# It begins in the lower right corner, far from the figure.
+# 200 steps of gradient descent (Adam), once with 1 − IoU, once with 1 − GIoU.
 #
-# **Predict.** Where do the two end? And does a box keep its size on the way?
+# **Predict.**
+# Where do the two end?
+# And does a box keep its size on the way?
 
 # %%
 def walk(agreement, steps: int = 200) -> dict:
@@ -355,14 +406,20 @@ for title, path in paths.items():
 assert last["with 1 − IoU"] == 0 and last["with 1 − GIoU"] > 0.85
 
 # %% [markdown]
-# The first box did not move by a hair. The second **arrived**, but not as you would have moved it: it grows on its way, because a larger box leaves less of the box around empty. At step 32 it is larger than the figure. Once they overlap well, it shrinks to
-# fit. The authors of later losses (DIoU, CIoU) set out to repair this detour. You will use GIoU itself in lesson 14, for DETR.
+# The first box did not move by a hair.
+# The second **arrived**, but not as you would have moved it: it grows on its way, because a larger box leaves less of the box around empty.
+# At step 32 it is larger than the figure.
+# Once they overlap well, it shrinks to fit.
+# The authors of later losses (DIoU, CIoU) set out to repair this detour.
+# You will use GIoU itself in lesson 14, for DETR.
 
 # %% [markdown]
 # ## 3. Too many boxes
 #
-# A detector looks at thousands of places, and everything near a thing says "here it is". Real detectors come in the next lessons. For now we **simulate** one: for each thing several boxes, each edge moved at random. The score
-# falls with the damage, with a bit of chance, as a trained network's would.
+# A detector looks at thousands of places, and everything near a thing says "here it is".
+# Real detectors come in the next lessons.
+# For now we **simulate** one: for each thing several boxes, each edge moved at random.
+# The score falls with the damage, with a bit of chance, as a trained network's would.
 
 # %%
 def shaken(boxes: torch.Tensor, noise, generator: torch.Generator) -> torch.Tensor:
@@ -385,8 +442,12 @@ plt.show()
 print(len(raw["boxes"]), "boxes for", len(scene.boxes), "things")
 
 # %% [markdown]
-# Four boxes for each thing. We want the best one of each, but nobody tells us which boxes belong together. The overlap has to tell. The rule is greedy, and old: **keep the best box, throw away all that overlap it
-# by more than a threshold, repeat with what is left.** It is called *non-maximum suppression*, NMS. Two rounds of it:
+# Four boxes for each thing.
+# We want the best one of each, but nobody tells us which boxes belong together.
+# The overlap has to tell.
+# The rule is greedy, and old: **keep the best box, throw away all that overlap it by more than a threshold, repeat with what is left.**
+# It is called *non-maximum suppression*, NMS.
+# Two rounds of it:
 
 # %%
 for rounds in (1, 2):
@@ -394,13 +455,15 @@ for rounds in (1, 2):
 plt.show()
 
 # %% [markdown]
-# An arrow leads from each removed box to the one that removed it. Note that a removed box is out of the game: it removes nobody.
+# An arrow leads from each removed box to the one that removed it.
+# Note that a removed box is out of the game: it removes nobody.
 #
 # ### Exercise 4 · `non_maximum_suppression`
 #
 # *15 minutes · ★★★*
 #
-# - `boxes`: (N, 4) xyxy. `scores`: (N,), all different.
+# - `boxes`: (N, 4) xyxy.
+#   `scores`: (N,), all different.
 # - `iou_threshold`: a box goes if its IoU with a kept box is **above** this.
 # - Returns the places of the kept boxes, (kept,) int64, the highest score first.
 
@@ -424,15 +487,19 @@ check(non_maximum_suppression)
 # %% [markdown]
 # <details><summary>Hint: how do I keep track?</summary>
 #
-# Keep a list of the *places* that are not decided yet, the best first. In each round it loses its first place, and the places of the boxes that go.
+# Keep a list of the *places* that are not decided yet, the best first.
+# In each round it loses its first place, and the places of the boxes that go.
 # </details>
 # <details><summary>Hint: a box is gone that should have stayed</summary>
 #
-# Who removed it? If that box had been removed itself, it must not count. Only kept boxes remove.
+# Who removed it?
+# If that box had been removed itself, it must not count.
+# Only kept boxes remove.
 # </details>
 # <details><summary>Hint: it fails for no boxes</summary>
 #
-# `torch.tensor([])` is a tensor of floats. Places are whole numbers: say `dtype=torch.int64`.
+# `torch.tensor([])` is a tensor of floats.
+# Places are whole numbers: say `dtype=torch.int64`.
 # </details>
 
 # %%
@@ -446,14 +513,17 @@ print("equal to torchvision.ops.nms:", same)
 assert same
 
 # %% [markdown]
-# torchvision's function does the same, only faster. From here on we use it where there is much to do. (Of boxes with *equal* scores it takes the one that stands first in the list.)
+# torchvision's function does the same, only faster.
+# From here on we use it where there is much to do.
+# (Of boxes with *equal* scores it takes the one that stands first in the list.)
 #
 # ### Look inside: who removes whom
 #
 # Move the threshold, and go through the rounds.
 #
 # 1. From which threshold on do you see two boxes for one thing?
-# 2. Below which one does a *true* thing disappear? Which one is it, and who removed it?
+# 2. Below which one does a *true* thing disappear?
+#    Which one is it, and who removed it?
 
 # %%
 explore_nms(scene.image, raw["boxes"], raw["scores"], threshold=0.5)
@@ -469,11 +539,15 @@ for threshold in (0.2, 0.75):
 plt.show()
 
 # %% [markdown]
-# With 0.2 the figure in the middle and the box behind it cannot both live: their *true* boxes overlap by 0.38. With 0.75 things are named several times.
+# With 0.2 the figure in the middle and the box behind it cannot both live: their *true* boxes overlap by 0.38.
+# With 0.75 things are named several times.
 #
 # ### One class at a time
 #
-# A figure and a box may well stand in the same place. So NMS should only let boxes of the *same class* remove each other. That could be a loop over classes. There is a neater trick: **move each class to a place of its own, far from all others**, and run NMS once.
+# A figure and a box may well stand in the same place.
+# So NMS should only let boxes of the *same class* remove each other.
+# That could be a loop over classes.
+# There is a neater trick: **move each class to a place of its own, far from all others**, and run NMS once.
 
 # %%
 far_away = raw["boxes"].max() + 1                               # farther than any box reaches
@@ -486,13 +560,16 @@ theirs = torchvision.ops.batched_nms(raw["boxes"], raw["scores"], raw["labels"],
 assert torch.equal(kept, theirs)
 
 # %% [markdown]
-# All four things are back, even with the low threshold. This is what `torchvision.ops.batched_nms` does, and what every detector of this course will call.
+# All four things are back, even with the low threshold.
+# This is what `torchvision.ops.batched_nms` does, and what every detector of this course will call.
 #
 # ### Break it: is there a right threshold?
 #
-# Now all 200 scenes, ten boxes for each thing. We count two errors: things **lost** (none of their boxes is left), and **duplicates** (more than one is left).
+# Now all 200 scenes, ten boxes for each thing.
+# We count two errors: things **lost** (none of their boxes is left), and **duplicates** (more than one is left).
 #
-# **Predict.** Is there a threshold with neither?
+# **Predict.**
+# Is there a threshold with neither?
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -518,17 +595,26 @@ for threshold in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
     assert sum(together) > 0 and sum(by_class) > 0 and by_class[0] <= together[0]
 
 # %% [markdown]
-# There is none. Low thresholds lose things that stand close to each other, high ones leave duplicates; class by class fewer are lost, but two figures side by side are still a problem. NMS has one number for two different questions: *are these boxes the same thing?* and
-# *can two things be this close?* Papers settle for 0.3 to 0.7. Soft-NMS (Bodla et al. 2017) lowers the scores of neighbours instead of removing them. Lesson 14 (DETR) will do without NMS altogether.
+# There is none.
+# Low thresholds lose things that stand close to each other, high ones leave duplicates;
+# class by class fewer are lost, but two figures side by side are still a problem.
+# NMS has one number for two different questions: *are these boxes the same thing?* and *can two things be this close?*
+# Papers settle for 0.3 to 0.7.
+# Soft-NMS (Bodla et al. 2017) lowers the scores of neighbours instead of removing them.
+# Lesson 14 (DETR) will do without NMS altogether.
 
 # %% [markdown]
 # ## 4. From boxes to a verdict
 #
-# Back to the two detectors. First decide, detection by detection: **right or wrong?** Three rules.
+# Back to the two detectors.
+# First decide, detection by detection: **right or wrong?**
+# Three rules.
 #
 # 1. The detections are gone through by falling score: the most certain first.
-# 2. Each claims, of the things that are still *free*, the one that it overlaps most. If that IoU is **at least** the threshold, it is right.
-# 3. A thing can be claimed once. A second detection of it is **wrong**: a duplicate.
+# 2. Each claims, of the things that are still *free*, the one that it overlaps most.
+#    If that IoU is **at least** the threshold, it is right.
+# 3. A thing can be claimed once.
+#    A second detection of it is **wrong**: a duplicate.
 #
 # In this section we pretend that there is only one class, *thing*.
 #
@@ -536,7 +622,8 @@ for threshold in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
 #
 # *12 minutes · ★★☆*
 #
-# - `boxes`: (N, 4), `scores`: (N,), all different. `truth`: (M, 4), the true boxes.
+# - `boxes`: (N, 4), `scores`: (N,), all different.
+#   `truth`: (M, 4), the true boxes.
 # - Returns (N,) bool, **in the order of falling score**: was this detection right?
 #
 # There may be no detections, or no true boxes.
@@ -561,11 +648,13 @@ check(mark_detections)
 # %% [markdown]
 # <details><summary>Hint: how do I remember which things are taken?</summary>
 #
-# With a mask over the true boxes. A taken one must not be chosen: what could you do to its IoU?
+# With a mask over the true boxes.
+# A taken one must not be chosen: what could you do to its IoU?
 # </details>
 # <details><summary>Hint: it crashes without true boxes</summary>
 #
-# Of no numbers there is no largest one. Everything is wrong then.
+# Of no numbers there is no largest one.
+# Everything is wrong then.
 # </details>
 
 # %%
@@ -581,7 +670,9 @@ for n in range(len(hits)):
           "right" if hits[n] else "wrong")
 
 # %% [markdown]
-# The third overlaps thing 2 by 0.84, and is wrong all the same: thing 2 was taken. One true thing, number 3 (the cone), is in no line of this list. A detector is also judged by what it does *not* say.
+# The third overlaps thing 2 by 0.84, and is wrong all the same: thing 2 was taken.
+# One true thing, number 3 (the cone), is in no line of this list.
+# A detector is also judged by what it does *not* say.
 #
 # ### Precision and recall
 #
@@ -599,25 +690,36 @@ for n in range(len(hits)):
     print(f"{n + 1:>6}{precision[n]:>14.2f}{recall[n]:>10.2f}")
 
 # %% [markdown]
-# There is no single best place to stop; it depends on the use. So keep the whole curve.
+# There is no single best place to stop; it depends on the use.
+# So keep the whole curve.
 #
-# **Predict.** When you go one step down the list: can recall fall? Can precision rise?
+# **Predict.**
+# When you go one step down the list: can recall fall?
+# Can precision rise?
 
 # %%
 draw_precision_recall({"detector B": (recall, precision)}, interpolated=True)
 plt.show()
 
 # %% [markdown]
-# Recall never falls. Precision can do both: a wrong detection pulls it down, a right one lifts it again. So the curve has **teeth**.
+# Recall never falls.
+# Precision can do both: a wrong detection pulls it down, a right one lifts it again.
+# So the curve has **teeth**.
 #
-# Teeth are filled (the dashed line): at each recall we count *the best precision that can be had with this recall or more*. It is only fair, since you could stop further down. Then the **average precision, AP**, is the area
-# under the filled curve. COCO reads it off at 101 recalls, 0, 0.01, 0.02, … 1, and takes the mean. Where the curve does not reach, precision is 0. Here: 51 points at 1, 25 points at 0.6, and 25 points at 0, so AP = (51 · 1 + 25 · 0.6 + 25 · 0) / 101 = 0.653.
+# Teeth are filled (the dashed line): at each recall we count *the best precision that can be had with this recall or more*.
+# It is only fair, since you could stop further down.
+# Then the **average precision, AP**, is the area under the filled curve.
+# COCO reads it off at 101 recalls, 0, 0.01, 0.02, …
+# 1, and takes the mean.
+# Where the curve does not reach, precision is 0.
+# Here: 51 points at 1, 25 points at 0.6, and 25 points at 0, so AP = (51 · 1 + 25 · 0.6 + 25 · 0) / 101 = 0.653.
 #
 # ### Exercise 6 · `average_precision_from_hits`
 #
 # *15 minutes · ★★★*
 #
-# - `hits`: (N,) bool, in the order of falling score. N may be 0.
+# - `hits`: (N,) bool, in the order of falling score.
+#   N may be 0.
 # - `num_truths`: how many true things there are, at least 1.
 # - Returns the AP, a float.
 
@@ -639,15 +741,18 @@ check(average_precision_from_hits)
 # %% [markdown]
 # <details><summary>Hint: how do I begin?</summary>
 #
-# You have seen the first two lines: precision and recall after each detection. Then, for each of the 101 recalls, ask: which detections are at least that far?
+# You have seen the first two lines: precision and recall after each detection.
+# Then, for each of the 101 recalls, ask: which detections are at least that far?
 # </details>
 # <details><summary>Hint: my AP is a little too small</summary>
 #
-# Did you fill the teeth? At each recall the *best* precision further down the list counts.
+# Did you fill the teeth?
+# At each recall the *best* precision further down the list counts.
 # </details>
 # <details><summary>Hint: my AP is too large</summary>
 #
-# Recall is a share of the true things, also of those that nobody found. What does a point get that the curve never reaches?
+# Recall is a share of the true things, also of those that nobody found.
+# What does a point get that the curve never reaches?
 # </details>
 
 # %%
@@ -660,13 +765,20 @@ for name, found in (("A", A), ("B", B)):
           f"{average_precision_from_hits(hits, 4):.3f}")
 
 # %% [markdown]
-# A is perfect! Its one wrong box came last, when all things had been found. So: A is better than B?
+# A is perfect!
+# Its one wrong box came last, when all things had been found.
+# So: A is better than B?
 #
 # ## 5. COCO's AP
 #
-# An IoU of 0.5 forgives a lot. Pascal VOC asked for just that. The authors of COCO wanted good boxes to count: they take **ten thresholds, 0.50, 0.55, … 0.95**, and average.
+# An IoU of 0.5 forgives a lot.
+# Pascal VOC asked for just that.
+# The authors of COCO wanted good boxes to count: they take **ten thresholds, 0.50, 0.55, …
+# 0.95**, and average.
 #
-# **Predict.** What happens to A's line as the threshold rises? And to B's?
+# **Predict.**
+# What happens to A's line as the threshold rises?
+# And to B's?
 
 # %%
 thresholds = torch.arange(10) * 0.05 + 0.5
@@ -685,9 +797,13 @@ plt.show()
 assert aps["A"][0] > aps["B"][0] and sum(aps["A"]) < sum(aps["B"])
 
 # %% [markdown]
-# There is the answer to the first question: **by AP50 it is A, by AP it is B.** Both numbers are right. AP50 asks *did you find it?*, AP75 *do you know where it ends?*, AP mixes all of it. When you read a table in a paper, look which of them is printed.
+# There is the answer to the first question: **by AP50 it is A, by AP it is B.**
+# Both numbers are right.
+# AP50 asks *did you find it?*, AP75 *do you know where it ends?*, AP mixes all of it.
+# When you read a table in a paper, look which of them is printed.
 #
-# Our library has the whole evaluation. It says the same for the two detectors, if it is told that everything is of one class:
+# Our library has the whole evaluation.
+# It says the same for the two detectors, if it is told that everything is of one class:
 
 # %%
 def one_class(answer: dict) -> dict:
@@ -701,9 +817,16 @@ for name, found in (("A", A), ("B", B)):
 # %% [markdown]
 # Three things are left to say about COCO's number.
 #
-# - **Classes.** Everything is done for each class by itself, over *all pictures together*: one long list of detections, sorted by score. AP is the mean over the classes. (Many papers write mAP for it.)
-# - **Sizes.** AP_small counts only things whose area is up to 32 × 32 pixels, AP_medium those up to 96 × 96, AP_large the rest. These are fixed numbers of pixels, whatever the size of the picture.
-# - **Crowds.** COCO's files mark some boxes as a *crowd*, forty people in one box. A detection there is neither right nor wrong.
+# - **Classes.**
+#   Everything is done for each class by itself, over *all pictures together*: one long list of detections, sorted by score.
+#   AP is the mean over the classes.
+#   (Many papers write mAP for it.)
+# - **Sizes.**
+#   AP_small counts only things whose area is up to 32 × 32 pixels, AP_medium those up to 96 × 96, AP_large the rest.
+#   These are fixed numbers of pixels, whatever the size of the picture.
+# - **Crowds.**
+#   COCO's files mark some boxes as a *crowd*, forty people in one box.
+#   A detection there is neither right nor wrong.
 #
 # Now a larger list: one simulated detection for each thing in 200 scenes, one label in ten wrong, and two boxes on nothing in each scene.
 
@@ -737,9 +860,12 @@ for label, value in ours["AP_per_class"].items():
     print(f"AP of {names[label]:<9} {value:.3f}")
 
 # %% [markdown]
-# `AP_large` is *nan*, not a number: a picture of 96 × 96 pixels has no thing with a larger area than that. AR is the average recall with so many detections a picture; it does not care about wrong ones.
+# `AP_large` is *nan*, not a number: a picture of 96 × 96 pixels has no thing with a larger area than that.
+# AR is the average recall with so many detections a picture; it does not care about wrong ones.
 #
-# Is our number *the* number? The authors of COCO publish their own code, pycocotools. It wants lists of dicts, and boxes as xywh.
+# Is our number *the* number?
+# The authors of COCO publish their own code, pycocotools.
+# It wants lists of dicts, and boxes as xywh.
 
 # %%
 def coco_rows(answers: list[dict]) -> list[dict]:
@@ -778,7 +904,8 @@ assert difference < 1e-6
 #
 # Now change the detections in seven ways, and measure.
 #
-# **Predict, before you run the next cells.** For each: does AP fall a lot, fall a little, or stay?
+# **Predict, before you run the next cells.**
+# For each: does AP fall a lot, fall a little, or stay?
 #
 # 1. all boxes moved by 2 pixels to the right and down;
 # 2. each detection said twice: a second box half a pixel away, with 0.9 times the score;
@@ -837,16 +964,29 @@ assert after["4"] < start - 0.04 and after["6"] < start - 0.04
 print("as described below")
 
 # %% [markdown]
-# - **Two pixels (1)** cost more than half of AP. AP50 forgives most of it, AP75 nothing.
-# - **Duplicates (2)** cost almost a third: each is a wrong detection between right ones. That is why NMS is there.
-# - **Junk (3) is free**, if its score is low! When the list reaches it, recall has been earned. So detectors flood their lists: a picture with a hundred boxes on nothing can belong to an excellent AP. AP ranks; it does not say which boxes to *show*. For that you choose a
-#   threshold of the score.
-# - **Being modest (4) costs.** Whoever throws away unsure detections loses the recall that they would have brought. Never compare the AP of lists that were cut off at different scores.
-# - **The scores themselves (5) do not matter, only their order.** A score of 0.9 need not mean "right nine times in ten": AP cannot see it.
-# - But the order is **over all pictures (6)**. Scores must be comparable from picture to picture.
-# - **The order is worth a lot (7).** The same boxes, with the scores of each scene exchanged among them, and a third of AP is gone. AR100 has not moved at all: it sees only whether a box is there.
+# - **Two pixels (1)** cost more than half of AP.
+#   AP50 forgives most of it, AP75 nothing.
+# - **Duplicates (2)** cost almost a third: each is a wrong detection between right ones.
+#   That is why NMS is there.
+# - **Junk (3) is free**, if its score is low!
+#   When the list reaches it, recall has been earned.
+#   So detectors flood their lists: a picture with a hundred boxes on nothing can belong to an excellent AP.
+#   AP ranks; it does not say which boxes to *show*.
+#   For that you choose a threshold of the score.
+# - **Being modest (4) costs.**
+#   Whoever throws away unsure detections loses the recall that they would have brought.
+#   Never compare the AP of lists that were cut off at different scores.
+# - **The scores themselves (5) do not matter, only their order.**
+#   A score of 0.9 need not mean "right nine times in ten": AP cannot see it.
+# - But the order is **over all pictures (6)**.
+#   Scores must be comparable from picture to picture.
+# - **The order is worth a lot (7).**
+#   The same boxes, with the scores of each scene exchanged among them, and a third of AP is gone.
+#   AR100 has not moved at all: it sees only whether a box is there.
 #
-# And who suffers most from small shifts? You know already from section 2. Split the things by size:
+# And who suffers most from small shifts?
+# You know already from section 2.
+# Split the things by size:
 
 # %%
 print("moved by   AP_small   AP_medium")
@@ -861,7 +1001,9 @@ assert all(fall[pixels][0] < fall[pixels][1] for pixels in (1, 2, 3))
 # %% [markdown]
 # Three pixels are nearly fatal for the small things; larger ones keep more than half of their AP.
 #
-# One more look at section 3. There, no threshold of NMS was free of errors. Which one does AP prefer?
+# One more look at section 3.
+# There, no threshold of NMS was free of errors.
+# Which one does AP prefer?
 
 # %%
 print("NMS threshold   boxes left      AP")
@@ -877,8 +1019,10 @@ for threshold in (0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9):
 assert by_threshold[0.5] > max(by_threshold[0.1], by_threshold[0.9])
 
 # %% [markdown]
-# Between 0.3 and 0.6 AP hardly cares, although at 0.6 there are about three boxes for each thing. Duplicates with a lower score than most right boxes are nearly as free as junk. Looking at pictures, you would choose a lower threshold than AP does. Keep that in mind whenever you see a detector
-# with a fine number and an ugly picture.
+# Between 0.3 and 0.6 AP hardly cares, although at 0.6 there are about three boxes for each thing.
+# Duplicates with a lower score than most right boxes are nearly as free as junk.
+# Looking at pictures, you would choose a lower threshold than AP does.
+# Keep that in mind whenever you see a detector with a fine number and an ugly picture.
 #
 # ## 7. Recap
 #
@@ -891,36 +1035,60 @@ assert by_threshold[0.5] > max(by_threshold[0.1], by_threshold[0.9])
 # | AP at one IoU | how good is the ranking? | low scores are free |
 # | COCO's AP | and how exact are the boxes? | a mean over thresholds and classes: look at its parts |
 #
-# **What the papers say.** Pascal VOC asked for an IoU of at least 0.5, kept low on purpose since even people's boxes differ. It read the curve off at 11 points until 2009, and has taken the exact area since 2010. COCO came with ten thresholds, three sizes and crowds. The authors of GIoU
-# trained YOLO v3, Faster R-CNN and Mask R-CNN with it, and all three gained AP over training with the usual losses on the four numbers.
+# **What the papers say.**
+# Pascal VOC asked for an IoU of at least 0.5, kept low on purpose since even people's boxes differ.
+# It read the curve off at 11 points until 2009, and has taken the exact area since 2010.
+# COCO came with ten thresholds, three sizes and crowds.
+# The authors of GIoU trained YOLO v3, Faster R-CNN and Mask R-CNN with it, and all three gained AP over training with the usual losses on the four numbers.
 #
-# **What was simpler here.** Our detections were simulated: errors at random, equal in all directions, scores that know the damage. Real ones have habits, and real scores are worse judges. Our truth is exact; people's is not.
+# **What was simpler here.**
+# Our detections were simulated: errors at random, equal in all directions, scores that know the damage.
+# Real ones have habits, and real scores are worse judges.
+# Our truth is exact; people's is not.
 #
 # ### Three questions
 #
-# **1.** A box lies inside of another one and covers a quarter of it. Their IoU? (a) 0.25 (b) 0.5 (c) 1
+# **1.**
+# A box lies inside of another one and covers a quarter of it.
+# Their IoU?
+# (a) 0.25 (b) 0.5 (c) 1
 #
 # <details><summary>Answer</summary>
 #
-# **(a)** The intersection is the small box, the union the large one. (c) would be the answer of someone who divides by the smaller box. GIoU is 0.25 as well: the box around is the large box, and nothing in it is empty.
+# **(a)** The intersection is the small box, the union the large one.
+# (c) would be the answer of someone who divides by the smaller box.
+# GIoU is 0.25 as well: the box around is the large box, and nothing in it is empty.
 # </details>
 #
-# **2.** Your detector finds each thing exactly, and then again with a slightly lower score. Five things; scores 0.9 (first time), 0.8 (second time), for all alike. The AP at IoU 0.5? (a) 1 (b) 0.5 (c) depends on NMS only
+# **2.**
+# Your detector finds each thing exactly, and then again with a slightly lower score.
+# Five things; scores 0.9 (first time), 0.8 (second time), for all alike.
+# The AP at IoU 0.5?
+# (a) 1 (b) 0.5 (c) depends on NMS only
 #
 # <details><summary>Answer</summary>
 #
-# **(a)** All five right ones come before all five duplicates: recall 1 is reached with precision 1. If the scores of different things lie far apart, duplicates mix in between, and AP falls as in our second experiment. (c) NMS happened before; AP sees only the list.
+# **(a)** All five right ones come before all five duplicates: recall 1 is reached with precision 1.
+# If the scores of different things lie far apart, duplicates mix in between, and AP falls as in our second experiment.
+# (c) NMS happened before; AP sees only the list.
 # </details>
 #
-# **3.** Two detectors are compared. One paper cut its lists at a score of 0.05, the other at 0.5. Who has the advantage in AP? (a) the first (b) the second (c) neither
+# **3.**
+# Two detectors are compared.
+# One paper cut its lists at a score of 0.05, the other at 0.5.
+# Who has the advantage in AP?
+# (a) the first (b) the second (c) neither
 #
 # <details><summary>Answer</summary>
 #
-# **(a)** Low-scoring boxes cost nothing and may add recall. The second list looks tidier, and that is worth nothing to AP.
+# **(a)** Low-scoring boxes cost nothing and may add recall.
+# The second list looks tidier, and that is worth nothing to AP.
 # </details>
 
 # %%
 progress()
 
 # %% [markdown]
-# **Next:** all boxes of this lesson were invented by us. Who makes real ones? Lesson 06, R-CNN, asks a real photo for places where a thing *might* be, and a real network what it is.
+# **Next:** all boxes of this lesson were invented by us.
+# Who makes real ones?
+# Lesson 06, R-CNN, asks a real photo for places where a thing *might* be, and a real network what it is.

@@ -1,8 +1,10 @@
 # %% [markdown]
 # # 07 · Fast R-CNN: compute the picture once, cut the map a hundred times
 #
-# Lesson 06 found things in a picture by looking at about a hundred boxes, one after the other: cut out, stretch, run the network, repeat. Here is the same network doing the same hundred
-# boxes in two ways. On the left it runs a hundred times. On the right it runs **once**, and the boxes are cut out of its *feature map*.
+# Lesson 06 found things in a picture by looking at about a hundred boxes, one after the other: cut out, stretch, run the network, repeat.
+# Here is the same network doing the same hundred boxes in two ways.
+# On the left it runs a hundred times.
+# On the right it runs **once**, and the boxes are cut out of its *feature map*.
 
 # %%
 import math
@@ -23,13 +25,13 @@ from lib.models.rcnn import context_warp
 from lib.ops.selective_search import selective_search_small
 from lib.training import load_checkpoint
 from lib.viz import pca_colours
-from lib.viz.boxes import CLASS_COLOURS, thin_boxes
+from lib.viz.detection.boxes import CLASS_COLOURS, thin_boxes
 
 device = choose_device()
 net = fast_rcnn_small(num_classes=6).to(device)
 made = load_checkpoint(net, REPOSITORY / "data" / "checkpoints" / "07_fast_rcnn.safetensors")
 net.eval().requires_grad_(False)                                # trained before; we only ask
-trunk, head = net.backbone, net.roi_heads
+backbone, head = net.backbone, net.roi_heads
 
 # %%
 scene = Toyworld("val", length=200)[32]
@@ -40,13 +42,13 @@ proposals = selective_search_small(scene.image)[:100].to(device)        # (100, 
 @torch.no_grad()
 def crop_by_crop(boxes):
     crops = context_warp(picture, boxes, size=96, context=0)    # (P, 3, 96, 96)
-    maps = trunk(crops)["0"]                                    # (P, 96, 12, 12): P runs
+    maps = backbone(crops)["0"]                                    # (P, 96, 12, 12): P runs
     return head.box_predictor(head.box_head(F.adaptive_max_pool2d(maps, 5)))
 
 
 @torch.no_grad()
 def all_at_once(boxes):
-    maps = trunk(picture[None])["0"]                            # (1, 96, 12, 12): one run
+    maps = backbone(picture[None])["0"]                            # (1, 96, 12, 12): one run
     regions = roi_pool(maps, [boxes], 5, 1 / 8)                 # (P, 96, 5, 5)
     return head.box_predictor(head.box_head(regions))
 
@@ -69,7 +71,7 @@ crops = context_warp(picture, proposals, size=48, context=0).cpu()
 figure, (left, right) = plt.subplots(1, 2, figsize=(9.4, 5), layout="constrained")
 left.imshow(make_grid(crops, nrow=10, padding=3, pad_value=1).movedim(0, 2))
 left.set_title(f"R-CNN: 100 pictures through the network\n{1000 * slow:.0f} ms")
-right.imshow(pca_colours(trunk(picture[None])["0"][0].cpu()), extent=(0, 12, 12, 0))
+right.imshow(pca_colours(backbone(picture[None])["0"][0].cpu()), extent=(0, 12, 12, 0))
 thin_boxes(right, proposals.cpu() / 8, "white", width=0.8)
 right.set_title(f"Fast R-CNN: 1 picture, 100 cuts in its map\n{1000 * quick:.1f} ms")
 for axis in (left, right):
@@ -105,15 +107,18 @@ from lib.ops.matching import Matcher
 from lib.training import (OrderedDetectionBatches, RandomDetectionBatches, evaluate_detection, fit,
                           toyworld_detection)
 from lib.viz import explore, show_numbers
-from lib.viz.detections import draw_detections, draw_matches
-from lib.viz.roi_grid import draw_roi_grid
+from lib.viz.detection.detections import draw_detections, draw_matches
+from lib.viz.detection.roi_grid import draw_roi_grid
 
 # %% [markdown]
 # ## 1. The same pixels, again and again
 #
 # Proposals overlap: many boxes hold the same piece of the picture, and R-CNN computes it anew for each of them.
 #
-# **Predict.** There are 100 boxes. In how many of them does an average pixel lie? Two, ten, fifty?
+# **Predict.**
+# There are 100 boxes.
+# In how many of them does an average pixel lie?
+# Two, ten, fifty?
 
 # %%
 covered = torch.zeros(96, 96)
@@ -131,21 +136,30 @@ for axis in axes:
 plt.show()
 
 # %% [markdown]
-# Twelve times the same work. And it is worse than that: every crop is stretched to the full size of the network's input, so 100 crops are 100 whole pictures.
+# Twelve times the same work.
+# And it is worse than that: every crop is stretched to the full size of the network's input, so 100 crops are 100 whole pictures.
 #
-# Lesson 01 met this before. A classifier slid over a picture, window by window, and then came the trick: *convolve the whole picture once*. A convolution gives the same
-# answer for the same patch, wherever it lies. So the features of a box are already there, in the map of the whole picture. We only have to **cut them out**.
+# Lesson 01 met this before.
+# A classifier slid over a picture, window by window, and then came the trick: *convolve the whole picture once*.
+# A convolution gives the same answer for the same patch, wherever it lies.
+# So the features of a box are already there, in the map of the whole picture.
+# We only have to **cut them out**.
 #
-# Two things stand in the way. The map is coarse: one cell for 8 × 8 pixels. And the boxes have all sizes, while the fully connected layers
-# that come next want the same number of inputs every time.
+# Two things stand in the way.
+# The map is coarse: one cell for 8 × 8 pixels.
+# And the boxes have all sizes, while the fully connected layers that come next want the same number of inputs every time.
 
 # %% [markdown]
 # ## 2. From pixels to cells
 #
-# The green figure of our scene has a box from x = 46 to 58 and from y = 32 to 68. Divide by the stride, 8: that is from 5.75 to 7.25, and from 4 to 8.5. There is no cell number
-# 5.75. The paper **rounds to the nearest cell**.
+# The green figure of our scene has a box from x = 46 to 58 and from y = 32 to 68.
+# Divide by the stride, 8: that is from 5.75 to 7.25, and from 4 to 8.5.
+# There is no cell number 5.75.
+# The paper **rounds to the nearest cell**.
 #
-# **Predict.** The figure is 12 pixels wide. How wide is the region that is cut out, and does the whole figure fit into it?
+# **Predict.**
+# The figure is 12 pixels wide.
+# How wide is the region that is cut out, and does the whole figure fit into it?
 
 # %%
 box = scene.boxes[0]                                            # the figure
@@ -153,7 +167,9 @@ draw_roi_grid(scene.image, box, stride=8, output_size=2, quantised=True)
 plt.show()
 
 # %% [markdown]
-# Cells 6 and 7: they cover the pixels from 48 to 64. The region is a third wider than the figure, and yet two of its pixel columns are left outside. Keep this in mind.
+# Cells 6 and 7: they cover the pixels from 48 to 64.
+# The region is a third wider than the figure, and yet two of its pixel columns are left outside.
+# Keep this in mind.
 #
 # ### Exercise 1 · `project_roi`
 #
@@ -161,7 +177,8 @@ plt.show()
 #
 # - `box`: (4,) floats, x1, y1, x2, y2 in pixels of the picture.
 # - `spatial_scale`: cells per pixel, 1/8 for a map of stride 8.
-# - Returns four whole numbers, `left, top, right, bottom`: the cells of both corners, **rounded to the nearest**, a half up. The cell of the second corner still belongs to the region.
+# - Returns four whole numbers, `left, top, right, bottom`: the cells of both corners, **rounded to the nearest**, a half up.
+#   The cell of the second corner still belongs to the region.
 
 # %% tags=["exercise"]
 def project_roi(box: torch.Tensor, spatial_scale: float) -> tuple[int, int, int, int]:
@@ -176,11 +193,13 @@ check(project_roi)
 # %% [markdown]
 # <details><summary>Hint: many cells are one too small</summary>
 #
-# `int(...)` and `//` cut the decimals off. What could you add before cutting, so that 5.75 becomes 6 and 7.25 becomes 7?
+# `int(...)` and `//` cut the decimals off.
+# What could you add before cutting, so that 5.75 becomes 6 and 7.25 becomes 7?
 # </details>
 # <details><summary>Hint: it is right, but for 2.5</summary>
 #
-# `round` takes a half to the nearest *even* number: 2.5 to 2, and 3.5 to 4. The paper's code takes it up.
+# `round` takes a half to the nearest *even* number: 2.5 to 2, and 3.5 to 4.
+# The paper's code takes it up.
 # </details>
 # <details><summary>Hint: it asks for whole numbers, and I have a tensor</summary>
 #
@@ -198,13 +217,17 @@ for box, label in zip(scene.boxes, scene.labels):
           f"rows {top} to {bottom}, {8 * (right - left + 1)} × {8 * (bottom - top + 1)} pixels")
 
 # %% [markdown]
-# Column 12, for the box at the right edge? The map has columns 0 to 11. The box ends where the picture ends, at 96, and 96 / 8 is 12. We will have to be careful there.
+# Column 12, for the box at the right edge?
+# The map has columns 0 to 11.
+# The box ends where the picture ends, at 96, and 96 / 8 is 12.
+# We will have to be careful there.
 
 # %% [markdown]
 # ## 3. Any size in, one size out: RoI pooling
 #
-# A **region of interest**, RoI, is now some number of cells wide and high. Divide it into a fixed grid of bins, say 2 × 2, and keep of each bin the largest number: max pooling, with bins as large as they need to
-# be. By hand, on one channel of a small map:
+# A **region of interest**, RoI, is now some number of cells wide and high.
+# Divide it into a fixed grid of bins, say 2 × 2, and keep of each bin the largest number: max pooling, with bins as large as they need to be.
+# By hand, on one channel of a small map:
 
 # %%
 small_map = torch.tensor([[1., 0., 8., 1., 0., 3., 1.],
@@ -216,8 +239,11 @@ show_numbers({"a region of 4 × 4 cells": small_map[:, :4], "in 2 × 2 bins": po
 plt.show()
 
 # %% [markdown]
-# Four cells in two bins is easy. But what about 7 columns in 3 bins? A bin is 2⅓ columns wide, so the bins go from 0 to 2⅓, from 2⅓ to 4⅔ and from 4⅔ to 7. There are no thirds of cells. The rule: **a start is rounded down, an end is
-# rounded up.**
+# Four cells in two bins is easy.
+# But what about 7 columns in 3 bins?
+# A bin is 2⅓ columns wide, so the bins go from 0 to 2⅓, from 2⅓ to 4⅔ and from 4⅔ to 7.
+# There are no thirds of cells.
+# The rule: **a start is rounded down, an end is rounded up.**
 
 # %%
 figure, axis = plt.subplots(figsize=(8, 2), layout="constrained")
@@ -230,9 +256,14 @@ axis.set(yticks=[3, 2, 1, 0], yticklabels=["7 columns", "bin 0", "bin 1", "bin 2
 plt.show()
 
 # %% [markdown]
-# Dark: the bin as it should be. In colour: the cells that count. No cell is left out, and column 2 counts in both of the first two bins.
+# Dark: the bin as it should be.
+# In colour: the cells that count.
+# No cell is left out, and column 2 counts in both of the first two bins.
 #
-# **Predict.** Here are all 7 columns of the map, to be pooled into 2 × 3 bins. In how many bins will the 8 show up? And the 5?
+# **Predict.**
+# Here are all 7 columns of the map, to be pooled into 2 × 3 bins.
+# In how many bins will the 8 show up?
+# And the 5?
 
 # %%
 pooled = roi_pool(small_map[None, None], [torch.tensor([[0., 0., 6., 3.]])], (2, 3))[0, 0]
@@ -246,13 +277,19 @@ plt.show()
 #
 # *18 minutes · ★★★*
 #
-# - `features`: (C, h, w), the map of one picture. `box`: (4,) pixels, inside of the picture. `spatial_scale`: cells per pixel.
+# - `features`: (C, h, w), the map of one picture.
+#   `box`: (4,) pixels, inside of the picture.
+#   `spatial_scale`: cells per pixel.
 # - `output_size`: n bins down and n across.
-# - Returns (C, n, n). With `project_roi` you know the region, from `left` to `right` and from `top` to `bottom`, both ends included. Bin i starts at i times the bin's size, rounded down, and ends at (i + 1)
-#   times it, rounded up.
-# - At the right and lower edge a region may reach beyond the map, by one cell. What is not there cannot be the largest. If a bin has no cell at all, it is **0**.
+# - Returns (C, n, n).
+#   With `project_roi` you know the region, from `left` to `right` and from `top` to `bottom`, both ends included.
+#   Bin i starts at i times the bin's size, rounded down, and ends at (i + 1) times it, rounded up.
+# - At the right and lower edge a region may reach beyond the map, by one cell.
+#   What is not there cannot be the largest.
+#   If a bin has no cell at all, it is **0**.
 #
-# Loops over the bins are welcome. Gradients must flow.
+# Loops over the bins are welcome.
+# Gradients must flow.
 
 # %% tags=["exercise"]
 def roi_max_pool(features: torch.Tensor, box: torch.Tensor, output_size: int,
@@ -277,7 +314,10 @@ check(roi_max_pool)
 # %% [markdown]
 # <details><summary>Hint: where do I begin?</summary>
 #
-# With one bin. Which rows does it hold, which columns? Slice them out of `features`, and take the largest of each channel. Then put a loop around it, and another one.
+# With one bin.
+# Which rows does it hold, which columns?
+# Slice them out of `features`, and take the largest of each channel.
+# Then put a loop around it, and another one.
 # </details>
 # <details><summary>Hint: how wide is the region?</summary>
 #
@@ -285,22 +325,26 @@ check(roi_max_pool)
 # </details>
 # <details><summary>Hint: PyTorch says something about an empty tensor, or a reduction</summary>
 #
-# There is no largest of no numbers. Either a bin that should hold cells holds none (is its end rounded *up*?), or it lies outside of the map, and is 0.
+# There is no largest of no numbers.
+# Either a bin that should hold cells holds none (is its end rounded *up*?), or it lies outside of the map, and is 0.
 # </details>
 # <details><summary>Hint: how do I round up?</summary>
 #
-# `math.ceil` does. Rounding down is `math.floor`, or `int` for numbers that are not negative.
+# `math.ceil` does.
+# Rounding down is `math.floor`, or `int` for numbers that are not negative.
 # </details>
 # <details><summary>Hint: the numbers are right, the gradient is not</summary>
 #
-# Did you write into a tensor of zeros that you made with `torch.zeros`? That is fine, as long as no `.item()`, `.data` or `torch.tensor(...)` stands on the way. Lists and `torch.stack` work as well.
+# Did you write into a tensor of zeros that you made with `torch.zeros`?
+# That is fine, as long as no `.item()`, `.data` or `torch.tensor(...)` stands on the way.
+# Lists and `torch.stack` work as well.
 # </details>
 
 # %%
 roi_max_pool = use(roi_max_pool)
 
 # %%
-features = trunk(picture[None])["0"]                            # (1, 96, 12, 12)
+features = backbone(picture[None])["0"]                            # (1, 96, 12, 12)
 ours = torch.stack([roi_max_pool(features[0], box, 5, 1 / 8) for box in proposals])
 theirs = roi_pool(features, [proposals], 5, 1 / 8)              # (100, 96, 5, 5)
 same = torch.equal(ours, theirs)
@@ -308,10 +352,15 @@ print(f"{tuple(ours.shape)}, equal to torchvision's roi_pool: {same}")
 assert same
 
 # %% [markdown]
-# A hundred boxes of all sizes have become a hundred little maps of the same size, ready for a fully connected layer. That is the whole trick of the paper. From here on we use torchvision's version, which
-# is the same and faster.
+# A hundred boxes of all sizes have become a hundred little maps of the same size, ready for a fully connected layer.
+# That is the whole trick of the paper.
+# From here on we use torchvision's version, which is the same and faster.
 #
-# **What flows back?** Only the largest cell of a bin reached the result. So only that cell can be blamed for it. Pool the cone, in columns 2 to 6 and rows 3 to 7, into 3 × 3 bins. Add up the bins, and ask for the gradient of the map.
+# **What flows back?**
+# Only the largest cell of a bin reached the result.
+# So only that cell can be blamed for it.
+# Pool the cone, in columns 2 to 6 and rows 3 to 7, into 3 × 3 bins.
+# Add up the bins, and ask for the gradient of the map.
 
 # %%
 cone = scene.boxes[4:5].to(device)                              # (1, 4)
@@ -326,14 +375,19 @@ won = watched.grad[watched.grad > 0]
 print(f"{len(won)} cells have a gradient, together {won.sum():.0f}: one for each bin")
 
 # %% [markdown]
-# All other cells get nothing. Where bins overlap, a cell may win more than once. This is how a loss at a *region* will reach the *map*, and through it every layer before.
+# All other cells get nothing.
+# Where bins overlap, a cell may win more than once.
+# This is how a loss at a *region* will reach the *map*, and through it every layer before.
 
 # %% [markdown]
 # ## 4. What the rounding costs
 #
-# Rounding has a price. Take the figure's box and move it to the right, one pixel at a time. The picture in the box changes at every step.
+# Rounding has a price.
+# Take the figure's box and move it to the right, one pixel at a time.
+# The picture in the box changes at every step.
 #
-# **Predict.** And the pooled features?
+# **Predict.**
+# And the pooled features?
 
 # %%
 shifts = torch.arange(25.)                                      # pixels
@@ -352,15 +406,22 @@ plt.show()
 assert len(cut["RoI pooling"].flatten(1).unique(dim=0)) < 10
 
 # %% [markdown]
-# Stairs. For pixels on end nothing happens; then an edge of the box crosses the middle between two cells, and everything jumps. The network cannot know where, within several pixels, the box really is: the
-# information is *gone* before the first layer of the head.
+# Stairs.
+# For pixels on end nothing happens; then an edge of the box crosses the middle between two cells, and everything jumps.
+# The network cannot know where, within several pixels, the box really is: the information is *gone* before the first layer of the head.
 #
-# For naming a thing this hardly matters. For drawing its outline it does. The second curve shows another way to cut, without any rounding. It comes with Mask R-CNN, in lesson 12.
+# For naming a thing this hardly matters.
+# For drawing its outline it does.
+# The second curve shows another way to cut, without any rounding.
+# It comes with Mask R-CNN, in lesson 12.
 
 # %% [markdown]
 # ## 5. Which regions to learn from
 #
-# So far the network was trained already. How did it learn? Each proposal is an example. Its truth comes from the box of the scene that it overlaps most (IoU, lesson 05): at least a half, and it counts as that thing, a **positive**.
+# So far the network was trained already.
+# How did it learn?
+# Each proposal is an example.
+# Its truth comes from the box of the scene that it overlaps most (IoU, lesson 05): at least a half, and it counts as that thing, a **positive**.
 # Less, and it is **background**.
 
 # %%
@@ -370,19 +431,26 @@ for name, kind in (("0.5 and more", overlaps >= 0.5), ("below 0.1", overlaps < 0
     print(f"overlap {name:<13} {int(kind.sum()):>3} proposals")
 
 # %% [markdown]
-# Most proposals show background. On photos, with 2,000 proposals, it is nearly all of them, and a network that learned from all alike would do well by saying *background* to everything. So a step learns from a small **sample** of each picture, 64 in the
-# paper: at most a quarter positives, the rest background.
+# Most proposals show background.
+# On photos, with 2,000 proposals, it is nearly all of them, and a network that learned from all alike would do well by saying *background* to everything.
+# So a step learns from a small **sample** of each picture, 64 in the paper: at most a quarter positives, the rest background.
 #
-# The paper wants background with an overlap of *at least 0.1*: such a box touches a thing, and is easily mistaken for it. (Many later programs, torchvision's among them, take everything below 0.5.)
+# The paper wants background with an overlap of *at least 0.1*: such a box touches a thing, and is easily mistaken for it.
+# (Many later programs, torchvision's among them, take everything below 0.5.)
 #
 # ### Exercise 3 · `sample_regions`
 #
 # *10 minutes · ★★☆*
 #
-# - `overlaps`: (P,), the highest IoU of each proposal with any true box. `count`: how many to draw. `generator`: for the random numbers, as in `torch.randperm(n, generator=generator)`.
-# - **Positive**: 0.5 or more. At most a quarter of `count`, rounded down.
-# - **Background**: at least 0.1 and less than 0.5. They fill up what is missing to `count`, as far as there are any.
-# - Returns two tensors of places in `overlaps`: the positives drawn, the backgrounds drawn. At random, and no place twice.
+# - `overlaps`: (P,), the highest IoU of each proposal with any true box.
+#   `count`: how many to draw.
+#   `generator`: for the random numbers, as in `torch.randperm(n, generator=generator)`.
+# - **Positive**: 0.5 or more.
+#   At most a quarter of `count`, rounded down.
+# - **Background**: at least 0.1 and less than 0.5.
+#   They fill up what is missing to `count`, as far as there are any.
+# - Returns two tensors of places in `overlaps`: the positives drawn, the backgrounds drawn.
+#   At random, and no place twice.
 
 # %% tags=["exercise"]
 def sample_regions(overlaps: torch.Tensor, count: int,
@@ -401,11 +469,14 @@ check(sample_regions)
 # %% [markdown]
 # <details><summary>Hint: how do I draw without drawing twice?</summary>
 #
-# Shuffle all, and take the first few. `torch.randperm(5)` is 0 to 4 in random order. A slice that is longer than the list gives the whole list.
+# Shuffle all, and take the first few.
+# `torch.randperm(5)` is 0 to 4 in random order.
+# A slice that is longer than the list gives the whole list.
 # </details>
 # <details><summary>Hint: the overlaps of what I drew are wrong</summary>
 #
-# `torch.randperm(len(positives))` gives places in the list `positives`. Which places in `overlaps` stand there?
+# `torch.randperm(len(positives))` gives places in the list `positives`.
+# Which places in `overlaps` stand there?
 # </details>
 # <details><summary>Hint: there are too few in all</summary>
 #
@@ -425,24 +496,32 @@ draw_matches(scene.image, proposals.cpu()[drawn], matches, scene.boxes, "32 regi
 plt.show()
 
 # %% [markdown]
-# In colour the positives, each in the colour of its thing; in grey the background, all of it near something. That is one picture's share of one step.
+# In colour the positives, each in the colour of its thing; in grey the background, all of it near something.
+# That is one picture's share of one step.
 
 # %% [markdown]
 # ## 6. Two tasks, one loss
 #
-# R-CNN learned in three separate pieces: the network, then the SVMs, then the box regression. Fast R-CNN has one network with **two outputs** for each region: scores for the K classes (background is class 0), and four numbers for *each* class
-# that say how to move the box, the tx, ty, tw, th of lesson 06. One loss judges both.
+# R-CNN learned in three separate pieces: the network, then the SVMs, then the box regression.
+# Fast R-CNN has one network with **two outputs** for each region: scores for the K classes (background is class 0),
+# and four numbers for *each* class that say how to move the box, the tx, ty, tw, th of lesson 06.
+# One loss judges both.
 #
-# How should a wrong box number be judged? The square of the difference is the usual way. Its **slope** is what moves the weights, and it grows with the difference: one box that is far off pulls
-# as hard as a hundred that are nearly right. The paper takes a parabola only in the middle, and a straight line outside: **smooth L1**.
+# How should a wrong box number be judged?
+# The square of the difference is the usual way.
+# Its **slope** is what moves the weights, and it grows with the difference: one box that is far off pulls as hard as a hundred that are nearly right.
+# The paper takes a parabola only in the middle, and a straight line outside: **smooth L1**.
 #
 # ### Exercise 4 · `smooth_l1`
 #
 # *6 minutes · ★☆☆*
 #
-# - `difference`: a tensor of any shape, prediction minus target. `beta`: where the parabola ends.
-# - Size below β: ½ · difference² / β. Otherwise a straight line with slope 1 that *continues the parabola without a jump*.
-# - Returns a tensor of the same shape. The paper has β = 1; torchvision, and this lesson, 1/9.
+# - `difference`: a tensor of any shape, prediction minus target.
+#   `beta`: where the parabola ends.
+# - Size below β: ½ · difference² / β.
+#   Otherwise a straight line with slope 1 that *continues the parabola without a jump*.
+# - Returns a tensor of the same shape.
+#   The paper has β = 1; torchvision, and this lesson, 1/9.
 
 # %% tags=["exercise"]
 def smooth_l1(difference: torch.Tensor, beta: float) -> torch.Tensor:
@@ -461,11 +540,13 @@ check(smooth_l1)
 # </details>
 # <details><summary>Hint: where does the line start?</summary>
 #
-# Put β into the parabola: how high is it there? A line with slope 1 that goes through this point is the size minus how much?
+# Put β into the parabola: how high is it there?
+# A line with slope 1 that goes through this point is the size minus how much?
 # </details>
 # <details><summary>Hint: it is wrong for negative differences</summary>
 #
-# −3 is a large difference. Ask for its size.
+# −3 is a large difference.
+# Ask for its size.
 # </details>
 
 # %%
@@ -487,21 +568,26 @@ axes[0].legend(fontsize=8)
 plt.show()
 
 # %% [markdown]
-# At the right: the square pulls ever harder, smooth L1 never harder than 1. And where the prediction is nearly right, it pulls gently, so that the numbers can settle.
+# At the right: the square pulls ever harder, smooth L1 never harder than 1.
+# And where the prediction is nearly right, it pulls gently, so that the numbers can settle.
 #
-# Now both tasks. For N sampled regions,
+# Now both tasks.
+# For N sampled regions,
 #
 # $$L = \frac{1}{N}\sum_{\text{all}} -\log p_{\text{true class}} \;+\; \frac{1}{N}\sum_{\text{positives}} \text{smooth L1}(t_{\text{true class}} - t^*)$$
 #
-# A background region has no box to be moved onto, so it is not in the second sum. And of a region's K groups of four numbers, only the group of its **true class** is judged: the network may say how
-# the box would move *if* this were a cone, without being asked.
+# A background region has no box to be moved onto, so it is not in the second sum.
+# And of a region's K groups of four numbers, only the group of its **true class** is judged:
+# the network may say how the box would move *if* this were a cone, without being asked.
 #
 # ### Exercise 5 · `two_task_loss`
 #
 # *14 minutes · ★★★*
 #
-# - `class_logits`: (N, K) scores. `labels`: (N,) true classes, 0 is background.
-# - `box_regression`: (N, 4 · K), four numbers for class 0, then four for class 1, and so on. `regression_targets`: (N, 4), without meaning where the label is 0.
+# - `class_logits`: (N, K) scores.
+#   `labels`: (N,) true classes, 0 is background.
+# - `box_regression`: (N, 4 · K), four numbers for class 0, then four for class 1, and so on.
+#   `regression_targets`: (N, 4), without meaning where the label is 0.
 # - Returns the two sums above, as two tensors with one number each. β = 1/9.
 
 # %% tags=["exercise"]
@@ -522,7 +608,8 @@ check(two_task_loss)
 # %% [markdown]
 # <details><summary>Hint: how do I pick the four numbers of the true class?</summary>
 #
-# Give the classes an axis of their own: (N, K, 4). Then index with two lists of the same length, `x[which_region, which_class]`, and you get one group for each pair.
+# Give the classes an axis of their own: (N, K, 4).
+# Then index with two lists of the same length, `x[which_region, which_class]`, and you get one group for each pair.
 # </details>
 # <details><summary>Hint: NaN, or far too large</summary>
 #
@@ -566,10 +653,14 @@ draw_detections(scene.image, shown, columns=3, size=3)
 plt.show()
 
 # %% [markdown]
-# From many proposals around each thing, the scores pick one, the box numbers move it, and NMS (lesson 05) takes the others away. Three mistakes are left. The box of the purple cylinder reaches down to the foot of the pink one: there was a proposal that held both.
-# Its upper part is also called a box: NMS lets only detections of the same class remove each other. And the grey box at the edge is missed.
+# From many proposals around each thing, the scores pick one, the box numbers move it, and NMS (lesson 05) takes the others away.
+# Three mistakes are left.
+# The box of the purple cylinder reaches down to the foot of the pink one: there was a proposal that held both.
+# Its upper part is also called a box: NMS lets only detections of the same class remove each other.
+# And the grey box at the edge is missed.
 #
-# Now the training, with your sampling and your loss. The true boxes join the proposals, so that there is always a positive.
+# Now the training, with your sampling and your loss.
+# The true boxes join the proposals, so that there is always a positive.
 
 # %%
 coder = BoxCoder(weights=(10, 10, 5, 5))                        # lesson 06, times 10 and 5
@@ -611,8 +702,10 @@ print(f"proposals for 200 pictures: ≈ {time.perf_counter() - start:.0f} second
 # %% [markdown]
 # ## 8. End to end: what R-CNN cannot do
 #
-# In R-CNN, the network's features were computed, stored, and handed to a program that trains SVMs. The SVMs learned; the network did not. Here the loss stands behind the pooling, and a gradient runs through it into
-# *every* layer. Look at its length after one step's loss:
+# In R-CNN, the network's features were computed, stored, and handed to a program that trains SVMs.
+# The SVMs learned; the network did not.
+# Here the loss stands behind the pooling, and a gradient runs through it into *every* layer.
+# Look at its length after one step's loss:
 
 # %%
 torch.manual_seed(0)
@@ -635,9 +728,13 @@ print(f"what R-CNN hands to its SVMs: {type(stored).__name__} {stored.shape}, pl
 # %% [markdown]
 # The first convolution, `stem.0.0`, hears from every region of the picture what it should do better.
 #
-# Does it matter? Train two detectors with your loss, from the same first weights and on the same pictures in the same order. In one of them the trunk is **frozen**: only the head may learn.
+# Does it matter?
+# Train two detectors with your loss, from the same first weights and on the same pictures in the same order.
+# In one of them the backbone is **frozen**: only the head may learn.
 #
-# **Predict.** The trunk's weights are random at the start. Is a frozen random trunk useless?
+# **Predict.**
+# The backbone's weights are random at the start.
+# Is a frozen random backbone useless?
 
 # %%
 def on_their_proposals(model, images, targets):
@@ -649,7 +746,7 @@ def ap(model) -> dict:
 
 # %%
 results = {}
-for name in ("trunk frozen", "end to end"):
+for name in ("backbone frozen", "end to end"):
     torch.manual_seed(0)
     generator.manual_seed(0)
     model = fast_rcnn_small().to(device)
@@ -659,12 +756,16 @@ for name in ("trunk frozen", "end to end"):
     results[name] = ap(model)["AP50"]
 for name, value in results.items():
     print(f"{name:<13} AP50 ≈ {value:.2f}")
-assert results["end to end"] > results["trunk frozen"] + 0.05
+assert results["end to end"] > results["backbone frozen"] + 0.05
 
 # %% [markdown]
-# Not useless: random filters see edges and colours too, and the head makes the best of them. But it is far behind. (Both had the learning rate that was found for the whole network.)
+# Not useless: random filters see edges and colours too, and the head makes the best of them.
+# But it is far behind.
+# (Both had the learning rate that was found for the whole network.)
 #
-# These were seconds of training. The checkpoint of this lesson was trained for longer, in both ways, with three seeds each. Its scores are below, on the *test* scenes too, by which nothing was chosen.
+# These were seconds of training.
+# The checkpoint of this lesson was trained for longer, in both ways, with three seeds each.
+# Its scores are below, on the *test* scenes too, by which nothing was chosen.
 
 # %%
 print(f"{made['steps']} steps of {made['batch']} pictures, {made['parameters']:,} weights")
@@ -673,10 +774,11 @@ for name, runs in made["runs"].items():
         print(f"{name:<13} seed {run['seed']}: AP50 {run['val']['AP50']:.2f} on val,",
               f"{run['test']['AP50']:.2f} on test")
 worst = min(run["test"]["AP50"] for run in made["runs"]["end to end"])
-assert worst > max(run["test"]["AP50"] for run in made["runs"]["trunk frozen"]) + 0.1
+assert worst > max(run["test"]["AP50"] for run in made["runs"]["backbone frozen"]) + 0.1
 
 # %% [markdown]
-# And this is how the network of seed 0 does on four more scenes. Look for what it misses, and for what it invents.
+# And this is how the network of seed 0 does on four more scenes.
+# Look for what it misses, and for what it invents.
 
 # %%
 more = [34, 44, 26, 12]
@@ -689,15 +791,18 @@ plt.show()
 # %% [markdown]
 # It misses things that are small or half hidden: in scene 44 the orange sphere behind the box, in scene 12 the figure behind the sphere.
 #
-# As for the frozen trunk: in as many steps, the head cannot make up for features that nobody made for the task. That was the weak point of SPPnet (He et al. 2014), which cut regions out of a feature map *before* Fast R-CNN did, but trained only what came
-# behind the cut. Fast R-CNN's step was to train right through it.
+# As for the frozen backbone: in as many steps, the head cannot make up for features that nobody made for the task.
+# That was the weak point of SPPnet (He et al. 2014), which cut regions out of a feature map *before* Fast R-CNN did, but trained only what came behind the cut.
+# Fast R-CNN's step was to train right through it.
 
 # %% [markdown]
 # ## 9. Break it: one task less
 #
-# Is the second task worth the trouble? Take the trained network and switch its box numbers off: every detection stays where its proposal was.
+# Is the second task worth the trouble?
+# Take the trained network and switch its box numbers off: every detection stays where its proposal was.
 #
-# **Predict.** Which score loses more by it: AP50, which is content with an overlap of a half, or AP75?
+# **Predict.**
+# Which score loses more by it: AP50, which is content with an overlap of a half, or AP75?
 
 # %%
 class WithoutMoving(nn.Module):
@@ -722,13 +827,17 @@ for name, result in (("both tasks", with_both), ("boxes not moved", without)):
 assert with_both["AP75"] > without["AP75"] and with_both["AP50"] > without["AP50"]
 
 # %% [markdown]
-# Both lose about as much. So moving is worth more than a nicer frame: a proposal that overlaps its thing by a little less than a half becomes a hit by a small move. That it is not more has a reason, too. Proposals of
-# selective search follow the edges of things, so many fit well already. In lesson 08 the boxes to start from will be crude, and moving them becomes essential.
+# Both lose about as much.
+# So moving is worth more than a nicer frame: a proposal that overlaps its thing by a little less than a half becomes a hit by a small move.
+# That it is not more has a reason, too.
+# Proposals of selective search follow the edges of things, so many fit well already.
+# In lesson 08 the boxes to start from will be crude, and moving them becomes essential.
 
 # %% [markdown]
 # ## 10. How fast, and what is slow now
 #
-# The race from the top of the page, for more and for fewer boxes. The proposals are the same for both, and so are the weights.
+# The race from the top of the page, for more and for fewer boxes.
+# The proposals are the same for both, and so are the weights.
 
 # %%
 counts = (10, 25, 50, 100)
@@ -748,11 +857,13 @@ assert by_crops[-1] > 8 * at_once[-1]
 # %% [markdown]
 # Twice the boxes is twice the time for R-CNN, and hardly any more for Fast R-CNN.
 #
-# So a picture takes a few milliseconds? Not quite. Somebody has to find the proposals.
+# So a picture takes a few milliseconds?
+# Not quite.
+# Somebody has to find the proposals.
 
 # %%
-whole, alone = seconds(net, picture[None], [proposals]), seconds(trunk, picture[None])
-stages = {"selective search": seconds(selective_search_small, scene.image), "trunk": alone,
+whole, alone = seconds(net, picture[None], [proposals]), seconds(backbone, picture[None])
+stages = {"selective search": seconds(selective_search_small, scene.image), "backbone": alone,
           "pooling, head, NMS": max(whole - alone, 0)}
 figure, axis = plt.subplots(figsize=(7, 1.6), layout="constrained")
 axis.barh(list(stages)[::-1], [1000 * value for value in stages.values()][::-1], color="#0072B2")
@@ -763,25 +874,31 @@ print(f"selective search takes ≈ {100 * share:.0f} % of the time")
 assert share > 0.5
 
 # %% [markdown]
-# Most of the time now goes into a part that knows nothing of things, learns nothing, and cannot run on a GPU. The paper's author is one of the four who removed it in the same year.
+# Most of the time now goes into a part that knows nothing of things, learns nothing, and cannot run on a GPU.
+# The paper's author is one of the four who removed it in the same year.
 
 # %% [markdown]
 # ## 11. Look inside
 #
-# The trunk of the trained detector, as in every lesson. Three things to look for:
+# The backbone of the trained detector, as in every lesson.
+# Three things to look for:
 #
-# 1. `stem.0`: edges and colours, as in any network. Which of them survive to `body.2`?
-# 2. Pick a cell of `body.2` on the figure. How much of the picture does it see? More than the cell's 8 × 8 pixels.
+# 1. `stem.0`: edges and colours, as in any network.
+#    Which of them survive to `body.2`?
+# 2. Pick a cell of `body.2` on the figure.
+#    How much of the picture does it see?
+#    More than the cell's 8 × 8 pixels.
 # 3. Find a channel that is bright on one kind of thing only.
 
 # %%
-explorer = explore(trunk, picture)
+explorer = explore(backbone, picture)
 explorer.layer = "body.2"
 explorer.cell = (6, 6)                                          # on the figure
 explorer
 
 # %% [markdown]
-# And this is all that the head ever gets: 5 × 5 numbers for each channel. Below are the six channels in which figure and cone differ most.
+# And this is all that the head ever gets: 5 × 5 numbers for each channel.
+# Below are the six channels in which figure and cone differ most.
 
 # %%
 two = scene.boxes[[0, 4]].to(device)                            # figure and cone
@@ -806,37 +923,58 @@ plt.show()
 # | classes | an SVM for each | one softmax, with background as a class |
 # | what is slow | the network | the proposals |
 #
-# **What the paper reported.** With VGG16 and 2,000 proposals, Fast R-CNN trains 9 times faster than R-CNN and is 213 times faster at test time (0.22 s a picture instead of 47, with its fully connected layers compressed and *without* the proposals). On PASCAL VOC 2012 it reached a mean AP of 66 % where R-CNN had 62 %. With the convolutions frozen, VOC
-# 2007 fell from 66.9 % to 61.4 %. Training for both tasks made the *classes* better too.
+# **What the paper reported.**
+# With VGG16 and 2,000 proposals, Fast R-CNN trains 9 times faster than R-CNN and is 213 times faster at test time (0.22 s a picture instead of 47,
+# with its fully connected layers compressed and *without* the proposals).
+# On PASCAL VOC 2012 it reached a mean AP of 66 % where R-CNN had 62 %.
+# With the convolutions frozen, VOC 2007 fell from 66.9 % to 61.4 %.
+# Training for both tasks made the *classes* better too.
 #
-# **What was simpler here.** Our trunk has 6 convolutions and learns from nothing in two minutes; the paper starts from ImageNet. A region becomes 5 × 5 cells instead of 7 × 7. We draw 32 regions from each of 8 pictures (the paper: 64 from each of 2), and our scenes have so few proposals
-# that positives are not rare.
+# **What was simpler here.**
+# Our backbone has 6 convolutions and learns from nothing in two minutes; the paper starts from ImageNet.
+# A region becomes 5 × 5 cells instead of 7 × 7.
+# We draw 32 regions from each of 8 pictures (the paper: 64 from each of 2), and our scenes have so few proposals that positives are not rare.
 #
 # ### Three questions
 #
-# **1.** A map has stride 16. A box of 40 × 10 pixels is pooled into 7 × 7 bins. How many different cells does the result hold, at most? (a) 49 (b) about 8 (c) 400
+# **1.**
+# A map has stride 16.
+# A box of 40 × 10 pixels is pooled into 7 × 7 bins.
+# How many different cells does the result hold, at most?
+# (a) 49 (b) about 8 (c) 400
 #
 # <details><summary>Answer</summary>
 #
-# **(b)** 40 / 16 is 2.5 and 10 / 16 is less than one, so the region has about 4 × 2 cells, ends included. Bins share them. Small things are described by few cells, however many bins there are.
+# **(b)** 40 / 16 is 2.5 and 10 / 16 is less than one, so the region has about 4 × 2 cells, ends included.
+# Bins share them.
+# Small things are described by few cells, however many bins there are.
 # </details>
 #
-# **2.** A picture's sample has no positive region. What is its box loss? (a) not a number (b) 0 (c) as large as for random boxes
+# **2.**
+# A picture's sample has no positive region.
+# What is its box loss?
+# (a) not a number (b) 0 (c) as large as for random boxes
 #
 # <details><summary>Answer</summary>
 #
-# **(b)** The sum has no terms, and it is divided by the number of all regions. (a) happens if you divide by the positives.
+# **(b)** The sum has no terms, and it is divided by the number of all regions.
+# (a) happens if you divide by the positives.
 # </details>
 #
-# **3.** You double the number of proposals. What takes twice as long? (a) the trunk (b) RoI pooling and the head (c) everything
+# **3.**
+# You double the number of proposals.
+# What takes twice as long?
+# (a) the backbone (b) RoI pooling and the head (c) everything
 #
 # <details><summary>Answer</summary>
 #
-# **(b)** The trunk runs once whatever happens. In R-CNN (c) would have been true.
+# **(b)** The backbone runs once whatever happens.
+# In R-CNN (c) would have been true.
 # </details>
 
 # %%
 progress()
 
 # %% [markdown]
-# **Next:** the map already knows where things are, and yet we let another program search for boxes, and wait for it. Lesson 08 lets the network propose them itself.
+# **Next:** the map already knows where things are, and yet we let another program search for boxes, and wait for it.
+# Lesson 08 lets the network propose them itself.

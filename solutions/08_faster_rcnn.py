@@ -1,8 +1,10 @@
 # %% [markdown]
 # # 08 · Faster R-CNN: the network proposes its own boxes
 #
-# The upper pictures below: on the left, the hundred boxes that selective search (lesson 06) would like to have looked at; on the right, ten boxes by the network of this lesson. It found them on the way, on a feature
-# map that it needed anyway. The lower pictures: what its second stage makes of them, and the truth.
+# The upper pictures below: on the left, the hundred boxes that selective search (lesson 06) would like to have looked at;
+# on the right, ten boxes by the network of this lesson.
+# It found them on the way, on a feature map that it needed anyway.
+# The lower pictures: what its second stage makes of them, and the truth.
 
 # %%
 import time
@@ -16,7 +18,7 @@ from lib.device import choose_device
 from lib.models.faster_rcnn import faster_rcnn_small
 from lib.ops.selective_search import selective_search_small
 from lib.training import load_checkpoint
-from lib.viz.detections import draw_detections, draw_proposals
+from lib.viz.detection.detections import draw_detections, draw_proposals
 
 device = choose_device()
 folder = REPOSITORY / "data" / "checkpoints"
@@ -76,17 +78,20 @@ from lib.ops.matching import BalancedPositiveNegativeSampler
 from lib.training import (OrderedDetectionBatches, RandomDetectionBatches, evaluate_detection,
                           fit, toyworld_detection)
 from lib.viz import draw_glow, explore
-from lib.viz.anchors import explore_anchors
-from lib.viz.curves import draw_recall_curve, draw_speed_accuracy
-from lib.viz.detections import draw_anchors, draw_matches
+from lib.viz.detection.anchors import explore_anchors
+from lib.viz.detection.curves import draw_recall_curve, draw_speed_accuracy
+from lib.viz.detection.detections import draw_anchors, draw_matches
 
 # %% [markdown]
 # ## 1. The last slow part
 #
-# Fast R-CNN runs its network once for a picture and cuts a hundred regions out of one map. What is left to wait for? Selective search: it looks at pixels and merges them, on
-# the processor, and it knows nothing of what the network sees.
+# Fast R-CNN runs its network once for a picture and cuts a hundred regions out of one map.
+# What is left to wait for?
+# Selective search: it looks at pixels and merges them, on the processor, and it knows nothing of what the network sees.
 #
-# **Predict.** Of the time of one detection with Fast R-CNN, how much goes into selective search? A quarter, a half, more?
+# **Predict.**
+# Of the time of one detection with Fast R-CNN, how much goes into selective search?
+# A quarter, a half, more?
 
 # %%
 def milliseconds(work, repeats: int = 5) -> float:
@@ -113,7 +118,8 @@ assert cost["selective search"] > cost["feature map"] + cost["second stage"]
 # %% [markdown]
 # In the paper it was the same, with larger numbers: 0.3 seconds for the network on a GPU, 1.5 for selective search on a processor.
 #
-# But the network has just computed a map, and that map knows where things are. Look: three directions of its 96 channels as colours.
+# But the network has just computed a map, and that map knows where things are.
+# Look: three directions of its 96 channels as colours.
 
 # %%
 from lib.viz import pca_colours, show_images
@@ -123,11 +129,14 @@ show_images([scene.image, colours], ["the picture", "its map, 12 × 12 cells"], 
 plt.show()
 
 # %% [markdown]
-# So ask each cell: *is there a thing here, and where is its box?* The first question is a class, easy. The second is four numbers, and there is a catch: a convolution gives one answer for a cell, but several
-# things of very different size may stand there. And a network that starts from nothing is bad at large numbers.
+# So ask each cell: *is there a thing here, and where is its box?*
+# The first question is a class, easy.
+# The second is four numbers, and there is a catch: a convolution gives one answer for a cell, but several things of very different size may stand there.
+# And a network that starts from nothing is bad at large numbers.
 #
-# The way out: give each cell a few boxes to start from, small and large, wide and tall. The network need only say of each of them *is it about right?* and *how must it be changed?* Such a
-# start is called an **anchor**.
+# The way out: give each cell a few boxes to start from, small and large, wide and tall.
+# The network need only say of each of them *is it about right?* and *how must it be changed?*
+# Such a start is called an **anchor**.
 #
 # ## 2. Anchors
 #
@@ -138,21 +147,30 @@ sizes, ratios = net.rpn.anchor_generator.sizes[0], net.rpn.anchor_generator.aspe
 print("sizes:", sizes, "pixels; ratios, height / width:", ratios)
 
 # %% [markdown]
-# **Predict.** The map has 12 × 12 cells. How many anchors are there in all?
+# **Predict.**
+# The map has 12 × 12 cells.
+# How many anchors are there in all?
 #
-# A size s is the side of a square. The tall and the wide anchor have the **same area** s², and a ratio r = height / width. From w · h = s² and h / w = r follows w = s / √r and h = s · √r.
+# A size s is the side of a square.
+# The tall and the wide anchor have the **same area** s², and a ratio r = height / width.
+# From w · h = s² and h / w = r follows w = s / √r and h = s · √r.
 #
-# One convention must be settled: where does the cell (row, column) lie in the picture? This course follows the paper's code (and torchvision's): at the point **x = column · stride, y = row · stride**, the cell's left upper corner. The
-# middle would be more natural. It makes no difference for the network, which learns its moves from wherever the anchors stand, as long as they stay there.
+# One convention must be settled: where does the cell (row, column) lie in the picture?
+# This course follows the paper's code (and torchvision's): at the point **x = column · stride, y = row · stride**, the cell's left upper corner.
+# The middle would be more natural.
+# It makes no difference for the network, which learns its moves from wherever the anchors stand, as long as they stay there.
 #
 # ### Exercise 1 · `make_anchors`
 #
 # *15 minutes · ★★★*
 #
-# - `height`, `width`: rows and columns of the map. `stride`: pixels from one cell to the next.
+# - `height`, `width`: rows and columns of the map.
+#   `stride`: pixels from one cell to the next.
 # - `sizes`, `ratios`: tuples of numbers.
-# - Returns (height · width · A, 4) float32, xyxy, with A = len(ratios) · len(sizes). The **middle** of each anchor of cell (row, column) lies at (column · stride, row · stride).
-# - The order matters, because the network's answers will come in the same: row by row, cell by cell, and for each cell all sizes of the first ratio, then all sizes of the second, ...
+# - Returns (height · width · A, 4) float32, xyxy, with A = len(ratios) · len(sizes).
+#   The **middle** of each anchor of cell (row, column) lies at (column · stride, row · stride).
+# - The order matters, because the network's answers will come in the same:
+#   row by row, cell by cell, and for each cell all sizes of the first ratio, then all sizes of the second, ...
 # - Round the four numbers of an anchor around the point (0, 0) to whole pixels, as the paper's code did, before you move it to its place.
 
 # %% tags=["exercise"]
@@ -174,15 +192,18 @@ check(make_anchors)
 # %% [markdown]
 # <details><summary>Hint: where to begin</summary>
 #
-# Make the A anchors around the point (0, 0) first, two loops are fine. Print w · h and h / w of each.
+# Make the A anchors around the point (0, 0) first, two loops are fine.
+# Print w · h and h / w of each.
 # </details>
 # <details><summary>Hint: how do they get to their places?</summary>
 #
-# A place adds (x, y, x, y) to a box. `torch.meshgrid(rows, columns, indexing="ij")` gives the y and the x of every cell.
+# A place adds (x, y, x, y) to a box.
+# `torch.meshgrid(rows, columns, indexing="ij")` gives the y and the x of every cell.
 # </details>
 # <details><summary>Hint: right boxes, wrong order</summary>
 #
-# Shapes (places, 1, 4) and (1, A, 4) add up to (places, A, 4). `reshape(-1, 4)` then goes through the last axes first: all anchors of a place, then the next place.
+# Shapes (places, 1, 4) and (1, A, 4) add up to (places, A, 4).
+# `reshape(-1, 4)` then goes through the last axes first: all anchors of a place, then the next place.
 # </details>
 
 # %%
@@ -198,23 +219,30 @@ plt.show()
 assert torch.equal(anchors, net.rpn.anchor_generator((96, 96), [torch.zeros(1, 1, 12, 12)]))
 
 # %% [markdown]
-# Do these nine suit the things in this world? Play: which scale reaches most objects? Which object is hardest to reach? What does a stride of 16 do to the small ones? What is won, and what does it cost, with a stride of 4?
+# Do these nine suit the things in this world?
+# Play: which scale reaches most objects?
+# Which object is hardest to reach?
+# What does a stride of 16 do to the small ones?
+# What is won, and what does it cost, with a stride of 4?
 
 # %%
 explore_anchors(scene.image, scene.boxes, sizes=sizes)
 
 # %% [markdown]
-# The anchors never fit exactly. They need not: they are a start.
+# The anchors never fit exactly.
+# They need not: they are a start.
 #
 # ## 3. Who is responsible for what?
 #
-# To train, each of the 1,296 anchors needs an answer to learn. It depends on the **IoU** with the true boxes:
+# To train, each of the 1,296 anchors needs an answer to learn.
+# It depends on the **IoU** with the true boxes:
 #
 # - 0.7 or more with some object: **positive**, it must find the object that it overlaps most;
 # - less than 0.3 with every object: **background**;
 # - in between: too close to call, it is **ignored**.
 #
-# **Predict.** How many of the five objects of our scene have an anchor with an IoU of 0.7 or more?
+# **Predict.**
+# How many of the five objects of our scene have an anchor with an IoU of 0.7 or more?
 
 # %%
 iou = box_iou(scene.boxes, anchors)                             # (5, 1296)
@@ -222,7 +250,8 @@ for (x1, y1, x2, y2), label, best in zip(scene.boxes, scene.labels, iou.amax(dim
     print(f"{CLASSES[label - 1]:<9} {x2 - x1:3.0f} × {y2 - y1:3.0f} pixels, best anchor {best:.2f}")
 
 # %% [markdown]
-# Most objects would be nobody's business, and never be learned. So there is one more rule, and it is easily forgotten:
+# Most objects would be nobody's business, and never be learned.
+# So there is one more rule, and it is easily forgotten:
 #
 # - the best anchors of each object are **positive**, whatever their IoU (if it is above 0).
 #
@@ -230,10 +259,12 @@ for (x1, y1, x2, y2), label, best in zip(scene.boxes, scene.labels, iou.amax(dim
 #
 # *12 minutes · ★★☆*
 #
-# - `iou`: (M, A), overlap of M objects with A anchors. M may be 0.
-# - Returns (A,) int64: the number of an object, 0 to M − 1; or −1 for background (best overlap *below* `low`); or −2 for *ignored*. An overlap of exactly `high` is positive.
-# - Last rule: for each object, every anchor whose overlap with it equals the object's highest (and is above 0) is positive. It belongs to the object that **the anchor** overlaps most,
-#   which in a crowd may be another one.
+# - `iou`: (M, A), overlap of M objects with A anchors.
+#   M may be 0.
+# - Returns (A,) int64: the number of an object, 0 to M − 1; or −1 for background (best overlap *below* `low`); or −2 for *ignored*.
+#   An overlap of exactly `high` is positive.
+# - Last rule: for each object, every anchor whose overlap with it equals the object's highest (and is above 0) is positive.
+#   It belongs to the object that **the anchor** overlaps most, which in a crowd may be another one.
 
 # %% tags=["exercise"]
 def match_anchors(iou: torch.Tensor, high: float = 0.7, low: float = 0.3) -> torch.Tensor:
@@ -256,15 +287,19 @@ check(match_anchors)
 # %% [markdown]
 # <details><summary>Hint: the first three rules</summary>
 #
-# `iou.max(dim=0)` gives two things for each anchor: its highest overlap, and with which object. Start with the object, then overwrite.
+# `iou.max(dim=0)` gives two things for each anchor: its highest overlap, and with which object.
+# Start with the object, then overwrite.
 # </details>
 # <details><summary>Hint: the last rule</summary>
 #
-# Which entries of `iou` are equal to the highest of their row? Which columns have such an entry? Do it last, or the thresholds take it back.
+# Which entries of `iou` are equal to the highest of their row?
+# Which columns have such an entry?
+# Do it last, or the thresholds take it back.
 # </details>
 # <details><summary>Hint: it fails without objects</summary>
 #
-# There is no highest number of nothing. If M is 0, everything is background.
+# There is no highest number of nothing.
+# If M is 0, everything is background.
 # </details>
 
 # %%
@@ -278,8 +313,9 @@ positive, background, ignored = matches >= 0, matches == -1, matches == -2      
 print(f"{positive.sum()} positive, {background.sum():,} background, {ignored.sum()} ignored")
 
 # %% [markdown]
-# A handful against more than a thousand. If the loss took all of them, *nothing anywhere* would be nearly right. Lesson 07 met the same, and so the same remedy: draw 64 anchors of each picture, at most half of them
-# positive.
+# A handful against more than a thousand.
+# If the loss took all of them, *nothing anywhere* would be nearly right.
+# Lesson 07 met the same, and so the same remedy: draw 64 anchors of each picture, at most half of them positive.
 
 # %%
 sampler = BalancedPositiveNegativeSampler(64, positive_fraction=0.5)
@@ -299,18 +335,21 @@ print(f"{(drawn >= 0).sum()} positive, {(drawn == -1).sum()} background")
 # %% [markdown]
 # ## 4. Asking the cells
 #
-# The **region proposal network** (RPN) is tiny: a 3 × 3 convolution that looks around, and two 1 × 1 convolutions, for nine answers *is it a thing?* and nine times four numbers *how to change the anchor?*
+# The **region proposal network** (RPN) is tiny: a 3 × 3 convolution that looks around, and two 1 × 1 convolutions,
+# for nine answers *is it a thing?* and nine times four numbers *how to change the anchor?*
 # Lesson 01 again: a small classifier at every place at once.
 #
-# **Predict.** Which shapes do the two have, for a map (1, 96, 12, 12)?
+# **Predict.**
+# Which shapes do the two have, for a map (1, 96, 12, 12)?
 
 # %%
 (objectness_map,), (delta_map,) = net.rpn.head([maps["0"]])
 print("objectness:", tuple(objectness_map.shape), " changes:", tuple(delta_map.shape))
 
 # %% [markdown]
-# The answers lie in maps, the anchors in a list. Both must come in the same order, or each anchor gets the answer of another one. `make_anchors` goes row by row, cell by cell, anchor by anchor, so the channels have to be the **last**
-# axis before we make a list of it.
+# The answers lie in maps, the anchors in a list.
+# Both must come in the same order, or each anchor gets the answer of another one.
+# `make_anchors` goes row by row, cell by cell, anchor by anchor, so the channels have to be the **last** axis before we make a list of it.
 
 # %%
 def in_rows(objectness_map: torch.Tensor, delta_map: torch.Tensor) -> tuple:
@@ -326,8 +365,10 @@ print("surest anchor:", *(f"{number:.0f}" for number in anchors[best]))
 print("its changes:  ", *(f"{number:.2f}" for number in deltas[0, best]))
 
 # %% [markdown]
-# Four numbers, the same as in lesson 06: tx and ty move the middle, counted in widths and heights of the anchor, tw and th are logarithms of the change of size. There you turned a pair of boxes into four numbers. Now
-# the way back:
+# Four numbers, the same as in lesson 06: tx and ty move the middle, counted in widths and heights of the anchor,
+# tw and th are logarithms of the change of size.
+# There you turned a pair of boxes into four numbers.
+# Now the way back:
 #
 # > x = xₐ + tx · wₐ,  y = yₐ + ty · hₐ,  w = wₐ · exp(tw),  h = hₐ · exp(th)
 #
@@ -335,9 +376,11 @@ print("its changes:  ", *(f"{number:.2f}" for number in deltas[0, best]))
 #
 # *10 minutes · ★★☆*
 #
-# - `deltas`: (N, 4): tx, ty, tw, th. `anchors`: (N, 4), xyxy.
+# - `deltas`: (N, 4): tx, ty, tw, th.
+#   `anchors`: (N, 4), xyxy.
 # - Returns (N, 4), xyxy.
-# - A network that knows nothing yet may say tw = 50, and exp(50) is no box. Believe at most **log(1000 / 16)** of tw and of th.
+# - A network that knows nothing yet may say tw = 50, and exp(50) is no box.
+#   Believe at most **log(1000 / 16)** of tw and of th.
 
 # %% tags=["exercise"]
 def decode_boxes(deltas: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
@@ -356,15 +399,18 @@ check(decode_boxes)
 # %% [markdown]
 # <details><summary>Hint: where to begin</summary>
 #
-# Turn the anchors into middle and size. At the end, turn middle and size back into corners.
+# Turn the anchors into middle and size.
+# At the end, turn middle and size back into corners.
 # </details>
 # <details><summary>Hint: check two cases by hand</summary>
 #
-# (0, 0, 0, 0) must give the anchor itself. (1, 0, 0, 0) must give its neighbour on the right: the same box, one width further.
+# (0, 0, 0, 0) must give the anchor itself.
+# (1, 0, 0, 0) must give its neighbour on the right: the same box, one width further.
 # </details>
 # <details><summary>Hint: the limit</summary>
 #
-# `tensor.clamp(max=...)`, before `exp`. There is no limit downwards: exp of a very negative number is just a very small box.
+# `tensor.clamp(max=...)`, before `exp`.
+# There is no limit downwards: exp of a very negative number is just a very small box.
 # </details>
 
 # %%
@@ -384,7 +430,8 @@ assert error < 1e-3
 # %% [markdown]
 # ## 5. From a thousand boxes to ten
 #
-# Decoded, the 1,296 anchors are 1,296 boxes, most of them worthless, the good ones in clouds. Four steps make a list of proposals:
+# Decoded, the 1,296 anchors are 1,296 boxes, most of them worthless, the good ones in clouds.
+# Four steps make a list of proposals:
 #
 # 1. take the `pre_nms` boxes with the highest objectness, to save work;
 # 2. cut them at the border of the picture;
@@ -395,11 +442,14 @@ assert error < 1e-3
 #
 # *10 minutes · ★★☆*
 #
-# - `boxes`: (N, 4) xyxy. `objectness`: (N,) logits, the higher the surer. `image_size`: (height, width).
+# - `boxes`: (N, 4) xyxy.
+#   `objectness`: (N,) logits, the higher the surer.
+#   `image_size`: (height, width).
 # - `threshold`: two boxes with a higher IoU are one too many.
 # - Returns (P, 4), at most `post_nms`, the best first.
 #
-# `clip_boxes_to_image(boxes, size)`, `remove_small_boxes(boxes, min_size)` and `nms(boxes, scores, threshold)` are at hand; the last two return *places*. In this exercise, the order is the point.
+# `clip_boxes_to_image(boxes, size)`, `remove_small_boxes(boxes, min_size)` and `nms(boxes, scores, threshold)` are at hand; the last two return *places*.
+# In this exercise, the order is the point.
 
 # %% tags=["exercise"]
 def filter_proposals(boxes: torch.Tensor, objectness: torch.Tensor, image_size: tuple[int, int],
@@ -418,7 +468,8 @@ check(filter_proposals)
 # %% [markdown]
 # <details><summary>Hint: the best n</summary>
 #
-# `objectness.argsort(descending=True)` are places, the best first. A slice takes the first n, and does not mind if there are fewer.
+# `objectness.argsort(descending=True)` are places, the best first.
+# A slice takes the first n, and does not mind if there are fewer.
 # </details>
 # <details><summary>Hint: the wrong boxes survive</summary>
 #
@@ -426,7 +477,8 @@ check(filter_proposals)
 # </details>
 # <details><summary>Hint: does it need a sigmoid?</summary>
 #
-# Only the order counts here. Does a sigmoid change it?
+# Only the order counts here.
+# Does a sigmoid change it?
 # </details>
 
 # %%
@@ -443,20 +495,26 @@ draw_proposals(scene.image, {
 plt.show()
 
 # %% [markdown]
-# These are the proposals of a network that was trained before. How did it learn that?
+# These are the proposals of a network that was trained before.
+# How did it learn that?
 #
 # ## 6. Training the first stage
 #
-# Two questions, two losses, as in lesson 07. *Is it a thing?* is a yes or no: binary cross-entropy. *How to change the anchor?* is asked of positives only: smooth L1 against the four numbers that lead to their object.
+# Two questions, two losses, as in lesson 07.
+# *Is it a thing?* is a yes or no: binary cross-entropy.
+# *How to change the anchor?* is asked of positives only: smooth L1 against the four numbers that lead to their object.
 #
 # ### Exercise 5 · `rpn_loss`
 #
 # *10 minutes · ★★☆*
 #
-# - `objectness`: (A,) logits. `deltas`: (A, 4). `matches`: (A,), as `match_anchors` gives them.
+# - `objectness`: (A,) logits.
+#   `deltas`: (A, 4).
+#   `matches`: (A,), as `match_anchors` gives them.
 # - `targets`: (A, 4), what `deltas` should be; without meaning where an anchor is not positive.
-# - Returns two numbers. The mean binary cross-entropy over all anchors that are not ignored, with 1 for positives and 0 for background; and the smooth L1 loss (β = 1/9) of the positives, **added up** and divided by the number of
-#   anchors that are not ignored.
+# - Returns two numbers.
+#   The mean binary cross-entropy over all anchors that are not ignored, with 1 for positives and 0 for background;
+#   and the smooth L1 loss (β = 1/9) of the positives, **added up** and divided by the number of anchors that are not ignored.
 
 # %% tags=["exercise"]
 def rpn_loss(objectness: torch.Tensor, deltas: torch.Tensor, matches: torch.Tensor,
@@ -474,7 +532,9 @@ check(rpn_loss)
 # %% [markdown]
 # <details><summary>Hint: two masks</summary>
 #
-# Which anchors count at all? Which of them are positive? `tensor[mask]` picks.
+# Which anchors count at all?
+# Which of them are positive?
+# `tensor[mask]` picks.
 # </details>
 # <details><summary>Hint: which functions?</summary>
 #
@@ -489,7 +549,8 @@ check(rpn_loss)
 rpn_loss = use(rpn_loss)
 
 # %% [markdown]
-# Everything is there. A trunk (a bit slimmer than the one above, to be quick) and a head, with random weights:
+# Everything is there.
+# A backbone (a bit slimmer than the one above, to be quick) and a head, with random weights:
 
 # %%
 class FirstStage(nn.Module):
@@ -517,7 +578,10 @@ def first_stage_loss(model: nn.Module, batch: tuple) -> dict[str, torch.Tensor]:
     return {"objectness": judged, "boxes": moved}
 
 # %% [markdown]
-# What shall we watch? The **recall** of its ten best proposals: the share of all objects that one of them overlaps by half. And the proposals of our scene, as they get better. To have no doubles among so few, we suppress from an overlap of 0.5 on, where the paper takes 0.7.
+# What shall we watch?
+# The **recall** of its ten best proposals: the share of all objects that one of them overlaps by half.
+# And the proposals of our scene, as they get better.
+# To have no doubles among so few, we suppress from an overlap of 0.5 on, where the paper takes 0.7.
 
 # %%
 val_images, val_targets = toyworld_detection(val_world)
@@ -576,14 +640,21 @@ for step, share in of_ten.items():
 assert of_ten[400] > 0.45 and of_ten[400] > of_ten[0] + 0.3
 
 # %% [markdown]
-# At the start it proposes anchors at random. First the boxes gather around things, then their edges get better. That was a short run, of the first stage alone; from here on we use weights that had longer.
+# At the start it proposes anchors at random.
+# First the boxes gather around things, then their edges get better.
+# That was a short run, of the first stage alone; from here on we use weights that had longer.
 #
 # ## 7. Both stages at once
 #
-# A first stage that proposes, and Fast R-CNN behind it. Both want a map from a trunk. The point of the paper: **it can be the same map**. Then proposals cost next to nothing, and the trunk learns from both.
+# A first stage that proposes, and Fast R-CNN behind it.
+# Both want a map from a backbone.
+# The point of the paper: **it can be the same map**.
+# Then proposals cost next to nothing, and the backbone learns from both.
 #
-# The paper trained in four rounds, one stage after the other, and mentions a simpler way with nearly the same result, *approximate joint training*: add all four losses, and one gradient step does for everything. That is how everybody does it
-# today. (Approximate, because the second stage's loss also depends on where the proposals lie, and no gradient runs through their corners.)
+# The paper trained in four rounds, one stage after the other, and mentions a simpler way with nearly the same result, *approximate joint training*:
+# add all four losses, and one gradient step does for everything.
+# That is how everybody does it today.
+# (Approximate, because the second stage's loss also depends on where the proposals lie, and no gradient runs through their corners.)
 
 # %%
 torch.manual_seed(0)
@@ -604,8 +675,12 @@ print(f"trained: {made['steps']:,} steps of {made['batch']} pictures,",
 # %% [markdown]
 # The last loss is no smaller: a trained first stage brings more boxes that lie on a thing, and only those are judged by it.
 #
-# The trained detector's weights are in `net`. But we do not need its code: **you have written all parts of a two-stage detector.** Here they are in a row. Two things are new in the second stage. Each region has four numbers for *each class*. And they
-# were learned 10, 10, 5 and 5 times as large as yours, so that they weigh more in the loss: divide first, then it is your `decode_boxes` again.
+# The trained detector's weights are in `net`.
+# But we do not need its code: **you have written all parts of a two-stage detector.**
+# Here they are in a row.
+# Two things are new in the second stage.
+# Each region has four numbers for *each class*.
+# And they were learned 10, 10, 5 and 5 times as large as yours, so that they weigh more in the loss: divide first, then it is your `decode_boxes` again.
 
 # %%
 @torch.no_grad()
@@ -650,10 +725,14 @@ plt.show()
 # %% [markdown]
 # ## 8. Searched or learned?
 #
-# How many proposals does it take to find an object? Recall against number, on 60 scenes that nobody learned from. The network's doubles are suppressed at 0.7, as in the paper, and once more at 0.5: who only wants an overlap of
-# a half does not need two boxes that overlap by more.
+# How many proposals does it take to find an object?
+# Recall against number, on 60 scenes that nobody learned from.
+# The network's doubles are suppressed at 0.7, as in the paper, and once more at 0.5:
+# who only wants an overlap of a half does not need two boxes that overlap by more.
 #
-# **Predict.** Five learned boxes find a certain share of all objects. How many searched ones find as many: ten, twenty, fifty?
+# **Predict.**
+# Five learned boxes find a certain share of all objects.
+# How many searched ones find as many: ten, twenty, fifty?
 
 # %%
 looker = FirstStage().to(device).eval()                         # your first stage ...
@@ -676,7 +755,9 @@ assert (recall(found_by["learned, doubles from 0.5"], some_targets, 5)
         > recall(found_by["searched"], some_targets, 50) - 0.03)
 
 # %% [markdown]
-# Five learned boxes are worth about fifty searched ones: a tenth. Was it luck? The detector was trained three times, from three seeds, and measured on all 200 validation scenes:
+# Five learned boxes are worth about fifty searched ones: a tenth.
+# Was it luck?
+# The detector was trained three times, from three seeds, and measured on all 200 validation scenes:
 
 # %%
 by_search = made["recall of selective search"]
@@ -688,13 +769,19 @@ for count in ("50", "100"):
 assert min(shares["5"] for shares in by_seed) > by_search["50"] - 0.03
 
 # %% [markdown]
-# Read the other end too. With a hundred boxes, selective search has nearly caught up. And where an overlap of 0.9 is asked, its boxes are *far better*: in toyworld a thing ends where its colour ends, and a searched box ends there to the pixel. The first stage has cells of 8 × 8 pixels. It says where
-# to look, roughly, and the second stage moves every box once more. Keep this in mind for section 11.
+# Read the other end too.
+# With a hundred boxes, selective search has nearly caught up.
+# And where an overlap of 0.9 is asked, its boxes are *far better*: in toyworld a thing ends where its colour ends, and a searched box ends there to the pixel.
+# The first stage has cells of 8 × 8 pixels.
+# It says where to look, roughly, and the second stage moves every box once more.
+# Keep this in mind for section 11.
 
 # %% [markdown]
 # ## 9. Look inside
 #
-# Click through the first stage. In `head.cls_logits` the nine channels are the nine anchors: 0 to 2 the wide ones, 3 to 5 the square, 6 to 8 the tall, each small to large. Which channel likes the figure, which the box in front?
+# Click through the first stage.
+# In `head.cls_logits` the nine channels are the nine anchors: 0 to 2 the wide ones, 3 to 5 the square, 6 to 8 the tall, each small to large.
+# Which channel likes the figure, which the box in front?
 
 # %%
 explorer = explore(looker, picture)
@@ -712,7 +799,11 @@ plt.show()
 # %% [markdown]
 # A cell speaks for anchors at its left upper *corner*, so the light lies half a cell right of the things and below them.
 #
-# A first stage knows no classes. But it knows shapes, and shapes go with classes. **Predict.** Which class will mostly be found by tall anchors? By wide ones?
+# A first stage knows no classes.
+# But it knows shapes, and shapes go with classes.
+# **Predict.**
+# Which class will mostly be found by tall anchors?
+# By wide ones?
 #
 # For each object of the 200 scenes: of the anchors whose box ends up on it, which shape has the surest?
 
@@ -733,11 +824,13 @@ for name, (wide, square, tall) in zip(CLASSES, shares[1:].tolist()):
 assert shares[CLASSES.index("figure") + 1, 2] > shares[CLASSES.index("sphere") + 1, 2] + 0.2
 
 # %% [markdown]
-# Tall anchors are for figures. The wide ones are hardly ever the surest: little in toyworld is twice as wide as it is high.
+# Tall anchors are for figures.
+# The wide ones are hardly ever the surest: little in toyworld is twice as wide as it is high.
 #
 # ## 10. Break it
 #
-# **Leave out the last rule of matching.** What would the network never have been told?
+# **Leave out the last rule of matching.**
+# What would the network never have been told?
 
 # %%
 all_boxes = torch.cat([target["boxes"] for target in val_targets])      # (N, 4) of 200 scenes
@@ -752,7 +845,8 @@ assert (best > 0).all() and (best >= 0.7).float().mean() < 0.5
 # %% [markdown]
 # Most objects would have no positive anchor, and the anchors nearest to them would be ignored or even background.
 #
-# **Give it fewer anchors to start from.** How well does the best anchor of an object fit, before anything is learned?
+# **Give it fewer anchors to start from.**
+# How well does the best anchor of an object fit, before anything is learned?
 
 # %%
 sets = {"1 size, 1 shape": (8, sizes[1:2], (1.0,)), "3 sizes, 1 shape": (8, sizes, (1.0,)),
@@ -768,7 +862,10 @@ for name, (stride, some_sizes, some_ratios) in sets.items():
 assert reach["1 size, 1 shape"] < reach["3 sizes, 1 shape"] < reach["3 sizes, 3 shapes"]
 
 # %% [markdown]
-# **Move the anchors behind its back.** The network has learned with anchors at the cells' corners. Decode its answers with anchors in the middle of the cells, 4 pixels further right and down. **Predict:** how much will it lose?
+# **Move the anchors behind its back.**
+# The network has learned with anchors at the cells' corners.
+# Decode its answers with anchors in the middle of the cells, 4 pixels further right and down.
+# **Predict:** how much will it lose?
 # And what if the anchors are right, but we ignore the four numbers and take the surest anchors as they are?
 
 # %%
@@ -789,8 +886,10 @@ assert result["as it learned"][1] > result["anchors 4 pixels off"][1] + 0.2
 assert result["as it learned"][1] > result["anchors as they are"][1] + 0.2
 
 # %% [markdown]
-# The answers of a network have no meaning without its anchors. Half a stride seems little, but a small cone is hardly wider. Two programs that put anchors at corners and in the middle cannot
-# share weights, and nothing warns you. And the four numbers are not a finishing touch: most of the accuracy is in them.
+# The answers of a network have no meaning without its anchors.
+# Half a stride seems little, but a small cone is hardly wider.
+# Two programs that put anchors at corners and in the middle cannot share weights, and nothing warns you.
+# And the four numbers are not a finishing touch: most of the accuracy is in them.
 
 # %% [markdown]
 # ## 11. The family
@@ -841,9 +940,13 @@ for name, runs in validated.items():
 assert seconds["R-CNN"] > 3 * seconds["Fast R-CNN"] > 9 * seconds["Faster R-CNN"]
 
 # %% [markdown]
-# Each step of the family moved work from *for each region* to *once for the picture*: first the features, then the proposals. That is what the seconds say. But here the fastest has the lowest AP, and in the papers it had the highest! Why?
+# Each step of the family moved work from *for each region* to *once for the picture*: first the features, then the proposals.
+# That is what the seconds say.
+# But here the fastest has the lowest AP, and in the papers it had the highest!
+# Why?
 #
-# The two detectors without ImageNet differ in one thing only, their proposals. So exchange them: let each second stage judge the other's proposals.
+# The two detectors without ImageNet differ in one thing only, their proposals.
+# So exchange them: let each second stage judge the other's proposals.
 
 # %%
 with_both = [dict(target, searched=searched, learned=learned) for target, searched, learned in
@@ -867,11 +970,19 @@ assert table["Fast", "searched"]["AP75"] > table["Fast", "learned"]["AP75"]
 assert table["Faster", "searched"]["AP75"] > table["Faster", "learned"]["AP75"]
 
 # %% [markdown]
-# AP50 changes little, up for one and down for the other: both kinds of boxes find the things. AP75 falls with learned boxes: searched ones fit better, with either second stage. It is the table of section 8 again. In toyworld, where every thing has a colour of its own and a sharp edge, selective search is at its best. Photos are not like that: there a
-# shirt ends where no person ends. On PASCAL VOC, learned proposals were better, with the same network behind them.
+# AP50 changes little, up for one and down for the other: both kinds of boxes find the things.
+# AP75 falls with learned boxes: searched ones fit better, with either second stage.
+# It is the table of section 8 again.
+# In toyworld, where every thing has a colour of its own and a sharp edge, selective search is at its best.
+# Photos are not like that: there a shirt ends where no person ends.
+# On PASCAL VOC, learned proposals were better, with the same network behind them.
 #
-# Still, a rough proposal should do no harm, as the second stage moves it. Can it? **Predict:** what does a region's 5 × 5 map say about where exactly the region lies, if RoI pooling has rounded it to cells of 8 × 8 pixels? Lesson 07 drew it. A pooling that does not round, *RoIAlign*, comes in
-# lesson 12. The same detector was trained with it, too, as often and as long:
+# Still, a rough proposal should do no harm, as the second stage moves it.
+# Can it?
+# **Predict:** what does a region's 5 × 5 map say about where exactly the region lies, if RoI pooling has rounded it to cells of 8 × 8 pixels?
+# Lesson 07 drew it.
+# A pooling that does not round, *RoIAlign*, comes in lesson 12.
+# The same detector was trained with it, too, as often and as long:
 
 # %%
 aligned = [run["val"]["AP"] for run in runs_of("08_faster_rcnn")["runs with RoIAlign"]]
@@ -880,53 +991,83 @@ print(f"Faster R-CNN with RoIAlign: AP {sum(aligned) / len(aligned):.3f} ({each}
 assert min(aligned) > max(mean["Fast R-CNN"]["AP"], mean["Faster R-CNN"]["AP"])
 
 # %% [markdown]
-# That was it. The proposals are good enough; the rounding hid from the second stage what it had to correct. It hurts searched boxes less, probably because there is little to correct in them (Fast R-CNN was not trained with RoIAlign to find out). In the paper's pictures, 600 pixels and more to a side, a thing covers many more cells, and rounding to one of them matters less.
+# That was it.
+# The proposals are good enough; the rounding hid from the second stage what it had to correct.
+# It hurts searched boxes less, probably because there is little to correct in them (Fast R-CNN was not trained with RoIAlign to find out).
+# In the paper's pictures, 600 pixels and more to a side, a thing covers many more cells, and rounding to one of them matters less.
 #
-# How fair is the race otherwise? Fast and Faster R-CNN share trunk, second stage, pictures and steps. R-CNN is another animal: its network learned ImageNet, more than a million photos, and looks at each region with 64 × 64 pixels; SVMs and box regressions were trained on 300 scenes. The others began with
-# random weights, and a region is 5 × 5 numbers cut from cells of 8 × 8 pixels. In the papers, all three had ImageNet's weights.
+# How fair is the race otherwise?
+# Fast and Faster R-CNN share backbone, second stage, pictures and steps.
+# R-CNN is another animal: its network learned ImageNet, more than a million photos, and looks at each region with 64 × 64 pixels;
+# SVMs and box regressions were trained on 300 scenes.
+# The others began with random weights, and a region is 5 × 5 numbers cut from cells of 8 × 8 pixels.
+# In the papers, all three had ImageNet's weights.
 #
 # ## 12. Recap
 #
 # | | R-CNN | Fast R-CNN | Faster R-CNN |
 # | --- | --- | --- | --- |
 # | proposals | searched | searched | learned, from the map |
-# | trunk runs | once for each region | once for each picture | once for each picture |
-# | trained | in three separate parts | second stage and trunk together | everything together |
+# | backbone runs | once for each region | once for each picture | once for each picture |
+# | trained | in three separate parts | second stage and backbone together | everything together |
 #
-# **What the paper reported.** On PASCAL VOC 2007, with 300 proposals and VGG-16: mAP 69.9 % trained on VOC 2007, where selective search with 2,000 proposals had 66.9 %; 73.2 % with VOC 2012 added. Five pictures a second on a GPU, everything included: of the 198 milliseconds, the proposals
-# took 10. Selective search took about 1.5 seconds. One size and one shape of anchor cost 3 to 4 points of mAP against three times three. Without the four numbers (anchors as they are), mAP with a smaller network fell from 56.8 % to 52.1 %.
+# **What the paper reported.**
+# On PASCAL VOC 2007, with 300 proposals and VGG-16: mAP 69.9 % trained on VOC 2007, where selective search with 2,000 proposals had 66.9 %;
+# 73.2 % with VOC 2012 added.
+# Five pictures a second on a GPU, everything included: of the 198 milliseconds, the proposals took 10.
+# Selective search took about 1.5 seconds.
+# One size and one shape of anchor cost 3 to 4 points of mAP against three times three.
+# Without the four numbers (anchors as they are), mAP with a smaller network fell from 56.8 % to 52.1 %.
 #
-# **What was simpler here.** Pictures of 96 × 96 and a trunk of six layers that nobody trained before. 64 anchors a picture instead of 256. Both losses are divided by the number of drawn anchors, as torchvision does it, while the paper divides the boxes' loss by the number of places and weighs
-# it by 10. The paper leaves out anchors that cross the border of the picture while it trains; here they take part.
+# **What was simpler here.**
+# Pictures of 96 × 96 and a backbone of six layers that nobody trained before.
+# 64 anchors a picture instead of 256.
+# Both losses are divided by the number of drawn anchors, as torchvision does it,
+# while the paper divides the boxes' loss by the number of places and weighs it by 10.
+# The paper leaves out anchors that cross the border of the picture while it trains; here they take part.
 #
 # ### Three questions
 #
-# **1.** A map of 20 × 30 cells, nine anchors each. How many numbers does the layer for the changes give?
+# **1.**
+# A map of 20 × 30 cells, nine anchors each.
+# How many numbers does the layer for the changes give?
 # (a) 36 (b) 5,400 (c) 21,600
 #
 # <details><summary>Answer</summary>
 #
-# **(c)** Four for each of 20 · 30 · 9 anchors. (a) are its *channels*; (b) is the number of anchors, and of objectness scores.
+# **(c)** Four for each of 20 · 30 · 9 anchors.
+# (a) are its *channels*; (b) is the number of anchors, and of objectness scores.
 # </details>
 #
-# **2.** Somebody trains without the last rule of matching. Large objects are proposed well, others never. Which?
+# **2.**
+# Somebody trains without the last rule of matching.
+# Large objects are proposed well, others never.
+# Which?
 # (a) those that overlap another one (b) those whose size or shape lies between the anchors (c) those at the border
 #
 # <details><summary>Answer</summary>
 #
-# **(b)** No anchor reaches 0.7 with them, so no anchor was ever told to find them. An object that overlaps others (a) can still have an anchor for itself, and so can one at the border (c), as anchors reach beyond it.
+# **(b)** No anchor reaches 0.7 with them, so no anchor was ever told to find them.
+# An object that overlaps others (a) can still have an anchor for itself, and so can one at the border (c), as anchors reach beyond it.
 # </details>
 #
-# **3.** The first stage removes a box only if it overlaps a better one by more than 0.7. A colleague sets this to 0.3, "to get rid of doubles early". What happens?
+# **3.**
+# The first stage removes a box only if it overlaps a better one by more than 0.7.
+# A colleague sets this to 0.3, "to get rid of doubles early".
+# What happens?
 # (a) nothing, the second stage removes doubles anyway (b) of two things that overlap, one may lose all its proposals (c) the first stage becomes slower
 #
 # <details><summary>Answer</summary>
 #
-# **(b)** The first stage knows no classes: a figure in front of a cylinder is one cloud of boxes to it. What it throws away, the second stage never sees. The second one suppresses class by class.
+# **(b)** The first stage knows no classes: a figure in front of a cylinder is one cloud of boxes to it.
+# What it throws away, the second stage never sees.
+# The second one suppresses class by class.
 # </details>
 
 # %%
 progress()
 
 # %% [markdown]
-# **Next:** the first stage asks each cell *is there a thing, and where is its box?* Why not ask *which* thing at once, and leave out the second stage? Lesson 09: YOLO.
+# **Next:** the first stage asks each cell *is there a thing, and where is its box?*
+# Why not ask *which* thing at once, and leave out the second stage?
+# Lesson 09: YOLO.

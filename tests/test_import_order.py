@@ -109,7 +109,7 @@ def test_every_part_and_model_has_its_place():
     ("name", "line", "refused"),
     [
         ("ops/boxes", "from lib.layers import resnet", True),
-        ("ops/boxes", "import lib.viz.draw", True),
+        ("ops/boxes", "import lib.viz.basics.draw", True),
         ("ops/boxes", "from lib.device import choose_device", False),
         ("ops/boxes", "from ..layers.resnet import x", True),
         ("layers/resnet", "from lib.ops.boxes import x", False),

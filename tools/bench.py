@@ -22,9 +22,9 @@ from run_lanes import kernel_name  # noqa: E402
 
 from lib.datasets.photos import load_photo, resize_photo  # noqa: E402
 from lib.datasets.toyworld import Toyworld  # noqa: E402
-from lib.datasets.toyworld_cache import draw  # noqa: E402
+from lib.datasets.toyworld.cache import draw  # noqa: E402
 from lib.pretrained import efficientnet_lite0, prepare  # noqa: E402
-from lib.viz.explore import VIEWS, explore  # noqa: E402
+from lib.viz.explorer.explorer import VIEWS, explore  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 Rows = Iterator[tuple[str, str]]

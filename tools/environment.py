@@ -72,7 +72,7 @@ class Stop(Exception):
     """The build cannot go on; the text is the sentence for the user."""
 
 
-def wish(said: dict[str, str], python: str) -> dict[str, str]:
+def wanted_settings(said: dict[str, str], python: str) -> dict[str, str]:
     """The stamp of an up-to-date environment on `python` ("3.11"); choices not made now are those `said` before."""
     constraints = os.environ.get("CONSTRAINTS", said.get("constraints", "constraints.txt"))
     kernels = sorted((ROOT / "kernels").rglob("*.json"))
@@ -123,12 +123,12 @@ def state() -> tuple[bool, bool, dict[str, str]]:
     mine = "%d.%d" % sys.version_info[:2]
     asked = mine if os.environ.get("PYTHON") else python
     if python is not None and python == asked and not UNFINISHED.exists() and version(python) >= OLDEST:
-        wanted = wish(stamp, python)
+        wanted = wanted_settings(stamp, python)
         # An environment without a stamp was made by hand: it is taken over.
         kept = all(stamp.get(name, wanted[name]) == wanted[name] for name in ("checkout", "python", "torch_index"))
         if kept:
             return stamp == wanted, True, wanted
-    return False, False, wish(stamp or read(UNFINISHED), mine)
+    return False, False, wanted_settings(stamp or read(UNFINISHED), mine)
 
 
 def clean_environment() -> dict[str, str]:

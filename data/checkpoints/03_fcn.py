@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib.datasets.toyworld import Toyworld
-from lib.models.fcn import FCN, SmallTrunk
+from lib.models.fcn import FCN, SmallBackbone
 from lib.training import OrderedBatches, RandomBatches, evaluate_segmentation, fit, save_checkpoint, toyworld_tensors
 
 HERE = Path(__file__).parent
@@ -35,7 +35,7 @@ def main() -> None:
     scores, kept = {}, {}
     for seed in SEEDS:
         torch.manual_seed(seed)
-        start = FCN(SmallTrunk(WIDTH), CLASSES, stride=32)
+        start = FCN(SmallBackbone(WIDTH), CLASSES, stride=32)
         models = {
             "03_fcn32s_start": (
                 start,
@@ -71,7 +71,7 @@ def main() -> None:
 
 def continued(start: FCN, stride: int) -> FCN:
     """An FCN of the given stride with all that the FCN-32s has learned."""
-    model = FCN(SmallTrunk(WIDTH), CLASSES, stride)
+    model = FCN(SmallBackbone(WIDTH), CLASSES, stride)
     learned = {name: tensor for name, tensor in start.state_dict().items() if name != "upscore.weight"}
     model.load_state_dict(learned, strict=False)  # the last upsampling is fixed, not learned
     return model

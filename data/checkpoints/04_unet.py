@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib.datasets.toyworld import Toyworld
-from lib.models.fcn import FCN, SmallTrunk
+from lib.models.fcn import FCN, SmallBackbone
 from lib.models.unet import UNet
-from lib.ops.metrics import boundary_f_score
+from lib.ops.segmentation_metrics import boundary_f_score
 from lib.training import (
     History,
     OrderedBatches,
@@ -35,7 +35,7 @@ STEPS, BATCH, PICTURES, LEARNING_RATE = 2000, 8, 2000, 6e-3
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "04_unet": lambda: usual_start(UNet(3, CLASSES, width=28, depth=2, stem_stride=4)),
     "04_unet_add": lambda: usual_start(UNet(3, CLASSES, width=30, depth=2, stem_stride=4, skip="add")),
-    "04_unet_fcn8s": lambda: FCN(SmallTrunk(16), CLASSES, stride=8),
+    "04_unet_fcn8s": lambda: FCN(SmallBackbone(16), CLASSES, stride=8),
 }
 
 

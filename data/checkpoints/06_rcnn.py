@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lib.datasets.toyworld import Toyworld
 from lib.models.rcnn import RCNN, Regions
-from lib.ops.metrics import average_precision
+from lib.ops.detection_metrics import average_precision
 from lib.ops.selective_search import selective_search_small
 from lib.pretrained import efficientnet_lite0, halfway_features
 from lib.training import save_checkpoint

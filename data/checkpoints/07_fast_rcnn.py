@@ -1,10 +1,10 @@
 """The checkpoint of lesson 07: the small Fast R-CNN, on the best 100 proposals of selective search for each picture.
 
-Trunk, second stage, pictures and steps are those of lesson 08's Faster R-CNN. Once trained end to end, and once with a
-trunk that keeps its random weights (its BatchNorm still measures mean and deviation); three seeds each, since one says
-little. The weights of the former's seed 0 are kept, in half precision. Beside them stands, in JSON, how each did on the
-validation scenes and, measured once at the end, on the test scenes. About nine minutes of one idle processor core in
-all, of which one goes to selective search.
+Backbone, second stage, pictures and steps are those of lesson 08's Faster R-CNN. Once trained end to end, and once
+with a backbone that keeps its random weights (its BatchNorm still measures mean and deviation); three seeds each,
+since one says little. The weights of the former's seed 0 are kept, in half precision. Beside them stands, in JSON,
+how each did on the validation scenes and, measured once at the end, on the test scenes. About nine minutes of one
+idle processor core in all, of which one goes to selective search.
 
     .venv/bin/python data/checkpoints/07_fast_rcnn.py
 """
@@ -36,10 +36,10 @@ Pictures = tuple[Tensor, list[dict[str, Tensor]]]
 def main() -> None:
     train, val, test = (searched(Toyworld(*split)) for split in (("train", PICTURES), ("val", 200), ("test", 200)))
     print("proposals found", flush=True)
-    kept, runs = None, {"end to end": [], "trunk frozen": []}
+    kept, runs = None, {"end to end": [], "backbone frozen": []}
     for seed in SEEDS:
         for name in runs:
-            model, history = trained(train, seed, frozen=name == "trunk frozen")
+            model, history = trained(train, seed, frozen=name == "backbone frozen")
             runs[name].append({"seed": seed, "val": precision(model, val), "test": precision(model, test)})
             print(f"{name:<12} {runs[name][-1]}, {history.seconds:.0f} s", flush=True)
             if kept is None:

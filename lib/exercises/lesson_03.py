@@ -5,7 +5,7 @@ from functools import partial
 from lib.exercises import truths_03 as truth
 from lib.exercises.exercise import Exercise, Mistake
 from lib.exercises.pictures import compare_maps
-from lib.ops import metrics
+from lib.ops import segmentation_metrics as metrics
 
 LESSON = "03_fcn_skips"
 COUNTS_WANTED = (
@@ -280,7 +280,7 @@ EXERCISES = [
     Exercise(
         name="fcn_8s_scores",
         lesson=LESSON,
-        summary="The scores of every pixel, from the three maps of a trunk: the whole of FCN-8s",
+        summary="The scores of every pixel, from the three maps of a backbone: the whole of FCN-8s",
         minutes=12,
         difficulty=3,
         reference=truth.fcn_8s_scores,

@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib.exercises.exercise import Case
-from lib.models.fcn import FCN, TrunkMaps
-from lib.ops import losses, metrics
+from lib.models.fcn import FCN, BackboneMaps
+from lib.ops import losses
+from lib.ops import segmentation_metrics as metrics
 from lib.ops.upsampling import transposed_conv_scatter
 
 
@@ -293,15 +294,15 @@ def added_first(coarse: Tensor, fine: Tensor, upscore: nn.Module) -> Tensor:
 
 
 class MapsOnly(nn.Module):
-    """Stands in for a trunk: `FCN` only asks it how many channels its maps have."""
+    """Stands in for a backbone: `FCN` only asks it how many channels its maps have."""
 
     def __init__(self, channels: tuple[int, int, int]):
         super().__init__()
         self.channels = channels
 
 
-def fcn_8s_scores(net: FCN, maps: TrunkMaps, height: int, width: int) -> Tensor:
-    """What `lib.models.fcn.FCN.forward` does with the maps of its trunk, for stride 8."""
+def fcn_8s_scores(net: FCN, maps: BackboneMaps, height: int, width: int) -> Tensor:
+    """What `lib.models.fcn.FCN.forward` does with the maps of its backbone, for stride 8."""
     scores = fuse_scores(net.score_fr(maps.fc7), net.score_pool4(maps.pool4), net.upscore2)  # stride 16
     scores = fuse_scores(scores, net.score_pool3(maps.pool3), net.upscore_pool4)  # stride 8
     return net.upscore(scores)[:, :, :height, :width]  # stride 1
@@ -330,16 +331,16 @@ def make_net(channels: tuple[int, int, int], classes: int) -> FCN:
     return net.requires_grad_(False)
 
 
-def make_maps(channels: tuple[int, int, int], batch: int, h: int, w: int) -> TrunkMaps:
+def make_maps(channels: tuple[int, int, int], batch: int, h: int, w: int) -> BackboneMaps:
     pool3, pool4, fc7 = channels
-    return TrunkMaps(
+    return BackboneMaps(
         random_values(batch, pool3, 4 * h, 4 * w, seed=20),
         random_values(batch, pool4, 2 * h, 2 * w, seed=21),
         random_values(batch, fc7, h, w, seed=22),
     )
 
 
-def fcn_8s_by_hand(net: FCN, maps: TrunkMaps, height: int, width: int) -> Tensor:
+def fcn_8s_by_hand(net: FCN, maps: BackboneMaps, height: int, width: int) -> Tensor:
     def scores(layer: nn.Conv2d, features: Tensor) -> Tensor:
         summed_up = torch.einsum("bchw,kc->bkhw", features, layer.weight[:, :, 0, 0])
         return summed_up + layer.bias[:, None, None]
@@ -350,53 +351,53 @@ def fcn_8s_by_hand(net: FCN, maps: TrunkMaps, height: int, width: int) -> Tensor
     return enlarged(fine, net.upscore).narrow(2, 0, height).narrow(3, 0, width)
 
 
-def before_the_cut(net: FCN, maps: TrunkMaps) -> Tensor:
+def before_the_cut(net: FCN, maps: BackboneMaps) -> Tensor:
     return fcn_8s_scores(net, maps, 8 * maps.pool3.shape[2], 8 * maps.pool3.shape[3])
 
 
-def not_cut(net: FCN, maps: TrunkMaps, height: int, width: int) -> Tensor:
+def not_cut(net: FCN, maps: BackboneMaps, height: int, width: int) -> Tensor:
     return before_the_cut(net, maps)
 
 
-def resized(net: FCN, maps: TrunkMaps, height: int, width: int) -> Tensor:
+def resized(net: FCN, maps: BackboneMaps, height: int, width: int) -> Tensor:
     return F.interpolate(before_the_cut(net, maps), (height, width), mode="bilinear")
 
 
-def cut_at_the_start(net: FCN, maps: TrunkMaps, height: int, width: int) -> Tensor:
+def cut_at_the_start(net: FCN, maps: BackboneMaps, height: int, width: int) -> Tensor:
     return before_the_cut(net, maps)[:, :, -height:, -width:]
 
 
-def cut_on_all_sides(net: FCN, maps: TrunkMaps, height: int, width: int) -> Tensor:
+def cut_on_all_sides(net: FCN, maps: BackboneMaps, height: int, width: int) -> Tensor:
     scores = before_the_cut(net, maps)
     top, left = (scores.shape[2] - height) // 2, (scores.shape[3] - width) // 2
     return scores[:, :, top : top + height, left : left + width]
 
 
-def rows_for_columns(net: FCN, maps: TrunkMaps, height: int, width: int) -> Tensor:
+def rows_for_columns(net: FCN, maps: BackboneMaps, height: int, width: int) -> Tensor:
     return before_the_cut(net, maps)[:, :, :width, :height]
 
 
-def without_pool3(net: FCN, maps: TrunkMaps, height: int, width: int) -> Tensor:
+def without_pool3(net: FCN, maps: BackboneMaps, height: int, width: int) -> Tensor:
     scores = net.upscore2(net.score_fr(maps.fc7)) + net.score_pool4(maps.pool4)
     return net.upscore(net.upscore_pool4(scores))[:, :, :height, :width]
 
 
-def without_pool4(net: FCN, maps: TrunkMaps, height: int, width: int) -> Tensor:
+def without_pool4(net: FCN, maps: BackboneMaps, height: int, width: int) -> Tensor:
     scores = net.upscore_pool4(net.upscore2(net.score_fr(maps.fc7))) + net.score_pool3(maps.pool3)
     return net.upscore(scores)[:, :, :height, :width]
 
 
-def one_layer_twice(net: FCN, maps: TrunkMaps, height: int, width: int) -> Tensor:
+def one_layer_twice(net: FCN, maps: BackboneMaps, height: int, width: int) -> Tensor:
     scores = net.upscore2(net.score_fr(maps.fc7)) + net.score_pool4(maps.pool4)
     return net.upscore(net.upscore2(scores) + net.score_pool3(maps.pool3))[:, :, :height, :width]
 
 
-def maps_swapped(net: FCN, maps: TrunkMaps, height: int, width: int) -> Tensor:
+def maps_swapped(net: FCN, maps: BackboneMaps, height: int, width: int) -> Tensor:
     scores = net.upscore2(net.score_fr(maps.fc7)) + net.score_pool4(maps.pool3)
     return net.upscore(net.upscore_pool4(scores) + net.score_pool3(maps.pool4))[:, :, :height, :width]
 
 
-def last_by_interpolation(net: FCN, maps: TrunkMaps, height: int, width: int) -> Tensor:
+def last_by_interpolation(net: FCN, maps: BackboneMaps, height: int, width: int) -> Tensor:
     scores = net.upscore2(net.score_fr(maps.fc7)) + net.score_pool4(maps.pool4)
     scores = net.upscore_pool4(scores) + net.score_pool3(maps.pool3)
     return F.interpolate(scores, scale_factor=8, mode="bilinear")[:, :, :height, :width]

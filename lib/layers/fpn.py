@@ -13,10 +13,10 @@ from lib.ops.boxes import box_area
 
 
 class FeaturePyramidNetwork(nn.Module):
-    """A top-down pathway: the deepest map is enlarged step by step, and at each size the trunk's own map is added.
+    """A top-down pathway: the deepest map is enlarged step by step, and at each size the backbone's own map is added.
 
     Args:
-        in_channels_list: channels of the trunk's maps, the largest map first.
+        in_channels_list: channels of the backbone's maps, the largest map first.
         out_channels: channels of all maps of the pyramid.
         extra_blocks: adds maps beyond the smallest one, see `LastLevelMaxPool`; None: adds nothing.
     """
@@ -58,11 +58,11 @@ class LastLevelMaxPool(nn.Module):
 
 
 class BackboneWithFPN(nn.Module):
-    """A trunk and the pyramid on top of it.
+    """A backbone and the pyramid on top of it.
 
     Args:
         body: gives a dict of maps, the largest first, such as `lib.layers.resnet.ResNet`.
-        in_channels_list: channels of the maps of the trunk.
+        in_channels_list: channels of the maps of the backbone.
         out_channels: channels of the maps of the pyramid.
 
     Attributes:
@@ -111,7 +111,7 @@ class MultiScaleRoIAlign(nn.Module):
 
         Args:
             maps: by name, (B, C, h, w) each; those with other names than `featmap_names` are left alone.
-            boxes: for each picture (P_i, 4) xyxy pixels of what the trunk was given.
+            boxes: for each picture (P_i, 4) xyxy pixels of what the backbone was given.
             image_sizes: (height, width) of each picture, from which the stride of a map is inferred.
 
         Returns:

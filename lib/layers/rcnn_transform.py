@@ -1,4 +1,4 @@
-"""What happens to pictures before the trunk of a detector sees them, and to its boxes afterwards (lessons 07, 08).
+"""What happens to pictures before the backbone of a detector sees them, and to its boxes afterwards (lessons 07, 08).
 
 Pictures of any size are normalised, brought to a common scale and padded to one batch; boxes go with them, and come
 back. Named and computed as in torchvision. Sources: Girshick 2015, "Fast R-CNN", section 5.2 (shortest side 600);

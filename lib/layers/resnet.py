@@ -1,4 +1,4 @@
-"""ResNet-50: the trunk under FCN, Faster R-CNN, RetinaNet, Mask R-CNN, DETR and MaskFormer.
+"""ResNet-50: the backbone under FCN, Faster R-CNN, RetinaNet, Mask R-CNN, DETR and MaskFormer.
 
 Attribute names are torchvision's, so that its published weights load. Like torchvision's, the block has its stride on
 the 3×3 convolution, not on the first 1×1 as in the paper. Source: He et al. 2016, "Deep Residual Learning for Image

@@ -1,4 +1,4 @@
-"""The small trunk under the two-stage detectors of lessons 07 and 08: pictures in, one map at stride 8 out."""
+"""The small backbone under the two-stage detectors of lessons 07 and 08: pictures in, one map at stride 8 out."""
 
 from torch import Tensor, nn
 
@@ -39,7 +39,7 @@ class SmallBackbone(nn.Module):
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Pictures (B, 3, H, W), 0..1, with multiples of 8 for H and W, into {"0": (B, 4 · width, H/8, W/8)}.
 
-        The name "0" is the one that torchvision gives to the first map of a trunk.
+        The name "0" is the one that torchvision gives to the first map of a backbone.
 
         Raises:
             ValueError: `x` is not (B, 3, H, W).

@@ -1,4 +1,4 @@
-"""Fast R-CNN: the trunk runs once for the whole picture, and every proposal is cut out of its map (lesson 07).
+"""Fast R-CNN: the backbone runs once for the whole picture, and every proposal is cut out of its map (lesson 07).
 
 Where the proposals come from is left open: from selective search here, from a network of its own in Faster R-CNN
 (lesson 08), which uses the second stage of this file as it is. Attribute names are torchvision's. Source: Girshick
@@ -22,7 +22,7 @@ from lib.ops.matching import BalancedPositiveNegativeSampler, Matcher
 
 
 class RoIPooling(nn.Module):
-    """Cuts each region out of a trunk's only map, into a small map of fixed size.
+    """Cuts each region out of a backbone's only map, into a small map of fixed size.
 
     Args:
         output_size: rows and columns of the small map.
@@ -210,7 +210,7 @@ def labels_of(matches: Tensor, true_labels: Tensor) -> Tensor:
 
 
 class FastRCNN(nn.Module):
-    """The detector: a trunk, and the second stage on proposals from elsewhere.
+    """The detector: a backbone, and the second stage on proposals from elsewhere.
 
     Args:
         backbone: pictures (B, 3, H, W) -> one map by name; `backbone.out_channels` are its channels.

@@ -1,4 +1,4 @@
-"""Faster R-CNN: the proposals come from a small network on the map that the trunk has made anyway (lesson 08).
+"""Faster R-CNN: the proposals come from a small network on the map that the backbone has made anyway (lesson 08).
 
 The second stage is that of Fast R-CNN (lesson 07). Attribute names are torchvision's, so that its published
 `fasterrcnn_resnet50_fpn` weights load. Source: Ren et al. 2015, "Faster R-CNN: Towards Real-Time Object Detection with
@@ -156,7 +156,7 @@ class RegionProposalNetwork(nn.Module):
 
 
 class FasterRCNN(nn.Module):
-    """The detector: a trunk, proposals from its maps, and the second stage on regions of the same maps.
+    """The detector: a backbone, proposals from its maps, and the second stage on regions of the same maps.
 
     Arguments are torchvision's, where it has them, and so are the defaults.
 
@@ -288,7 +288,7 @@ def _accept_old_names(module: nn.Module, state_dict: dict, prefix: str, *_: obje
 def fasterrcnn_resnet50_fpn(num_classes: int = 91) -> FasterRCNN:
     """torchvision's model of the same name, with random weights; its published ones (COCO) load strictly.
 
-    As there, the normalisations of the trunk are frozen: they are too unsure of themselves in batches of two pictures.
+    As there, the normalisations of the backbone are frozen: batches of two pictures say too little.
     """
     body = resnet50(norm_layer=partial(FrozenBatchNorm2d, eps=0.0))
     return FasterRCNN(BackboneWithFPN(body, [256, 512, 1024, 2048], 256), num_classes)
@@ -297,8 +297,8 @@ def fasterrcnn_resnet50_fpn(num_classes: int = 91) -> FasterRCNN:
 def faster_rcnn_small(num_classes: int = 6) -> FasterRCNN:
     """The one of lesson 08, for toyworld at 96 × 96: learns in a minute or two. No resizing, no normalisation.
 
-    Trunk, RoI pooling (as in the paper) and second stage are those of `fast_rcnn_small`. Half of toyworld's things have
-    a side between 15 and 28 pixels, hence the sizes of the anchors.
+    Backbone, RoI pooling (as in the paper) and second stage are those of `fast_rcnn_small`. Half of toyworld's things
+    have a side between 15 and 28 pixels, hence the sizes of the anchors.
     """
     anchors = AnchorGenerator(((12, 20, 34),), ((0.5, 1.0, 2.0),))
     return FasterRCNN(

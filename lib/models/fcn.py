@@ -1,7 +1,7 @@
 """FCN: a classifier turned into a convolution, its scores upsampled and added to those of finer maps (lesson 03).
 
 Source: Long, Shelhamer & Darrell 2015, "Fully Convolutional Networks for Semantic Segmentation", sections 3 and 4.
-First the paper's FCN-32s, 16s and 8s, with the layer names of its Caffe code, over a small trunk of ours; then the
+First the paper's FCN-32s, 16s and 8s, with the layer names of its Caffe code, over a small backbone of ours; then the
 version with a ResNet-50 that torchvision publishes.
 """
 
@@ -15,7 +15,7 @@ from lib.layers.resnet import resnet50
 from lib.ops.upsampling import bilinear_kernel
 
 
-class TrunkMaps(NamedTuple):
+class BackboneMaps(NamedTuple):
     """The three maps that an FCN asks for its scores, named as in the paper."""
 
     pool3: Tensor  # (B, C3, H/8, W/8)
@@ -29,7 +29,7 @@ def conv_block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> n
     return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
-class SmallTrunk(nn.Module):
+class SmallBackbone(nn.Module):
     """A stand-in for VGG-16 that learns toyworld in a minute: five blocks, each halving the map, and two "fc" layers.
 
     The first two blocks halve with their stride and not with a pooling: nothing runs at full size. BatchNorm takes the
@@ -51,12 +51,12 @@ class SmallTrunk(nn.Module):
         self.fc7 = conv_block(8 * width, 8 * width, kernel=1)
         self.channels = (4 * width, 5 * width, 8 * width)  # of pool3, pool4 and fc7
 
-    def forward(self, x: Tensor) -> TrunkMaps:
+    def forward(self, x: Tensor) -> BackboneMaps:
         """Pictures (B, 3, H, W), with multiples of 32 for H and W, into maps at strides 8, 16 and 32."""
         pool3 = self.block3(self.block2(self.block1(x)))  # (B, 4·width, H/8, W/8)
         pool4 = self.block4(pool3)  # (B, 5·width, H/16, W/16)
         pool5 = self.block5(pool4)  # (B, 7·width, H/32, W/32)
-        return TrunkMaps(pool3, pool4, self.fc7(self.fc6(pool5)))
+        return BackboneMaps(pool3, pool4, self.fc7(self.fc6(pool5)))
 
 
 class FCN(nn.Module):
@@ -72,7 +72,7 @@ class FCN(nn.Module):
     class is the highest does not change.
 
     Args:
-        trunk: takes pictures whose sides are multiples of 32, returns `TrunkMaps`; `trunk.channels` are the maps'.
+        backbone: takes pictures whose sides are multiples of 32, returns `BackboneMaps` with `backbone.channels`.
         num_classes: K.
         stride: of the finest map that is asked: 32, 16 or 8.
 
@@ -80,14 +80,14 @@ class FCN(nn.Module):
         ValueError: `stride` is not one of the three, or `num_classes` is not positive.
     """
 
-    def __init__(self, trunk: nn.Module, num_classes: int, stride: int = 8):
+    def __init__(self, backbone: nn.Module, num_classes: int, stride: int = 8):
         super().__init__()
         if stride not in (8, 16, 32):
             raise ValueError(f"stride is {stride!r}; expected 32, 16 or 8")
         if num_classes < 1:
             raise ValueError(f"num_classes is {num_classes}; expected at least 1")
-        self.trunk, self.stride = trunk, stride
-        pool3, pool4, fc7 = trunk.channels
+        self.backbone, self.stride = backbone, stride
+        pool3, pool4, fc7 = backbone.channels
         self.score_fr = score_layer(fc7, num_classes)
         if stride <= 16:
             self.upscore2 = bilinear_deconvolution(num_classes, 2)
@@ -107,7 +107,7 @@ class FCN(nn.Module):
             raise ValueError(f"x is {tuple(x.shape)}; expected (B, 3, H, W)")
         height, width = x.shape[2:]
         x = F.pad(x, (0, -width % 32, 0, -height % 32), mode="replicate")  # sides up to multiples of 32
-        maps = self.trunk(x)
+        maps = self.backbone(x)
         scores = self.score_fr(maps.fc7)  # (B, K, H/32, W/32)
         if self.stride <= 16:
             scores = self.upscore2(scores) + self.score_pool4(maps.pool4)  # (B, K, H/16, W/16)

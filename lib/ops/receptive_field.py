@@ -3,7 +3,7 @@
 A convolution and a pooling slide a window over their input in the same way, so one description serves both. Sources:
 Dumoulin & Visin, "A guide to convolution arithmetic for deep learning" (2016), relationship 6, and 5.1 on dilation;
 Araujo, Norris & Sim, "Computing Receptive Fields of Convolutional Neural Networks" (Distill, 2019), equations 2 to 4.
-For a whole network with branches, see `lib.viz.tracing`, which follows a real forward pass.
+For a whole network with branches, see `lib.viz.explorer.tracing`, which follows a real forward pass.
 """
 
 from collections.abc import Sequence

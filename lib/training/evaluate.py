@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from lib.ops.metrics import (
-    average_precision,
+from lib.ops.detection_metrics import average_precision
+from lib.ops.segmentation_metrics import (
     boundary_f_score,
     confusion_matrix,
     iou_per_class,

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from lib.device import choose_device
-from lib.training.averages import MovingAverage
 from lib.training.curve import LiveCurve
+from lib.training.ema import EMA
 from lib.training.history import History
 
 TOLD_EVERY = 0.3  # seconds between two updates of bar and curve
@@ -57,7 +57,7 @@ def fit(
         learning_rate: the highest.
         weight_decay: of weights with two axes or more; biases and normalisations have none.
         warmup: the share of the budget in which the learning rate rises.
-        ema: how much the moving average of the weights remembers, see `MovingAverage`. None: no average.
+        ema: how much the moving average of the weights remembers, see `EMA`. None: no average.
         clip: a gradient longer than this is shortened to it. None: never.
         validate: called as `validate(model)`, in eval mode, without gradients, with the averaged weights; gives numbers
             by name. The first is shown. Values that are no single numbers are left out of the history.
@@ -84,7 +84,7 @@ def fit(
     torch.manual_seed(seed)
     model.to(device).train()
     optimizer = _optimizer(model, learning_rate, weight_decay)
-    averages = MovingAverage(model, ema) if ema is not None else None
+    averages = EMA(model, ema) if ema is not None else None
     history = History(type(model).__name__, seed=seed, timed=seconds is not None)
     source = _endless(batches)
     clock = _Clock()

@@ -1,10 +1,10 @@
 """Pictures of what models do: static ones, and the explorer."""
 
-from lib.viz.draw import fingerprint, overlay, show_images
-from lib.viz.explore import Explorer, explore
-from lib.viz.feature_pictures import draw_receptive_field, feature_grid, feature_strip, pca_colours
-from lib.viz.heatmaps import draw_glow
-from lib.viz.numbers import show_numbers
+from lib.viz.basics.draw import fingerprint, overlay, show_images
+from lib.viz.basics.heatmaps import draw_glow
+from lib.viz.basics.numbers import show_numbers
+from lib.viz.explorer.explorer import Explorer, explore
+from lib.viz.explorer.feature_pictures import draw_receptive_field, feature_grid, feature_strip, pca_colours
 
 __all__ = [
     "Explorer",

@@ -100,8 +100,8 @@ class PictureHands:
     def picture(self) -> list:
         """What the picture shows: [width, height, a checksum of its bytes].
 
-        A picture that is replaced while it is read cannot be decoded: then the new one is read. One that cannot be decoded
-        and stays is an error.
+        A picture that is replaced while it is read cannot be decoded: then the new one is read. One that cannot be
+        decoded and stays is an error.
         """
         return self.image.evaluate(
             """async (image) => {

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from lib.models.unet import UNet
-from lib.ops.metrics import confusion_matrix, iou_per_class
+from lib.ops.segmentation_metrics import confusion_matrix, iou_per_class
 from lib.training import RandomBatches, fit
 from lib.viz import show_images
 from tools.lesson_source import read_lesson

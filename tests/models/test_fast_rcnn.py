@@ -243,8 +243,8 @@ def test_the_shipped_weights_fit_and_know_toyworld():
     assert measured["AP50"] > 0.6 and made["parameters"] == sum(parameter.numel() for parameter in model.parameters())
     assert CHECKPOINT.stat().st_size < 1.5e6
     runs = made["runs"]
-    assert [one["seed"] for one in runs["end to end"]] == [one["seed"] for one in runs["trunk frozen"]] == [0, 1, 2]
-    learned, frozen = ([one["val"]["AP50"] for one in runs[name]] for name in ("end to end", "trunk frozen"))
+    assert [one["seed"] for one in runs["end to end"]] == [one["seed"] for one in runs["backbone frozen"]] == [0, 1, 2]
+    learned, frozen = ([one["val"]["AP50"] for one in runs[name]] for name in ("end to end", "backbone frozen"))
     assert min(learned) > max(frozen)
 
 

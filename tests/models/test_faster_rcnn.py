@@ -307,12 +307,12 @@ def small_target():
     return {"boxes": torch.tensor([[10.0, 12, 40, 44], [50, 50, 80, 90]]), "labels": torch.tensor([1, 3])}
 
 
-def test_gradients_of_all_four_losses_reach_the_trunk_and_none_runs_through_the_proposals():
+def test_gradients_of_all_four_losses_reach_the_backbone_and_none_runs_through_the_proposals():
     model, image = tiny().train(), torch.rand(1, 3, 96, 96)
     losses = model.loss(image, [small_target()])
-    trunk = model.backbone.stem[0][0].weight
+    backbone = model.backbone.stem[0][0].weight
     for name, value in losses.items():
-        (gradient,) = torch.autograd.grad(value, trunk, retain_graph=True)
+        (gradient,) = torch.autograd.grad(value, backbone, retain_graph=True)
         assert value > 0 and gradient.abs().max() > 0, name
     second = losses["loss_classifier"] + losses["loss_box_reg"]
     assert torch.autograd.grad(second, model.rpn.head.bbox_pred.weight, allow_unused=True) == (None,)

@@ -2,13 +2,13 @@ import pytest
 import torch
 import torchvision
 
-from lib.models.fcn import FCN, FCNResNet50, SmallTrunk, TrunkMaps, bilinear_deconvolution, fcn_resnet50
+from lib.models.fcn import FCN, BackboneMaps, FCNResNet50, SmallBackbone, bilinear_deconvolution, fcn_resnet50
 from lib.ops.upsampling import bilinear_upsample
 
 
 def tiny(stride, num_classes=3):
     """An FCN that has forgotten its zeros, in evaluation mode."""
-    model = FCN(SmallTrunk(4), num_classes, stride).eval()
+    model = FCN(SmallBackbone(4), num_classes, stride).eval()
     for name, parameter in model.named_parameters():
         if name.startswith("score"):
             torch.nn.init.normal_(parameter)
@@ -39,21 +39,21 @@ def test_odd_sizes_are_padded_by_repeating_and_cut():
     assert torch.equal(model(x), model(padded)[:, :, :40, :50])
 
 
-def test_the_trunk_halves_five_times():
-    maps = SmallTrunk(4)(torch.rand(2, 3, 64, 96))
-    assert isinstance(maps, TrunkMaps)
+def test_the_backbone_halves_five_times():
+    maps = SmallBackbone(4)(torch.rand(2, 3, 64, 96))
+    assert isinstance(maps, BackboneMaps)
     assert [tuple(one.shape[2:]) for one in maps] == [(8, 12), (4, 6), (2, 3)]
-    assert tuple(one.shape[1] for one in maps) == SmallTrunk(4).channels
+    assert tuple(one.shape[1] for one in maps) == SmallBackbone(4).channels
 
 
 class Staircase(torch.nn.Module):
-    """A trunk whose maps are set from outside."""
+    """A backbone whose maps are set from outside."""
 
     channels = (1, 1, 1)
 
     def __init__(self, *maps):
         super().__init__()
-        self.maps = TrunkMaps(*maps)
+        self.maps = BackboneMaps(*maps)
 
     def forward(self, x):
         return self.maps
@@ -61,8 +61,8 @@ class Staircase(torch.nn.Module):
 
 @pytest.mark.parametrize("stride, expected", [(32, 1), (16, 1 + 10), (8, 1 + 10 + 100)])
 def test_scores_are_sums_over_the_maps_down_to_the_stride(stride, expected):
-    trunk = Staircase(torch.full((1, 1, 32, 32), 100.0), torch.full((1, 1, 16, 16), 10.0), torch.ones(1, 1, 8, 8))
-    model = FCN(trunk, 1, stride)
+    backbone = Staircase(torch.full((1, 1, 32, 32), 100.0), torch.full((1, 1, 16, 16), 10.0), torch.ones(1, 1, 8, 8))
+    model = FCN(backbone, 1, stride)
     for name, parameter in model.named_parameters():
         if name.startswith("score") and name.endswith("weight"):
             torch.nn.init.ones_(parameter)
@@ -72,7 +72,7 @@ def test_scores_are_sums_over_the_maps_down_to_the_stride(stride, expected):
 
 @pytest.mark.parametrize("stride", [32, 16, 8])
 def test_starts_with_scores_of_zero_and_a_fixed_last_layer(stride):
-    model = FCN(SmallTrunk(4), 5, stride)
+    model = FCN(SmallBackbone(4), 5, stride)
     x = torch.rand(2, 3, 32, 32)
     assert model(x).abs().max() == 0
     assert not model.upscore.weight.requires_grad and model.upscore.stride == (stride, stride)
@@ -142,11 +142,11 @@ def test_fcn_resnet50_without_the_second_head(pair):
 @pytest.mark.parametrize(
     "call, named",
     [
-        (lambda: FCN(SmallTrunk(4), 3, 4), "stride"),
-        (lambda: FCN(SmallTrunk(4), 0), "num_classes"),
-        (lambda: FCN(SmallTrunk(4), 3)(torch.zeros(3, 32, 32)), "x"),
-        (lambda: FCN(SmallTrunk(4), 3)(torch.zeros(1, 1, 32, 32)), "x"),
-        (lambda: FCN(SmallTrunk(4), 3)(torch.zeros(1, 3, 0, 32)), "x"),
+        (lambda: FCN(SmallBackbone(4), 3, 4), "stride"),
+        (lambda: FCN(SmallBackbone(4), 0), "num_classes"),
+        (lambda: FCN(SmallBackbone(4), 3)(torch.zeros(3, 32, 32)), "x"),
+        (lambda: FCN(SmallBackbone(4), 3)(torch.zeros(1, 1, 32, 32)), "x"),
+        (lambda: FCN(SmallBackbone(4), 3)(torch.zeros(1, 3, 0, 32)), "x"),
         (lambda: FCNResNet50(2, aux_loss=False)(torch.zeros(3, 32, 32)), "x"),
     ],
 )

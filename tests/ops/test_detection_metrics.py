@@ -13,7 +13,7 @@ import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from lib.ops.metrics import average_precision
+from lib.ops.detection_metrics import average_precision
 
 KEYS = (
     "AP",

@@ -3,7 +3,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lib.ops.metrics import average_precision, boundary_f_score, confusion_matrix, mean_iou, pixel_accuracy
+from lib.ops.detection_metrics import average_precision
+from lib.ops.segmentation_metrics import boundary_f_score, confusion_matrix, mean_iou, pixel_accuracy
 from lib.training.evaluate import evaluate_detection, evaluate_segmentation
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lib.training.averages import MovingAverage
+from lib.training.ema import EMA
 from lib.training.fit import annealed, fit
 
 X = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
@@ -119,7 +119,7 @@ def test_moving_average_is_the_formula():
     decays, values = [], []
     model = nn.Linear(1, 1, bias=False)
     nn.init.constant_(model.weight, 2.0)
-    average = MovingAverage(model, 0.5)
+    average = EMA(model, 0.5)
     expected = 2.0
     for step in range(1, 13):
         nn.init.constant_(model.weight, float(step * step))
@@ -141,7 +141,7 @@ def test_the_model_ends_with_the_average_of_its_weights_and_buffers():
     quiet(model, loss=watched, steps=12, ema=0.8)
     plain = network()
     quiet(plain, steps=12, ema=None)  # the weights after the last step
-    average = MovingAverage(start, 0.8)
+    average = EMA(start, 0.8)
     for after in (*seen[1:], plain):
         average.update(after)
     average.copy_to(start)
@@ -152,7 +152,7 @@ def test_the_model_ends_with_the_average_of_its_weights_and_buffers():
 
 def test_lent_averages_are_given_back_even_after_an_error():
     model = network()
-    average = MovingAverage(model, 0.9)
+    average = EMA(model, 0.9)
     with torch.no_grad():
         model[0].weight.add_(1)
     before = weights(model)
@@ -187,7 +187,7 @@ def test_an_interrupt_keeps_what_was_learned(where):
     history = quiet(model, batches, loss, steps=50, learning_rate=0.05, validate=validate)
     assert history.interrupted and history.steps == 10 and not model.training
 
-    twin, average, after = network(), MovingAverage(network(), 0.99), []
+    twin, average, after = network(), EMA(network(), 0.99), []
     quiet(
         twin,
         loss=lambda model, batch: after.append(copy.deepcopy(model)) or squares(model, batch),

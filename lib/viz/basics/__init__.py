@@ -1,0 +1,1 @@
+"""Pictures of numbers and maps that every lesson draws with."""

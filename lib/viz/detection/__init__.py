@@ -1,0 +1,1 @@
+"""Boxes, anchors, proposals, matches and the curves of detection."""

@@ -1,0 +1,1 @@
+"""Drawings of whole systems, and of the course."""

@@ -1,0 +1,74 @@
+"""Glow, tables of numbers and sliding windows: what they show, and what they refuse."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+
+from lib.ops.receptive_field import Window
+from lib.viz.basics.heatmaps import draw_glow
+from lib.viz.basics.numbers import show_numbers
+from lib.viz.basics.sliding import draw_sliding
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    yield
+    plt.close("all")
+
+
+def _shown(axis):
+    return np.asarray(axis.images[0].get_array())
+
+
+def test_the_glow_is_where_the_heat_is():
+    heat = torch.full((4, 4), -1.0)
+    heat[1, 2] = 5
+    figure = draw_glow(torch.full((3, 16, 16), 0.5), {"thing": heat})
+    glowing = _shown(figure.axes[1]).sum(axis=2)
+    bright = glowing > glowing.min() + 0.1
+    assert bright[4:8, 8:12].all() and bright.sum() == 16
+    assert [text.get_text() for text in figure.axes[1].get_legend().get_texts()] == ["thing"]
+
+
+def test_a_map_without_a_positive_score_does_not_glow():
+    glowing = _shown(draw_glow(torch.full((3, 8, 8), 0.5), {"nothing": -torch.ones(2, 2)}).axes[1])
+    assert np.ptp(glowing) == 0
+
+
+def test_a_wide_picture_is_drawn_above_its_glow():
+    upper, lower = draw_glow(torch.rand(3, 8, 32), {"thing": torch.rand(2, 8)}).axes
+    assert upper.get_position().y0 > lower.get_position().y1
+
+
+def test_numbers_stand_in_their_cells():
+    figure = show_numbers({"a": torch.tensor([[1.0, -2.5]]), "b": torch.zeros(2, 2)}, highlight=(0, 1))
+    first = figure.axes[0]
+    assert {text.get_position(): text.get_text() for text in first.texts} == {(0, 0): "1", (1, 0): "-2.5"}
+    assert [axis.get_title() for axis in figure.axes] == ["a", "b"]
+    assert first.patches[0].get_xy() == (0.5, -0.5)
+
+
+def test_the_window_stands_where_the_formula_says():
+    figure = draw_sliding(7, Window(3, stride=2, padding=1))
+    bars = [line.get_xdata() for line in figure.axes[0].lines]
+    assert [round(float(bar[0] - 0.1)) for bar in bars] == [-1, 1, 3, 5]
+    assert all(round(float(bar[1] - bar[0] + 0.2)) == 3 for bar in bars)
+
+
+@pytest.mark.parametrize(
+    "call, named",
+    [
+        (lambda: draw_glow(torch.zeros(8, 8), {"a": torch.zeros(2, 2)}), "picture"),
+        (lambda: draw_glow(torch.zeros(3, 8, 8), {}), "heats"),
+        (lambda: draw_glow(torch.zeros(3, 8, 8), {"a": torch.zeros(1, 2, 2)}), "heats"),
+        (lambda: show_numbers({}), "arrays"),
+        (lambda: show_numbers({"a": torch.zeros(3)}), "arrays"),
+        (lambda: show_numbers({"a": torch.zeros(3, 13)}), "arrays"),
+        (lambda: draw_sliding(2, Window(3)), "height"),
+        (lambda: draw_sliding(9, Window(3, dilation=2)), "window"),
+    ],
+)
+def test_bad_input_is_named(call, named):
+    with pytest.raises(ValueError, match=f"^{named}"):
+        call()
