@@ -2,6 +2,6 @@
 
 from lib.exercises.catalogue import catalogue
 from lib.exercises.classroom import check, hint, solution, use
-from lib.exercises.records import progress
+from lib.exercises.progress import progress
 
 __all__ = ["catalogue", "check", "hint", "progress", "solution", "use"]

@@ -1,57 +1,54 @@
-"""Which exercises the course has: found in the modules `lesson_NN.py` beside this file, imported when needed."""
+"""Which exercises the course has: what the lessons say of them, and where the file that checks each of them lies."""
 
 import importlib
-import pkgutil
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
-from lib.exercises.exercise import Exercise
+from lib.exercises.engine.exercise import Exercise
+from lib.exercises.lesson_text import NO_STAR, STAR, ExerciseText, exercises_of, lesson_sources
 
-_HERE = Path(__file__).parent
-DIFFICULTIES = {1: "●○○", 2: "●●○", 3: "●●●"}
-
-
-def lesson_modules() -> list[str]:
-    """The names of the modules that hold exercises, "lesson_00" first."""
-    return sorted(module.name for module in pkgutil.iter_modules([str(_HERE)]) if module.name.startswith("lesson_"))
-
-
-def exercises_of(module: str) -> list[Exercise]:
-    """The exercises of "lesson_01", in the order of the lesson."""
-    return list(importlib.import_module(f"lib.exercises.{module}").EXERCISES)
+LESSONS = Path(__file__).parent / "lessons"
 
 
 def find(name: str) -> Exercise | None:
-    """The exercise of that name, or None. Only lessons that mention the name are imported."""
-    for module in lesson_modules():
-        if f'"{name}"' in (_HERE / f"{module}.py").read_text(encoding="utf-8"):
-            found = [exercise for exercise in exercises_of(module) if exercise.name == name]
-            if found:
-                return found[0]
-    return None
+    """The exercise of that name, from its file `lessons/lesson_NN/NAME.py`; or None."""
+    if not name.isidentifier():
+        return None
+    file = next(iter(sorted(LESSONS.glob(f"lesson_[0-9][0-9]/{name}.py"))), None)
+    if file is None:
+        return None
+    return importlib.import_module(f"lib.exercises.lessons.{file.parent.name}.{name}").EXERCISE
+
+
+def names() -> list[str]:
+    """The names of all exercises that can be checked, lesson by lesson."""
+    return [file.stem for file in sorted(LESSONS.glob("lesson_[0-9][0-9]/*.py")) if file.stem != "__init__"]
+
+
+def lesson_of(name: str) -> str | None:
+    """The number of an exercise's lesson, "08"; None if there is no such exercise."""
+    folder = next((file.parent.name for file in LESSONS.glob(f"lesson_[0-9][0-9]/{name}.py")), None)
+    return folder.removeprefix("lesson_") if folder else None
 
 
 class Catalogue:
     """Every exercise of the course. Goes through a `for` loop, and shows itself as a table."""
 
-    def __init__(self, exercises: list[Exercise]) -> None:
+    def __init__(self, exercises: list[ExerciseText]) -> None:
         self._exercises = exercises
 
-    def __iter__(self) -> Iterator[Exercise]:
+    def __iter__(self) -> Iterator[ExerciseText]:
         return iter(self._exercises)
 
     def __len__(self) -> int:
         return len(self._exercises)
 
-    def _rows(self) -> list[tuple[str, str, str, str]]:
-        return [(e.lesson, e.name, f"{e.minutes} min", DIFFICULTIES[e.difficulty]) for e in self]
-
     def _total(self) -> str:
         return f"{len(self)} exercise{'s' * (len(self) != 1)}, {sum(e.minutes for e in self)} minutes in all"
 
     def __repr__(self) -> str:
-        rows = self._rows()
+        rows = [(e.lesson, e.name, f"{e.minutes} min", stars(e)) for e in self]
         widths = [max((len(row[i]) for row in rows), default=0) for i in range(4)]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
         return "\n".join([*lines, self._total()])
@@ -60,18 +57,23 @@ class Catalogue:
         rows = [
             (
                 escape(e.lesson),
-                f"<code>{escape(e.name)}</code><br><small>{escape(e.summary)}</small>",
+                f"<code>{escape(e.name)}</code>",
                 f"{e.minutes} min",
-                f'<span title="{e.difficulty} of 3">{DIFFICULTIES[e.difficulty]}</span>',
+                f'<span title="{e.difficulty} of 3">{stars(e)}</span>',
             )
             for e in self
         ]
         return f"{html_table(('lesson', 'exercise', 'time', 'difficulty'), rows)}<div>{self._total()}</div>"
 
 
+def stars(exercise: ExerciseText) -> str:
+    """Difficulty as one to three stars."""
+    return STAR * exercise.difficulty + NO_STAR * (3 - exercise.difficulty)
+
+
 def catalogue() -> Catalogue:
     """Every exercise of the course: lesson, name, minutes, difficulty."""
-    return Catalogue([exercise for module in lesson_modules() for exercise in exercises_of(module)])
+    return Catalogue([exercise for source in lesson_sources() for exercise in exercises_of(source)])
 
 
 def html_table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -3,19 +3,19 @@
 import difflib
 import inspect
 import os
-import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from lib.datasets.folders import REPOSITORY
-from lib.exercises.catalogue import catalogue, find
-from lib.exercises.exercise import Exercise
-from lib.exercises.judge import judge
-from lib.exercises.outcome import Outcome, marked_up
-from lib.exercises.records import record
+from lib.exercises.catalogue import find, names
+from lib.exercises.engine.exercise import Exercise
+from lib.exercises.engine.judge import judge
+from lib.exercises.engine.outcome import Outcome, Status, marked_up
+from lib.exercises.engine.sandbox import global_states_kept
+from lib.exercises.lesson_text import exercise_text
+from lib.exercises.progress import record
 
-_BEGIN, _END = "### BEGIN SOLUTION", "### END SOLUTION"
 _hints_shown: dict[str, int] = {}
 
 
@@ -44,10 +44,10 @@ def check(function: Callable) -> Outcome:
         progress. Nothing that your function does raises an error here.
     """
     exercise, outcome = _judged(function)
-    if outcome is None or outcome.status == "not attempted":
+    if exercise is None or outcome.status is Status.NOT_ATTEMPTED:
         return outcome
-    notice = record(exercise, correct=outcome.status == "correct")
-    return _with_notice(outcome, notice) if notice else outcome
+    notice = record(exercise.name, correct=outcome.status is Status.CORRECT)
+    return replace(outcome, notice=notice)
 
 
 def use(function: Callable) -> Callable:
@@ -66,7 +66,7 @@ def use(function: Callable) -> Callable:
     exercise, outcome = _judged(function)
     if exercise is None:
         raise ValueError(outcome.explanation.replace("`", ""))
-    if outcome.status == "correct":
+    if outcome.status is Status.CORRECT:
         return function
     why = outcome.status + (f", {outcome.mistake}" if outcome.mistake else "")
     if os.environ.get("COURSE_NO_FALLBACK") == "1":
@@ -85,16 +85,17 @@ def hint(exercise: str | Callable, level: int | None = None) -> Note:
     found = _find(exercise)
     if isinstance(found, Outcome):
         return Note(found.explanation)
-    count = len(found.hints)
-    if count == 0:
-        return Note(f'There are no hints for `{found.name}`. `solution("{found.name}")` shows ours.')
-    wanted = _hints_shown.get(found.name, 0) + 1 if level is None else level
+    name, text = found.name, exercise_text(found.name)
+    if text is None:
+        return _not_in_the_lesson(name)
+    count = len(text.hints)
+    wanted = _hints_shown.get(name, 0) + 1 if level is None else level
     if wanted not in range(1, count + 1):
         asked = "That was the last hint" if level is None else f"There are hints 1 to {count}"
-        return Note(f'{asked}. `hint("{found.name}", 1)` begins again; `solution("{found.name}")` shows our answer.')
-    _hints_shown[found.name] = wanted
-    more = f'Another one: `hint("{found.name}")` again.' if wanted < count else "This was the last hint."
-    return Note(f"**Hint {wanted} of {count}.** {found.hints[wanted - 1]}\n\n*{more}*")
+        return Note(f'{asked}. `hint("{name}", 1)` begins again; `solution("{name}")` shows our answer.')
+    _hints_shown[name] = wanted
+    more = f'Another one: `hint("{name}")` again.' if wanted < count else "This was the last hint."
+    return Note(f"**Hint {wanted} of {count}.** {text.hints[wanted - 1]}\n\n*{more}*")
 
 
 def solution(exercise: str | Callable) -> Note:
@@ -106,30 +107,17 @@ def solution(exercise: str | Callable) -> Note:
     found = _find(exercise)
     if isinstance(found, Outcome):
         return Note(found.explanation)
-    file = REPOSITORY / "solutions" / f"{found.lesson}.py"
-    source = _source_of(found.name, file.read_text(encoding="utf-8")) if file.is_file() else None
-    if source is None:
-        return Note(
-            f"The solution of `{found.name}` belongs in `solutions/{found.lesson}.py`, but is not there. "
-            "Was the course copied without its folder `solutions`?"
-        )
-    return Note(f"One way to write `{found.name}` (yours may differ and be right):\n\n```python\n{source}\n```")
+    text = exercise_text(found.name)
+    if text is None or not text.solution:
+        return _not_in_the_lesson(found.name)
+    return Note(f"One way to write `{found.name}` (yours may differ and be right):\n\n```python\n{text.solution}\n```")
 
 
-def _source_of(name: str, text: str) -> str | None:
-    """The function or class `name` out of a lesson's source, without its marker lines; None if it is not there."""
-    lines = text.splitlines()
-    starts = [i for i, line in enumerate(lines) if re.match(rf"(def|class)\s+{re.escape(name)}\b", line)]
-    if not starts:
-        return None
-    first = starts[0]
-    last = first + 1
-    in_header = True  # a long signature may go on in lines that are not indented: `) -> Tensor:`
-    while last < len(lines) and (in_header or not lines[last].strip() or lines[last][0].isspace()):
-        in_header = in_header and not lines[last - 1].rstrip().endswith(":")
-        last += 1
-    block = [line for line in lines[first:last] if line.strip() not in (_BEGIN, _END)]
-    return "\n".join(block).rstrip()
+def _not_in_the_lesson(name: str) -> Note:
+    return Note(
+        f"What the lesson says of `{name}` belongs in the folder `solutions`, but is not there. "
+        "Was the course copied without it?"
+    )
 
 
 def _judged(function: Any) -> tuple[Exercise | None, Outcome]:
@@ -140,7 +128,7 @@ def _judged(function: Any) -> tuple[Exercise | None, Outcome]:
         return None, _nothing_to_judge(f"Give the function itself, without quotes: `check({exercise.name})`.")
     if function is exercise.reference:
         return exercise, Outcome(
-            status="not attempted",
+            status=Status.NOT_ATTEMPTED,
             exercise=exercise.name,
             explanation=f"This is the course's own `{exercise.name}`, put there by `use`. "
             "Run the cell with your function again, then this one.",
@@ -158,10 +146,11 @@ def _find(wanted: Any) -> Exercise | Outcome:
         )
     if name == "<lambda>":
         return _nothing_to_judge("A `lambda` has no name to find its exercise by. Write it with `def`.")
-    exercise = find(name)
+    with global_states_kept(0):  # a lesson's file may make tensors when it is imported
+        exercise = find(name)
     if exercise is not None:
         return exercise
-    close = difflib.get_close_matches(name, [known.name for known in catalogue()], n=1)
+    close = difflib.get_close_matches(name, names(), n=1)
     meant = f" Did you mean `{close[0]}`?" if close else " `catalogue()` lists them all."
     return _nothing_to_judge(f"There is no exercise named `{name}`.{meant}")
 
@@ -171,11 +160,7 @@ def _kind(value: Any) -> str:
 
 
 def _nothing_to_judge(explanation: str) -> Outcome:
-    return Outcome(status="not attempted", exercise="", explanation=explanation)
-
-
-def _with_notice(outcome: Outcome, notice: str) -> Outcome:
-    return Outcome(**{**vars(outcome), "notice": notice})
+    return Outcome(status=Status.NOT_ATTEMPTED, exercise="", explanation=explanation)
 
 
 class _Banner:

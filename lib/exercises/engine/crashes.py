@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
-from lib.exercises.values import describe
+from lib.exercises.engine.values import describe
 
 _OTHERS = tuple(
     f"{folder}{os.sep}"
     for folder in (
-        Path(__file__).resolve().parents[1],  # this course's lib
+        Path(__file__).resolve().parents[2],  # this course's lib
         Path(torch.__file__).resolve().parents[1],  # site-packages
         *(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib")),
     )
@@ -81,7 +81,7 @@ def message_of(error: BaseException) -> str:
     """The exception as Python would print it in its last line, cut if it is long."""
     try:
         text = str(error)
-    except Exception:  # a learner's exception class may be broken, too
+    except BaseException:  # a learner's exception class may be broken, too
         text = ""
     lines = text.strip().splitlines()
     text = "\n".join(lines[:MESSAGE_LINES])

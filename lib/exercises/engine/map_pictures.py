@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lib.exercises.values import as_tensor
+from lib.exercises.engine.values import as_tensor
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from lib.exercises.exercise import Case
+    from lib.exercises.engine.exercise import Case
 
 
 def compare_maps(got: Any, expected: Any, case: "Case") -> "Figure | None":

@@ -144,6 +144,13 @@ def differing(got: Any, expected: Any, rtol: float, atol: float) -> Tensor:
 
 def describe(value: Any) -> str:
     """One line for a beginner: "tensor of shape (2, 3), float32, values from 0 to 1", or the value itself if small."""
+    try:
+        return _describe(value)
+    except Exception:  # a list inside itself, a number of 5,000 digits, an object that cannot print itself
+        return with_article(kind_of(value))
+
+
+def _describe(value: Any) -> str:
     if isinstance(value, Tensor | np.ndarray):
         return _describe_array(value)
     if isinstance(value, float | np.floating):
@@ -155,24 +162,21 @@ def describe(value: Any) -> str:
         return f"torch.Size {tuple(value)}"
     if isinstance(value, list | tuple) and type(value) in (list, tuple):
         opening, closing = "[]" if isinstance(value, list) else "()"
-        inside = ", ".join(describe(item) for item in value[:SHOWN_ELEMENTS])
+        inside = ", ".join(_describe(item) for item in value[:SHOWN_ELEMENTS])
         more = f", ... {len(value)} in all" if len(value) > SHOWN_ELEMENTS else ""
         return shorten(f"{opening}{inside}{more}{',' if len(value) == 1 and closing == ')' else ''}{closing}")
     if isinstance(value, tuple) and hasattr(value, "_fields"):  # a NamedTuple
-        inside = ", ".join(f"{name}={describe(item)}" for name, item in zip(value._fields, value, strict=True))
+        inside = ", ".join(f"{name}={_describe(item)}" for name, item in zip(value._fields, value, strict=True))
         return shorten(f"{type(value).__name__}({inside})")
     if type(value) is dict:
-        return shorten("{" + ", ".join(f"{key!r}: {describe(item)}" for key, item in value.items()) + "}")
+        return shorten("{" + ", ".join(f"{key!r}: {_describe(item)}" for key, item in value.items()) + "}")
     if isinstance(value, str | bool | int) or value is None:
         return shorten(repr(value))
     if isinstance(value, nn.Module):
-        try:
-            return shorten(" ".join(repr(value).split()))
-        except Exception:  # a half-written module may not be able to print itself
-            return f"a {kind_of(value)}"
+        return shorten(" ".join(repr(value).split()))
     if callable(value):
         return f"the function {getattr(value, '__name__', '')}".strip()
-    return f"a {kind_of(value)}"
+    return with_article(kind_of(value))
 
 
 def _describe_array(value: Tensor | np.ndarray) -> str:

@@ -2,18 +2,32 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lib.exercises.exercise import Case, Exercise, WrongResult, detached, gradient_leaves, weighted_sum
-from lib.exercises.sandbox import Clock, Run, global_states_kept, run
-from lib.exercises.values import Difference, compare, copy_of, describe, kind_of, unchanged, with_article
+from lib.exercises.engine.exercise import Case, Exercise, WrongResult, detached, gradient_leaves, weighted_sum
+from lib.exercises.engine.sandbox import Clock, Run, global_states_kept, run
+from lib.exercises.engine.values import Difference, compare, copy_of, describe, kind_of, unchanged, with_article
 
 # Random numbers: the cases' own must not be met again in the learner's run, or a freshly made, random layer would have
 # the very weights of the layer that it should copy.
 CASES_SEED, SEED, OTHER_SEED = 11, 22, 33
+
+
+class Problem(Enum):
+    """What can be wrong with one call."""
+
+    STOPPED = auto()  # by the stop button
+    OUT_OF_TIME = auto()
+    CRASH = auto()
+    NOTHING_RETURNED = auto()
+    UNUSABLE = auto()  # it could not even be looked at
+    DIFFERENCE = auto()
+    CHANGED_INPUT = auto()
+    GRADIENT = auto()
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +36,7 @@ class Attempt:
 
     Args:
         case: what was asked.
-        problem: None, or one of "out of time", "crash", "nothing returned", "unusable", "difference", "changed input",
-            "gradient".
+        problem: None if all is well.
         run: the call itself.
         value: what is compared: the result, or what `observe` saw in it.
         unusable: why the result could not be looked at.
@@ -33,7 +46,7 @@ class Attempt:
     """
 
     case: Case
-    problem: str | None
+    problem: Problem | None
     run: Run
     value: Any = None
     unusable: WrongResult | None = None
@@ -45,13 +58,13 @@ class Attempt:
 def put_through(exercise: Exercise, function: Callable, clock: Clock, cases: list[Case] | None = None) -> list[Attempt]:
     """Tries `function` on every case; if all values are right, once more for the gradients of those that ask for them.
 
-    Stops early when the time is up. Never raises because of what `function` does.
+    Ends early when the time is up or somebody presses stop. Never raises because of what `function` does.
     """
     attempts = []
     cases = cases_of(exercise) if cases is None else cases
     for case in cases:
         attempts.append(_try_values(exercise, function, case, clock, SEED))
-        if attempts[-1].problem == "out of time":
+        if attempts[-1].problem in (Problem.OUT_OF_TIME, Problem.STOPPED):
             return attempts
     if not any(attempt.problem for attempt in attempts):
         attempts += [_try_gradients(exercise, function, case, clock) for case in cases if case.gradients]
@@ -70,27 +83,42 @@ def cases_of(exercise: Exercise) -> list[Case]:
 def depends_on_chance(exercise: Exercise, function: Callable, attempt: Attempt, clock: Clock) -> bool:
     """Whether another call, with other random numbers, gives something else than `attempt` did."""
     again = _try_values(exercise, function, attempt.case, clock, OTHER_SEED)
-    if again.problem == "out of time" or "crash" in (again.problem, attempt.problem):
-        return False
-    return not _agree(again.value, attempt.value, exercise)
+    unclear = (Problem.OUT_OF_TIME, Problem.STOPPED, Problem.CRASH)
+    return again.problem not in unclear and not agree(again.value, attempt.value, exercise)
+
+
+def right_for(
+    exercise: Exercise, function: Callable, case: Case, arguments: tuple[Any, ...], clock: Clock
+) -> bool | None:
+    """Whether the function, given other arguments, returns the truth of this case. None if it could not be told."""
+    seen: dict[str, Any] = {}
+    outcome = run(_observed(exercise, function, case, seen), copy_of(arguments), clock.left(), SEED)
+    if outcome.stopped or outcome.out_of_time:
+        return None
+    return outcome.error is None and agree(seen["plain"], case.expected, exercise)
+
+
+class _NothingReturned(Exception):
+    """The function ended without `return`."""
 
 
 def same(one: Attempt, other: Attempt, exercise: Exercise) -> bool:
     """Whether two functions went wrong in the same way on one case."""
     if one.problem != other.problem:
         return False
-    if one.problem == "crash":
+    if one.problem == Problem.CRASH:
         return type(one.run.error) is type(other.run.error)
-    if one.problem == "unusable":
+    if one.problem == Problem.UNUSABLE:
         return one.unusable.name == other.unusable.name
-    if one.problem == "changed input":
+    if one.problem == Problem.CHANGED_INPUT:
         return one.changed == other.changed
-    if one.problem == "gradient":
-        return _agree(one.gradients, other.gradients, exercise)
-    return _agree(one.value, other.value, exercise)
+    if one.problem == Problem.GRADIENT:
+        return agree(one.gradients, other.gradients, exercise)
+    return agree(one.value, other.value, exercise)
 
 
-def _agree(one: Any, other: Any, exercise: Exercise) -> bool:
+def agree(one: Any, other: Any, exercise: Exercise) -> bool:
+    """Whether two results are the same within the exercise's tolerances."""
     return _difference(one, other, exercise) is None
 
 
@@ -109,7 +137,7 @@ def _try_values(exercise: Exercise, function: Callable, case: Case, clock: Clock
         return _failed(case, outcome, seen)
     changed = tuple(i for i, given in enumerate(case.arguments) if not unchanged(arguments[i], given))
     difference = _difference(seen["plain"], case.expected, exercise)
-    problem = "difference" if difference else "changed input" if changed else None
+    problem = Problem.DIFFERENCE if difference else Problem.CHANGED_INPUT if changed else None
     return Attempt(case, problem, outcome, seen["plain"], difference=difference, changed=changed)
 
 
@@ -134,7 +162,7 @@ def _try_gradients(exercise: Exercise, function: Callable, case: Case, clock: Cl
         got = torch.zeros_like(expected) if gradients[name] is None else gradients[name]
         difference = compare(got, expected, exercise.rtol, exercise.atol, f" gradient of {name}")
         if difference:
-            return Attempt(case, "gradient", outcome, seen["plain"], difference=difference, gradients=gradients)
+            return Attempt(case, Problem.GRADIENT, outcome, seen["plain"], difference=difference, gradients=gradients)
     return Attempt(case, None, outcome, seen["plain"], gradients=gradients)
 
 
@@ -144,7 +172,7 @@ def _observed(exercise: Exercise, function: Callable, case: Case, seen: dict[str
     def call(*arguments: Any) -> None:
         seen["result"] = result = function(*arguments)
         if result is None and case.expected is not None:
-            raise WrongResult("nothing returned", "")
+            raise _NothingReturned
         if exercise.returns is not None and not isinstance(result, exercise.returns):
             raise WrongResult(
                 "wrong type",
@@ -158,10 +186,12 @@ def _observed(exercise: Exercise, function: Callable, case: Case, seen: dict[str
 
 
 def _failed(case: Case, outcome: Run, seen: dict[str, Any]) -> Attempt:
+    if outcome.stopped:
+        return Attempt(case, Problem.STOPPED, outcome)
     if outcome.out_of_time:
-        return Attempt(case, "out of time", outcome)
+        return Attempt(case, Problem.OUT_OF_TIME, outcome)
+    if isinstance(outcome.error, _NothingReturned):
+        return Attempt(case, Problem.NOTHING_RETURNED, outcome)
     if isinstance(outcome.error, WrongResult):
-        if outcome.error.name == "nothing returned":
-            return Attempt(case, "nothing returned", outcome)
-        return Attempt(case, "unusable", outcome, seen["result"], unusable=outcome.error)
-    return Attempt(case, "crash", outcome, seen.get("result"))
+        return Attempt(case, Problem.UNUSABLE, outcome, seen["result"], unusable=outcome.error)
+    return Attempt(case, Problem.CRASH, outcome, seen.get("result"))

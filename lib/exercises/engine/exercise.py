@@ -1,65 +1,57 @@
 """What an exercise is: the inputs to try, the truth for each, and the mistakes that people make.
 
-A lesson's checkers live in `lib/exercises/lesson_NN.py`, which ends in a list `EXERCISES`. A complete one:
+One exercise, one file: `lib/exercises/lessons/lesson_01/linear_as_1x1_conv.py` ends in an `EXERCISE` of that name. Its
+task, hints, minutes and stars stand in the lesson (`solutions/01_fc_vs_1x1_conv.py`). A complete file:
 
-    import torch
+    \"\"\"Turn a linear layer into a 1×1 convolution that gives the same scores.\"\"\"
+
     from torch import Tensor, nn
 
-    from lib.exercises.exercise import Case, Exercise, Mistake, Probe
-    from lib.layers.convolutionalize import linear_as_1x1_conv   # the function that `use` falls back to
+    from lib.exercises.engine.exercise import Case, Exercise, mistake
+    from lib.exercises.engine.inputs import random_linear, random_values
+    from lib.exercises.engine.kinds import Kind
+    from lib.layers.convolutionalize import linear_as_1x1_conv    # the function that `use` falls back to
 
 
-    def _cases() -> list[Case]:
-        generator = torch.Generator().manual_seed(0)
-        cases = []
-        for label, inputs, outputs in [("3 channels, 2 classes", 3, 2), ("square, 4 to 4", 4, 4)]:
-            linear = nn.Linear(inputs, outputs)
-            linear.weight.data = torch.randn(outputs, inputs, generator=generator)
-            linear.bias.data = torch.randn(outputs, generator=generator)
-            # The truth comes from another road than the solution: a plain linear layer on each place in turn.
-            expected = linear(_features(inputs).movedim(1, -1)).movedim(-1, 1).detach()    # (1, classes, 2, 3)
-            cases.append(Case(label, (linear,), expected))
-        return cases
+    def cases() -> list[Case]:
+        linears = {"3 channels, 2 classes": random_linear(3, 2), "square, 4 to 4": random_linear(4, 4)}
+        return [Case(label, (linear,), scores_place_by_place(linear)) for label, linear in linears.items()]
 
 
-    def _features(channels: int) -> Tensor:
-        return torch.arange(channels * 6.0).reshape(1, channels, 2, 3).sin()              # (1, C, 2, 3)
+    def scores_place_by_place(linear: nn.Linear) -> Tensor:
+        # The truth comes from another road than the solution: a plain linear layer on each place in turn.
+        return linear(features(linear).movedim(1, -1)).movedim(-1, 1).detach()             # (1, classes, 2, 3)
 
 
-    def _scores(conv: nn.Conv2d, linear: nn.Linear) -> Tensor:
-        return conv(_features(linear.in_features))     # the learner returns an object; we compare what it does
+    def features(linear: nn.Linear) -> Tensor:
+        return random_values(1, linear.in_features, 2, 3)                                  # (1, C, 2, 3)
 
 
-    def _bias_lost(linear: nn.Linear) -> nn.Conv2d:
+    def observe(conv: nn.Conv2d, linear: nn.Linear) -> Tensor:
+        return conv(features(linear))      # the learner returns an object; we compare what it does
+
+
+    @mistake("bias lost", "Every score is off by the class's bias. Compare `conv.bias` with `linear.bias`.")
+    def bias_lost(linear: nn.Linear) -> nn.Conv2d:
         conv = nn.Conv2d(linear.in_features, linear.out_features, 1, bias=False)
         conv.weight.data = linear.weight.data[:, :, None, None]
         return conv
 
 
-    EXERCISES = [
-        Exercise(
-            name="linear_as_1x1_conv",                 # the learner's function has this name
-            lesson="01_fc_vs_1x1_conv",                # solutions/01_fc_vs_1x1_conv.py
-            summary="Turn a linear layer into a 1×1 convolution that gives the same scores",
-            minutes=10,
-            difficulty=1,
-            reference=linear_as_1x1_conv,
-            cases=_cases,
-            returns=nn.Conv2d,                         # anything else is told so before `observe` is asked
-            observe=_scores,
-            mistakes=[
-                Mistake("bias lost", "Every score is off by the class's bias. Compare `conv.bias` with `linear.bias`.",
-                        wrong=_bias_lost),             # recognised by committing it ...
-                Mistake("scores near zero", "...", when=lambda got, expected, case: bool(got.abs().max() < 1e-3)),
-            ],                                         # ... or by its looks
-            probes=[Probe("shares no memory", "...", passes=lambda function: ...)],
-            hints=["Print `linear.weight.shape` and `conv.weight.shape`.", "..."],
-        ),
-    ]
+    EXERCISE = Exercise(
+        name="linear_as_1x1_conv",
+        reference=linear_as_1x1_conv,
+        cases=cases,
+        returns=nn.Conv2d,                 # anything else is told so before `observe` is asked
+        observe=observe,
+        gives=Kind.LOGITS,                 # the slips that anybody makes with logits are found without more words
+        mistakes=[bias_lost],
+    )
 
-Common mistakes need no words of their own: None returned, wrong type, shape, axes or dtype, NaN, inputs changed in
-place, gradients cut off, a constant factor, sign or offset, chance, endless loops: see `general_mistakes.py` and
-`value_mistakes.py` beside this file.
+Common slips need no words of their own. Whatever the kind: None returned, wrong type, shape, axes or dtype, NaN, inputs
+changed in place, gradients cut off, chance, endless loops (`general.py`). By the kinds that `takes` and `gives` name:
+another form of box, x for y, transposed, mirrored, shifted, rounded, a sum for a mean, ... (`slips.py`,
+`misreadings.py`).
 """
 
 import inspect
@@ -71,7 +63,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lib.exercises.values import compare, copy_of
+from lib.exercises.engine.kinds import Kind
+from lib.exercises.engine.values import compare, copy_of
 
 
 class WrongResult(Exception):  # a verdict on what came back, not a defect of the program
@@ -98,7 +91,7 @@ class Case:
         expected: what the function must return; with `Exercise.observe`, what that must see. A tensor, array, number,
             string, None, or a tuple, list or dict of these. It must not come from the reference itself.
         gradients: optionally, by the name of a parameter ("features") or of a tensor inside it ("linear.weight"), the
-            gradient of `weighted_sum(result)` with respect to it.
+            gradient of `weighted_sum(result)` with respect to it. Only where the task asks for gradients.
     """
 
     label: str
@@ -135,14 +128,17 @@ class Case:
 
 @dataclass(frozen=True, eq=False)
 class Mistake:
-    """One misunderstanding, and how to recognise it: give either `wrong` or `when`.
+    """One misunderstanding, and how to recognise it: give either `wrong` or `when`. `@mistake(...)` is the short way.
+
+    It is named only if it is true of every input that was tried.
 
     Args:
         name: a few words, "weight transposed".
         explanation: for a beginner: what was done, and how to see it. Never the final line. `Backticks` mark code.
         wrong: the exercise's function with this mistake in it. A learner's function that gives what this gives on
-            every case where this differs from the truth has made this mistake. It may crash: so does theirs, then.
-        when: `when(got, expected, case)` on the first case that fails: True if it looks like this mistake.
+            every case, the right ones too, has made this mistake. It may crash: so does theirs, then.
+        when: `when(got, expected, case)`, asked on every case that fails, if what came back has the right type, shape
+            and dtype: True if it looks like this mistake. Where there are many ways to write it, and for nothing else.
     """
 
     name: str
@@ -153,6 +149,11 @@ class Mistake:
     def __post_init__(self) -> None:
         if (self.wrong is None) == (self.when is None):
             raise ValueError(f"mistake {self.name!r} needs exactly one of `wrong` and `when`")
+
+
+def mistake(name: str, explanation: str) -> Callable[[Callable], Mistake]:
+    """A decorator: the function below it is the exercise's function with this mistake in it; see `Mistake`."""
+    return lambda wrong: Mistake(name, explanation, wrong=wrong)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,37 +176,38 @@ class Exercise:
     """One function (or class) for the learner to write. See the top of this file for a complete example.
 
     Args:
-        name: the name of the function; one exercise of that name in the whole course.
-        lesson: the lesson's file name without its ending.
-        summary: what to write, in one line.
-        minutes: what a beginner needs.
-        difficulty: 1 a line or two, 2 some thought, 3 a real problem.
+        name: the name of the function, and of the file that the exercise stands in.
         reference: the course's own function, with the same parameters.
         cases: makes the inputs, each time anew, from fixed seeds. Small: everything should take well under a second.
-        mistakes: the likely first.
-        hints: in rising order, keyed to symptoms; Markdown. None holds the final expression.
+            The first one is what most learners are shown: small, and such that common mistakes give different numbers;
+            never an empty one.
+        takes: the kind of each parameter of which one is known, by its name.
+        gives: the kind of the result, or of what `observe` sees; for a tuple, the kinds of its parts.
+        mistakes: what is particular to this exercise, the likely first.
         returns: optionally the class that the result must have.
         observe: optionally `observe(result, *arguments)`, turns the returned object into the values to compare.
             It may raise `WrongResult`.
         probes: asked after all cases are right.
+        forbidden: functions of PyTorch that the task forbids (`F.cross_entropy` where it is to be written).
+        lesson_size: optionally makes arguments as large as the lesson's: the function must be done with them soon, or
+            it is called too slow.
         picture: optionally `picture(got, expected, case)`, draws yours against ours as a matplotlib `Figure`, or
-            returns None where nothing can be drawn. `lib.exercises.pictures.compare_maps` is one.
+            returns None where nothing can be drawn. `compare_maps` and `compare_boxes` are two.
         rtol, atol: values agree if |got - expected| <= atol + rtol * |expected|.
         seconds: for all cases together, before the learner's function is stopped.
     """
 
     name: str
-    lesson: str
-    summary: str
-    minutes: int
-    difficulty: int
     reference: Callable
     cases: Callable[[], list[Case]]
-    mistakes: Sequence[Mistake]
-    hints: Sequence[str]
+    takes: Mapping[str, Kind] = dataclass_field(default_factory=dict)
+    gives: Kind | tuple[Kind, ...] = Kind.ANYTHING
+    mistakes: Sequence[Mistake] = ()
     returns: type | None = None
     observe: Callable[..., Any] | None = None
     probes: Sequence[Probe] = ()
+    forbidden: Sequence[Callable] = ()
+    lesson_size: Callable[[], tuple[Any, ...]] | None = None
     picture: Callable[[Any, Any, Case], Any] | None = None
     rtol: float = 1e-4
     atol: float = 1e-5
@@ -214,12 +216,18 @@ class Exercise:
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
             raise ValueError(f"name is {self.name!r}; expected the name of a function")
-        if self.difficulty not in (1, 2, 3):
-            raise ValueError(f"difficulty of {self.name} is {self.difficulty!r}; expected 1, 2 or 3")
-        names = [mistake.name for mistake in [*self.mistakes, *self.probes]]
+        unknown = sorted(set(self.takes) - set(self.parameters))
+        if unknown:
+            raise ValueError(f"takes of {self.name} names {unknown}; expected some of {list(self.parameters)}")
+        names = [known.name for known in [*self.mistakes, *self.probes]]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"mistakes of {self.name} name {twice} twice; expected a name for each")
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of the function's parameters, in order."""
+        return tuple(inspect.signature(self.reference).parameters)
 
 
 def detached(values: Any) -> Any:

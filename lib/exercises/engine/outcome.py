@@ -4,13 +4,32 @@ import base64
 import html
 import re
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
 
-STATUSES = {
-    # status: (icon, colour of JupyterLab's theme, the same for other notebooks)
-    "correct": ("✓", "--jp-success-color1", "#2e7d32"),
-    "wrong": ("✗", "--jp-error-color1", "#c62828"),
-    "not attempted": ("○", "--jp-info-color1", "#0277bd"),
-    "crashed": ("⚠", "--jp-warn-color1", "#b26a00"),
+
+class Status(StrEnum):
+    """The four verdicts."""
+
+    CORRECT = "correct"
+    WRONG = "wrong"
+    NOT_ATTEMPTED = "not attempted"
+    CRASHED = "crashed"
+
+
+class Diagnosis(NamedTuple):
+    """A mistake that was recognised: its short name, and an explanation for a beginner."""
+
+    name: str
+    explanation: str
+
+
+_LOOKS = {
+    # icon, colour of JupyterLab's theme, the same for other notebooks
+    Status.CORRECT: ("✓", "--jp-success-color1", "#2e7d32"),
+    Status.WRONG: ("✗", "--jp-error-color1", "#c62828"),
+    Status.NOT_ATTEMPTED: ("○", "--jp-info-color1", "#0277bd"),
+    Status.CRASHED: ("⚠", "--jp-warn-color1", "#b26a00"),
 }
 PRINTED_LINES = 10
 PRINTED_CHARACTERS = 1000
@@ -41,7 +60,7 @@ class Outcome:
     """The verdict on one function. As the last line of a cell it displays itself.
 
     Args:
-        status: "correct", "wrong", "not attempted" or "crashed".
+        status: the verdict.
         exercise: the name of the exercise; "" if none could be found.
         explanation: what there is to say, sentence by sentence; `backticks` mark code.
         mistake: the name of the mistake, if one was recognised.
@@ -54,7 +73,7 @@ class Outcome:
         notice: something about the course itself: progress that could not be saved.
     """
 
-    status: str
+    status: Status
     exercise: str
     explanation: str
     mistake: str | None = None
@@ -65,10 +84,6 @@ class Outcome:
     printed: str = ""
     picture: bytes | None = None
     notice: str = ""
-
-    def __post_init__(self) -> None:
-        if self.status not in STATUSES:
-            raise ValueError(f"status is {self.status!r}; expected one of {', '.join(STATUSES)}")
 
     @property
     def message(self) -> str:
@@ -99,10 +114,10 @@ class Outcome:
         return f"{name}{self.status}" + (f" ({self.mistake})" if self.mistake else "")
 
     def __repr__(self) -> str:
-        return f"{STATUSES[self.status][0]} {self._headline()}\n{self.message}".strip()
+        return f"{_LOOKS[self.status][0]} {self._headline()}\n{self.message}".strip()
 
     def _repr_html_(self) -> str:
-        icon, variable, colour = STATUSES[self.status]
+        icon, variable, colour = _LOOKS[self.status]
         colour = f"var({variable},{colour})"
         name = f"<code>{html.escape(self.exercise)}</code>: " if self.exercise else ""
         mistake = f" &mdash; {html.escape(self.mistake)}" if self.mistake else ""

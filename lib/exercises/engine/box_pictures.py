@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from lib.exercises.exercise import Case
+    from lib.exercises.engine.exercise import Case
 
 MOST = 12  # more boxes would cover each other
 

@@ -1,0 +1,1 @@
+"""From a learner's function to a verdict that names the mistake."""

@@ -1,0 +1,119 @@
+"""From a learner's function to a verdict: what is asked of it, and in which order."""
+
+import dis
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from torch.overrides import TorchFunctionMode, resolve_name
+
+from lib.exercises.engine import crashes, report
+from lib.exercises.engine.diagnosis import diagnosis
+from lib.exercises.engine.exercise import Exercise
+from lib.exercises.engine.general import cannot_be_called
+from lib.exercises.engine.outcome import Diagnosis, Outcome
+from lib.exercises.engine.sandbox import Clock, global_states_kept, run
+from lib.exercises.engine.trial import SEED, Attempt, Problem, cases_of, put_through
+from lib.exercises.engine.values import copy_of
+
+LESSON_SECONDS = 4.0  # for one call with an input as large as the lesson's
+
+
+def judge(exercise: Exercise, function: Callable, seconds: float | None = None) -> Outcome:
+    """Tries a learner's function on everything that an exercise asks.
+
+    Args:
+        exercise: what was to be written.
+        function: what was written.
+        seconds: how long all calls together may take; by default what the exercise allows.
+
+    Returns:
+        The outcome. Whatever `function` does or returns, nothing is raised.
+    """
+    with global_states_kept(SEED):
+        return _judged(exercise, function, Clock(exercise.seconds if seconds is None else seconds))
+
+
+def _judged(exercise: Exercise, function: Callable, clock: Clock) -> Outcome:
+    cases = cases_of(exercise)
+    mismatch = next(filter(None, (cannot_be_called(exercise, function, case.arguments) for case in cases)), None)
+    if mismatch:
+        return report.wrong(exercise, mismatch)
+    attempts = put_through(exercise, function, clock, cases)
+    unwritten = _not_attempted(exercise, function, attempts[0])
+    if unwritten:
+        return unwritten
+    if any(attempt.problem for attempt in attempts):
+        return report.failed(exercise, function, attempts, diagnosis(exercise, function, attempts))
+    return _forbidden(exercise, function) or _probed(exercise, function, clock) or report.correct(exercise, attempts)
+
+
+def _not_attempted(exercise: Exercise, function: Callable, first: Attempt) -> Outcome | None:
+    error = first.run.error
+    if first.problem is Problem.NOTHING_RETURNED and _has_empty_body(function):
+        return report.not_attempted(exercise, None)
+    if not isinstance(error, NotImplementedError) or not crashes.raised_by_learner(error, function):
+        return None
+    place = crashes.place_of(error, function)
+    elsewhere = place and not inspect.isclass(function) and place.function != function.__name__
+    return report.not_attempted(exercise, place.function if place and elsewhere else None)
+
+
+def _has_empty_body(function: Callable) -> bool:
+    """Whether nothing but `pass`, `...` or a docstring stands in it."""
+    if not inspect.isfunction(function):
+        return False
+    steps = [step for step in dis.get_instructions(function) if step.opname not in ("RESUME", "NOP")]
+    return steps[0].opname in ("LOAD_CONST", "RETURN_CONST") and steps[0].argval is None and len(steps) <= 2
+
+
+class _Listening(TorchFunctionMode):
+    """Notes which functions of PyTorch are called while it is on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called: set[Any] = set()
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        self.called.add(func)
+        return func(*args, **(kwargs or {}))
+
+
+def _forbidden(exercise: Exercise, function: Callable) -> Outcome | None:
+    """The outcome for a right answer that calls what the task forbids."""
+    if not exercise.forbidden:
+        return None
+    listening = _Listening()
+
+    def listened(*arguments: Any) -> Any:
+        with listening:
+            return function(*arguments)
+
+    run(listened, copy_of(cases_of(exercise)[0].arguments), exercise.seconds, SEED)
+    for banned in exercise.forbidden:
+        if banned in listening.called:
+            name = (resolve_name(banned) or banned.__name__).replace("torch.nn.functional.", "F.")
+            return report.wrong(
+                exercise,
+                Diagnosis(f"{name} used", f"Right, but `{name}` does the whole work. Here it is to be written."),
+            )
+    return None
+
+
+def _probed(exercise: Exercise, function: Callable, clock: Clock) -> Outcome | None:
+    """The outcome of the first probe that says no, or of an input as large as the lesson's that takes too long."""
+    for probe in exercise.probes:
+        answer = run(probe.passes, (function,), clock.left(), SEED)
+        if answer.error is not None or not answer.result:
+            return report.probe_failed(exercise, function, Diagnosis(probe.name, probe.explanation), answer)
+    if exercise.lesson_size is not None:
+        answer = run(function, exercise.lesson_size(), LESSON_SECONDS, SEED)
+        if answer.error is not None:
+            slow = Diagnosis(
+                "too slow for the lesson" if answer.out_of_time else "fails on an input as large as the lesson's",
+                "Right on small inputs. The lesson goes on with inputs as large as this one: "
+                + ", ".join(f"`{name}` = {said}" for name, said in report.inputs_of(exercise, exercise.lesson_size()))
+                + (f". It was stopped after {LESSON_SECONDS:.0f} seconds." if answer.out_of_time else "."),
+            )
+            return report.probe_failed(exercise, function, slow, answer)
+    return None
