@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from lib.exercises.exercise import Case, Exercise, Mistake
+from lib.exercises.engine.exercise import Case, Exercise, Mistake
 
 
 @pytest.fixture(autouse=True)
@@ -54,15 +54,10 @@ def exercise():
 
     return Exercise(
         name="scaled",
-        lesson="00_start_here",
-        summary="Multiply a map with a number",
-        minutes=1,
-        difficulty=1,
         reference=scaled,
         cases=cases,
         mistakes=[
             Mistake("added", "The number was added.", wrong=lambda image, factor: image + factor),
             Mistake("all ones", "Only ones.", when=lambda got, expected, case: bool((got == 1).all())),
         ],
-        hints=["Which sign multiplies?"],
     )

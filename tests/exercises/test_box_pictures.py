@@ -1,7 +1,7 @@
 import torch
 
-from lib.exercises.box_pictures import compare_boxes, compare_kept
-from lib.exercises.exercise import Case
+from lib.exercises.engine.box_pictures import compare_boxes, compare_kept
+from lib.exercises.engine.exercise import Case
 
 BOXES = torch.tensor([[0.0, 0, 4, 4], [1, 0, 5, 4], [10, 10, 12, 15]])
 SCORES = torch.tensor([0.9, 0.8, 0.7])

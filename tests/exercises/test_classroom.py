@@ -9,7 +9,7 @@ import torch
 
 from lib.exercises import catalogue, check, classroom, hint, progress, solution, use
 from lib.exercises.catalogue import find
-from lib.exercises.exercise import Exercise
+from lib.exercises.engine.exercise import Exercise
 
 RIGHT = "def count_pixels(image):\n    return image.shape[1] * image.shape[2]"
 WRONG = "def count_pixels(image):\n    return image.numel()"

@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lib.exercises.exercise import Case, Exercise, Mistake, Probe, weighted_sum
+from lib.exercises.engine.exercise import Case, Exercise, Mistake, Probe, weighted_sum
+from lib.exercises.engine.kinds import Kind
 
 
 def test_case_from_truth_has_values_and_gradients():
@@ -40,7 +41,7 @@ def test_weighted_sum():
         (lambda: Mistake("a", "b"), "exactly one of"),
         (lambda: Mistake("a", "b", wrong=len, when=len), "exactly one of"),
         (lambda: _exercise(name="not a name"), "name is 'not a name'"),
-        (lambda: _exercise(difficulty=4), "difficulty of f is 4"),
+        (lambda: _exercise(takes={"nothing": Kind.MAP}), "takes of f names .'nothing'."),
         (lambda: _exercise(mistakes=[Mistake("a", "", wrong=len)], probes=[Probe("a", "", len)]), "name .* twice"),
     ],
 )
@@ -49,6 +50,5 @@ def test_bad_declarations(make, message):
         make()
 
 
-def _exercise(name="f", difficulty=1, mistakes=(), probes=()):
-    return Exercise(name=name, lesson="00_start_here", summary="", minutes=1, difficulty=difficulty, reference=len,
-                    cases=list, mistakes=mistakes, hints=[], probes=probes)  # fmt: skip
+def _exercise(name="f", mistakes=(), probes=(), takes=None):
+    return Exercise(name=name, reference=len, cases=list, mistakes=mistakes, probes=probes, takes=takes or {})

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from lib.exercises.exercise import Case, Exercise, Mistake, Probe, WrongResult
-from lib.exercises.judge import judge
-from lib.exercises.pictures import compare_maps
+from lib.exercises.engine.exercise import Case, Exercise, Mistake, Probe, WrongResult
+from lib.exercises.engine.judge import judge
+from lib.exercises.engine.map_pictures import compare_maps
 
 SCALED = "def scaled(image, factor):\n    "
 
@@ -129,7 +129,7 @@ def test_wrong_outcome_tells_the_first_input_and_both_values(exercise, cell):
     assert outcome.mistake is None  # "added" would be wrong on the first case, and this is right there
     assert "5 by 8, times 3 (right on 1 of 2)" in outcome.message
     assert "tensor of shape (5, 8), float32" in outcome.message
-    assert [row.what for row in outcome.table][:2] == ["result", "at [0, 0], first of 40 that differ (of 40)"]
+    assert [row.what for row in outcome.table][:2] == ["result", "at [0, 0], one of 40 that differ (of 40)"]
     assert (outcome.table[1].yours, outcome.table[1].expected) == ("3", "0")
 
 
@@ -280,8 +280,8 @@ def test_not_attempted_is_the_same_each_time(exercise, cell):
 
 def test_same_answer_to_everything():
     length = Exercise(
-        name="area", lesson="00_start_here", summary="", minutes=1, difficulty=1, reference=lambda a, b: a * b,
-        cases=lambda: [Case("2, 3", (2, 3), 6), Case("3, 4", (3, 4), 12)], mistakes=[], hints=[],
+        name="area", reference=lambda a, b: a * b,
+        cases=lambda: [Case("2, 3", (2, 3), 6), Case("3, 4", (3, 4), 12)], mistakes=[],
     )  # fmt: skip
     assert judge(length, lambda a, b: 6).mistake == "always the same answer"
     assert judge(length, lambda a, b: a * b * 2).mistake == "off by a constant factor"
@@ -296,8 +296,8 @@ def test_containers():
     def cases():
         return [Case("one", (1,), {"boxes": torch.ones(2, 4), "names": ("a", "b")})]
 
-    exercise = Exercise(name="detect", lesson="00_start_here", summary="", minutes=1, difficulty=1, cases=cases,
-                        reference=lambda n: None, mistakes=[], hints=[])  # fmt: skip
+    exercise = Exercise(name="detect", cases=cases,
+                        reference=lambda n: None, mistakes=[])  # fmt: skip
     assert judge(exercise, lambda n: {"names": ["a", "b"], "boxes": torch.ones(2, 4)}).status == "correct"
     assert judge(exercise, lambda n: {"boxes": torch.ones(2, 4)}).mistake == "other keys"
     assert judge(exercise, lambda n: {"boxes": torch.ones(2, 4), "names": ["a"]}).mistake == "wrong number of things"
@@ -336,8 +336,8 @@ def as_conv():
         return conv
 
     return Exercise(
-        name="as_conv", lesson="00_start_here", summary="", minutes=1, difficulty=1, reference=right, cases=cases,
-        returns=nn.Conv2d, observe=scores, mistakes=[Mistake("bias lost", "", wrong=no_bias)], hints=[],
+        name="as_conv", reference=right, cases=cases,
+        returns=nn.Conv2d, observe=scores, mistakes=[Mistake("bias lost", "", wrong=no_bias)],
         probes=[Probe("not trainable", "Nothing to train.",
                       passes=lambda function: function(nn.Linear(1, 1)).weight.requires_grad)],
     )  # fmt: skip
@@ -386,8 +386,8 @@ def test_a_class_to_write(cell):
             return 2 * x
 
     exercise = Exercise(
-        name="Doubled", lesson="00_start_here", summary="", minutes=1, difficulty=1, reference=Doubled,
-        cases=lambda: [Case("size 3", (3,), torch.full((3,), 2.0))], mistakes=[], hints=[],
+        name="Doubled", reference=Doubled,
+        cases=lambda: [Case("size 3", (3,), torch.full((3,), 2.0))], mistakes=[],
         returns=nn.Module, observe=lambda module, size: module(torch.ones(size)),
     )  # fmt: skip
     start = "class Doubled(nn.Module):\n    def __init__(self, size):\n        super().__init__()\n"

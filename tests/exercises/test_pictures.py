@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from lib.exercises.pictures import compare_maps, png_of
+from lib.exercises.engine.map_pictures import compare_maps, png_of
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from lib.exercises.values import compare, copy_of, describe, differing, kind_of, unchanged
+from lib.exercises.engine.values import compare, copy_of, describe, differing, kind_of, unchanged
 
 
 def agree(got, expected):
@@ -106,7 +106,7 @@ def test_copies_keep_what_matters():
         (6.0, "6.0"), (0.123456, "0.1235"), (np.float64(2), "2.0"), (7, "7"), ("a", "'a'"), (None, "None"),
         ((1,), "(1,)"), ([1, 2.5], "[1, 2.5]"), ({"a": 1}, "{'a': 1}"), (torch.Size([2]), "torch.Size (2,)"),
         (nn.Linear(1, 2), "Linear(in_features=1, out_features=2, bias=True)"), (len, "the function len"),
-        (object(), "a object"),
+        (object(), "an object"),
     ],
 )  # fmt: skip
 def test_descriptions(value, text):

@@ -46,7 +46,15 @@ def diagnosis(exercise: Exercise, function: Callable, attempts: list[Attempt]) -
         lambda: general.general_mistake(exercise, attempts),
         lambda: partly_right(exercise, attempts),
     ]
-    return next(filter(None, (way() for way in ways if not clock.over)), None)
+    return next(filter(None, (_safely(way) for way in ways if not clock.over)), None)
+
+
+def _safely(way: Callable[[], Diagnosis | None]) -> Diagnosis | None:
+    """What a way finds; nothing if it stumbles over what came back, which may be anything."""
+    try:
+        return way()
+    except Exception:
+        return None
 
 
 def _by_chance(exercise: Exercise, function: Callable, first: Attempt, clock: Clock) -> bool:
@@ -134,7 +142,8 @@ def _slip(exercise: Exercise, attempts: list[Attempt]) -> Diagnosis | None:
 
 
 def _have_values(attempts: list[Attempt]) -> bool:
-    return all(attempt.problem in (None, Problem.DIFFERENCE, Problem.CHANGED_INPUT) for attempt in attempts)
+    """Whether every input gave a result that can be laid beside its truth."""
+    return all(attempt.problem in (None, Problem.DIFFERENCE) for attempt in attempts)
 
 
 def _spoils(exercise: Exercise, attempts: list[Attempt], truths: list[Any]) -> Slip | None:
@@ -149,21 +158,23 @@ def _fits(exercise: Exercise, slip: Slip, attempts: list[Attempt], truths: list[
             spoiled = slip.spoil(truth)
         except Exception:  # a shape or a type that this slip does not suit
             return False
-        if not agree(attempt.value, _like(attempt.value, spoiled), exercise):
+        if not agree(attempt.value, _like(truth, spoiled), exercise):
             return False
         proven = proven or attempt.problem is not None
     return proven
 
 
-def _like(got: Any, spoiled: Any) -> Any:
-    """The spoiled value as a plain number where a plain number came back."""
-    if isinstance(spoiled, Tensor) and spoiled.ndim == 0 and not isinstance(got, Tensor):
+def _like(truth: Any, spoiled: Any) -> Any:
+    """The spoiled value as a plain number where the truth is one."""
+    if isinstance(spoiled, Tensor) and spoiled.ndim == 0 and isinstance(truth, int | float):
         return spoiled.item()
     return spoiled
 
 
 def _by_numbers(exercise: Exercise, attempts: list[Attempt]) -> Diagnosis | None:
     """A factor, an amount or a count of something in the input by which all results are off, or one part of a tuple."""
+    if any(attempt.difference is not None and attempt.difference.kind != "values" for attempt in attempts):
+        return None
     parts = exercise.gives if isinstance(exercise.gives, tuple) else None
     inputs = [attempt.case.arguments for attempt in attempts]
     for i in [None] if parts is None else range(len(parts)):
@@ -200,6 +211,8 @@ def _others_right(exercise: Exercise, attempt: Attempt, i: int | None) -> bool:
 
 def _misreading(exercise: Exercise, function: Callable, attempts: list[Attempt], clock: Clock) -> Diagnosis | None:
     """The other meaning of an input for which the function would be right."""
+    if not any(attempt.problem is Problem.DIFFERENCE for attempt in attempts):
+        return None
     for reading in misreadings(exercise.takes, exercise.parameters):
         if clock.over:
             return None

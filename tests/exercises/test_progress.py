@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from lib.exercises import check, progress, records
-from lib.exercises.catalogue import find
+from lib.exercises import check, progress
+from lib.exercises.progress import record
 
 RIGHT = "def count_pixels(image):\n    return image.shape[1] * image.shape[2]"
 
@@ -37,7 +37,7 @@ def test_a_damaged_file_is_noticed_by_progress_too(own_progress_file):
 def test_exercises_of_other_versions_are_kept(own_progress_file):
     own_progress_file.parent.mkdir()
     own_progress_file.write_text('{"version": 1, "exercises": {"long_gone": "correct"}}')
-    assert records.record(find("count_pixels"), correct=False) == ""
+    assert record("count_pixels", correct=False) == ""
     assert json.loads(own_progress_file.read_text())["exercises"] == {"count_pixels": "tried", "long_gone": "correct"}
 
 
@@ -56,38 +56,38 @@ def test_a_read_only_folder(own_progress_file, cell):
 
 
 def test_nothing_is_left_behind(own_progress_file):
-    records.record(find("count_pixels"), correct=True)
+    record("count_pixels", correct=True)
     assert [file.name for file in own_progress_file.parent.iterdir()] == ["progress.json"]
 
 
 def test_a_write_that_fails_leaves_the_old_file(own_progress_file, monkeypatch):
-    records.record(find("count_pixels"), correct=False)
+    record("count_pixels", correct=False)
     before = own_progress_file.read_text()
 
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(records.os, "replace", fail)
-    assert "No space left" in records.record(find("count_pixels"), correct=True)
+    monkeypatch.setattr(os, "replace", fail)
+    assert "No space left" in record("count_pixels", correct=True)
     assert own_progress_file.read_text() == before
     assert [file.name for file in own_progress_file.parent.iterdir()] == ["progress.json"]
 
 
 def test_a_lock_left_behind_is_broken_and_a_fresh_one_respected(own_progress_file, monkeypatch):
-    monkeypatch.setattr(records, "LOCK_PATIENCE", 0.1)
+    monkeypatch.setattr(MODULE, "LOCK_PATIENCE", 0.1)
     own_progress_file.parent.mkdir()
     lock = own_progress_file.with_name("progress.json.lock")
     lock.touch()
-    assert "another notebook" in records.record(find("count_pixels"), correct=True)
+    assert "another notebook" in record("count_pixels", correct=True)
     os.utime(lock, (time.time() - 60, time.time() - 60))
-    assert records.record(find("count_pixels"), correct=True) == ""
+    assert record("count_pixels", correct=True) == ""
     assert own_progress_file.exists() and not lock.exists()
 
 
 def test_several_notebooks_at_once(own_progress_file):
     source = (
         "import sys\nfrom dataclasses import replace\nfrom lib.exercises.catalogue import find\n"
-        "from lib.exercises.records import record\n"
+        "from lib.exercises.progress import record\n"
         "for i in range(20):\n"
         "    notice = record(replace(find('count_pixels'), name=f'exercise_{sys.argv[1]}_{i}'), correct=True)\n"
         "    assert notice == '', notice\n"
