@@ -511,8 +511,8 @@ plt.show()
 # - `objectness`: (A,) logits.
 #   `deltas`: (A, 4).
 #   `matches`: (A,), as `match_anchors` gives them.
-# - `targets`: (A, 4), what `deltas` should be; without meaning where an anchor is not positive.
-# - Returns two numbers.
+# - `targets`: (A, 4), what `deltas` should be; without meaning, and perhaps NaN, where an anchor is not positive.
+# - Returns two numbers, through which gradients reach `objectness` and `deltas`.
 #   The mean binary cross-entropy over all anchors that are not ignored, with 1 for positives and 0 for background;
 #   and the smooth L1 loss (β = 1/9) of the positives, **added up** and divided by the number of anchors that are not ignored.
 

@@ -54,8 +54,8 @@ def spread(anchors: Tensor, height: int, width: int, stride: float, shift: float
 
 @mistake(
     "x and y swapped",
-    "Your anchors run down where they should run to the right. A *column* of the map is an x, a *row* is a y, and a box "
-    "is x first.",
+    "Your anchors run down where they should run to the right. A *column* of the map is an x, a *row* is a y, and a "
+    "box is x first.",
 )
 def x_and_y_swapped(height: int, width: int, stride: int, sizes: Numbers, ratios: Numbers) -> Tensor:
     placed = spread(torch.zeros(1, 4), height, width, stride)[..., [1, 0, 3, 2]]  # (height, width, 1, 4)
@@ -69,8 +69,8 @@ def ratios_inverted(height: int, width: int, stride: int, sizes: Numbers, ratios
 
 @mistake(
     "area not kept",
-    "Your anchors keep their width and change their height. All anchors of size s have the area s²: what is taller must "
-    "be narrower.",
+    "Your anchors keep their width and change their height. All anchors of size s have the area s²: what is taller "
+    "must be narrower.",
 )
 def area_not_kept(height: int, width: int, stride: int, sizes: Numbers, ratios: Numbers) -> Tensor:
     halves = torch.tensor([[size / 2, size * ratio / 2] for ratio in ratios for size in sizes])
