@@ -520,7 +520,7 @@ plt.show()
 #   `beta`: where the parabola ends.
 # - Size below β: ½ · difference² / β.
 #   Otherwise a straight line with slope 1 that *continues the parabola without a jump*.
-# - Returns a tensor of the same shape.
+# - Returns a tensor of the same shape, through which gradients flow.
 #   The paper has β = 1; torchvision, and this lesson, 1/9.
 
 # %% tags=["exercise"]
@@ -587,8 +587,9 @@ plt.show()
 # - `class_logits`: (N, K) scores.
 #   `labels`: (N,) true classes, 0 is background.
 # - `box_regression`: (N, 4 · K), four numbers for class 0, then four for class 1, and so on.
-#   `regression_targets`: (N, 4), without meaning where the label is 0.
+#   `regression_targets`: (N, 4), without meaning, and perhaps NaN, where the label is 0.
 # - Returns the two sums above, as two tensors with one number each. β = 1/9.
+#   Gradients must flow.
 
 # %% tags=["exercise"]
 def two_task_loss(class_logits: torch.Tensor, box_regression: torch.Tensor, labels: torch.Tensor,

@@ -34,8 +34,7 @@ def cases() -> list[Case]:
     wanted = {label: torch.tensor(rows) for label, rows in named.items()}
     wanted["four anchors, all at once"] = 0.4 * random_values(4, 4)
     return [
-        Case.from_truth(label, (deltas, anchors[: len(deltas)]), by_torchvision)
-        for label, deltas in wanted.items()
+        Case.from_truth(label, (deltas, anchors[: len(deltas)]), by_torchvision) for label, deltas in wanted.items()
     ] + [Case("no anchor", (torch.zeros(0, 4), torch.zeros(0, 4)), torch.zeros(0, 4))]
 
 

@@ -23,14 +23,15 @@ def cases() -> list[Case]:
     named = {
         "two positives, three of background, one to be ignored": [0, -1, -2, 1, -1, -1],
         "no positive": [-1, -2, -1, -1],
-        "a picture with five objects": [4, -1, 2, -2, -2, -1, 0, -1, 4],
+        "five objects; targets without meaning are NaN": [4, -1, 2, -2, -2, -1, 0, -1, 4],
         "nothing to be ignored": [0, -1, 0, -1, -1],
     }
     made = []
     for seed, (label, matches) in enumerate(named.items()):
         count = len(matches)
         targets = 0.5 * random_values(count, 4, seed=20 + seed)
-        targets[torch.tensor(matches) < 0] = torch.nan  # without meaning where an anchor is not positive
+        if "NaN" in label:
+            targets[torch.tensor(matches) < 0] = torch.nan
         arguments = (
             random_values(count, seed=seed),
             0.5 * random_values(count, 4, seed=10 + seed),

@@ -1,0 +1,149 @@
+"""IoU minus what is empty in the smallest box around both."""
+
+import torch
+import torchvision
+from torch import Tensor
+
+from lib.exercises.engine.exercise import Case, Exercise, mistake
+from lib.exercises.engine.kinds import Kind
+from lib.ops import boxes
+from lib.ops.boxes import box_area, box_iou
+
+
+def boxes_of(*rows: tuple[float, float, float, float]) -> Tensor:
+    return torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
+
+
+def random_boxes(count: int, seed: int) -> Tensor:
+    """Boxes (count, 4) in a picture of 60 × 60, many of which overlap."""
+    corners, sides = torch.rand(2, count, 2, generator=torch.Generator().manual_seed(seed))
+    return torch.cat([corners * 40, corners * 40 + 5 + sides * 20], dim=1)
+
+
+def pairs() -> list[tuple[str, Tensor, Tensor]]:
+    return [
+        ("the two boxes on squared paper", boxes_of((1, 1, 7, 5)), boxes_of((4, 3, 9, 8))),
+        ("two boxes that lie apart, to the right and below", boxes_of((0, 0, 4, 4)), boxes_of((6, 7, 9, 9))),
+        ("one inside the other", boxes_of((0, 0, 10, 10)), boxes_of((2, 3, 6, 8))),
+        ("2 boxes and 3 boxes", random_boxes(2, 1), random_boxes(3, 2)),
+        ("4 boxes with themselves", random_boxes(4, 3), random_boxes(4, 3)),
+        ("no boxes, and 3 boxes", torch.empty(0, 4), random_boxes(3, 2)),
+    ]
+
+
+def cases() -> list[Case]:
+    return [
+        Case.from_truth(label, (first, second), giou_by_torchvision, ("boxes1",)) for label, first, second in pairs()
+    ]
+
+
+@mistake(
+    "that is the IoU",
+    "That is the plain IoU: 0 for all boxes that lie apart.",
+)
+def iou_by_torchvision(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    return torchvision.ops.box_iou(boxes1, boxes2)
+
+
+def giou_by_torchvision(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    return torchvision.ops.generalized_box_iou(boxes1, boxes2)
+
+
+def inner_sides(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    """(N, M, 2), negative where there is a gap."""
+    return torch.minimum(boxes1[:, None, 2:], boxes2[:, 2:]) - torch.maximum(boxes1[:, None, :2], boxes2[:, :2])
+
+
+def outer_area(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    sides = torch.maximum(boxes1[:, None, 2:], boxes2[:, 2:]) - torch.minimum(boxes1[:, None, :2], boxes2[:, :2])
+    return sides.prod(-1)
+
+
+def shared(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    return inner_sides(boxes1, boxes2).clamp(min=0).prod(-1)
+
+
+def areas(boxes1: Tensor, boxes2: Tensor) -> tuple[Tensor, Tensor]:
+    return box_area(boxes1)[:, None], box_area(boxes2)[None]
+
+
+def penalty(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    first, second = areas(boxes1, boxes2)
+    outer = outer_area(boxes1, boxes2)
+    return (outer - (first + second - shared(boxes1, boxes2))) / outer
+
+
+@mistake(
+    "empty share added",
+    "You added the empty share. Emptiness is bad: it is taken off, and far boxes go towards −1.",
+)
+def penalty_added(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    return box_iou(boxes1, boxes2) + penalty(boxes1, boxes2)
+
+
+@mistake(
+    "IoU left out",
+    "Only the penalty is there. Boxes that overlap well should also get their IoU.",
+)
+def penalty_alone(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    return -penalty(boxes1, boxes2)
+
+
+@mistake(
+    "share of the union",
+    "You divided the empty area by the union. It is the share *of the box around*, so that it stays below 1"
+    " however far the boxes are.",
+)
+def over_the_union(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    first, second = areas(boxes1, boxes2)
+    union = first + second - shared(boxes1, boxes2)
+    return box_iou(boxes1, boxes2) - (outer_area(boxes1, boxes2) - union) / union
+
+
+@mistake(
+    "too much called empty",
+    "You took the intersection off the box around. Empty is what *neither* box covers: take off the union.",
+)
+def around_minus_shared(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    outer = outer_area(boxes1, boxes2)
+    return box_iou(boxes1, boxes2) - (outer - shared(boxes1, boxes2)) / outer
+
+
+@mistake(
+    "box around from the inner corners",
+    "Your box around is the intersection. Around both means: from the *smaller* left edge to the *larger* right edge.",
+)
+def inner_corners(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    first, second = areas(boxes1, boxes2)
+    union, inner = first + second - shared(boxes1, boxes2), inner_sides(boxes1, boxes2).prod(-1)
+    return box_iou(boxes1, boxes2) - (inner - union) / inner
+
+
+@mistake(
+    "a gap counted as overlap",
+    "For boxes that lie apart, the sides of the intersection are negative, and their product is positive. "
+    "Cut off negative sides first, as in the IoU.",
+)
+def giou_gap_times_gap(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    both = inner_sides(boxes1, boxes2).prod(-1)
+    first, second = areas(boxes1, boxes2)
+    union, outer = first + second - both, outer_area(boxes1, boxes2)
+    return both / union - (outer - union) / outer
+
+
+EXERCISE = Exercise(
+    name="generalized_iou",
+    reference=boxes.generalized_box_iou,
+    cases=cases,
+    takes={},
+    gives=Kind.ANYTHING,
+    mistakes=[
+        penalty_added,
+        penalty_alone,
+        iou_by_torchvision,
+        over_the_union,
+        around_minus_shared,
+        inner_corners,
+        giou_gap_times_gap,
+    ],
+)

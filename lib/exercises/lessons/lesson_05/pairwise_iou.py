@@ -1,0 +1,165 @@
+"""Intersection over union of each box with each box."""
+
+import torch
+import torchvision
+from torch import Tensor
+
+from lib.exercises.engine.exercise import Case, Exercise, mistake
+from lib.exercises.engine.kinds import Kind
+from lib.ops import boxes
+from lib.ops.boxes import box_area, box_iou
+
+
+def boxes_of(*rows: tuple[float, float, float, float]) -> Tensor:
+    return torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
+
+
+def random_boxes(count: int, seed: int) -> Tensor:
+    """Boxes (count, 4) in a picture of 60 × 60, many of which overlap."""
+    corners, sides = torch.rand(2, count, 2, generator=torch.Generator().manual_seed(seed))
+    return torch.cat([corners * 40, corners * 40 + 5 + sides * 20], dim=1)
+
+
+def middle_as_corner(boxes: Tensor) -> Tensor:
+    return torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], dim=1)
+
+
+def pairs() -> list[tuple[str, Tensor, Tensor]]:
+    return [
+        ("the two boxes on squared paper", boxes_of((1, 1, 7, 5)), boxes_of((4, 3, 9, 8))),
+        ("two boxes that lie apart, to the right and below", boxes_of((0, 0, 4, 4)), boxes_of((6, 7, 9, 9))),
+        ("one inside the other", boxes_of((0, 0, 10, 10)), boxes_of((2, 3, 6, 8))),
+        ("2 boxes and 3 boxes", random_boxes(2, 1), random_boxes(3, 2)),
+        ("4 boxes with themselves", random_boxes(4, 3), random_boxes(4, 3)),
+        ("no boxes, and 3 boxes", torch.empty(0, 4), random_boxes(3, 2)),
+    ]
+
+
+def cases() -> list[Case]:
+    return [
+        Case.from_truth(label, (first, second), iou_by_torchvision, ("boxes1",)) for label, first, second in pairs()
+    ]
+
+
+def iou_by_torchvision(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    return torchvision.ops.box_iou(boxes1, boxes2)
+
+
+def inner_sides(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    """(N, M, 2), negative where there is a gap."""
+    return torch.minimum(boxes1[:, None, 2:], boxes2[:, 2:]) - torch.maximum(boxes1[:, None, :2], boxes2[:, :2])
+
+
+def shared(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    return inner_sides(boxes1, boxes2).clamp(min=0).prod(-1)
+
+
+def areas(boxes1: Tensor, boxes2: Tensor) -> tuple[Tensor, Tensor]:
+    return box_area(boxes1)[:, None], box_area(boxes2)[None]
+
+
+@mistake(
+    "a gap counted as overlap",
+    "Boxes that lie apart get an IoU other than 0. The sides of their intersection come out negative, and "
+    "negative times negative is positive. A negative side is a gap: nothing is shared.",
+)
+def gap_times_gap(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    both = inner_sides(boxes1, boxes2).prod(-1)
+    first, second = areas(boxes1, boxes2)
+    return both / (first + second - both)
+
+
+@mistake(
+    "gaps cut off too late",
+    "Two boxes that lie apart in *both* directions still share something in your result: you cut off a "
+    "negative area, but two negative sides had made it positive before. Cut off each side.",
+)
+def clamped_at_the_end(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    both = inner_sides(boxes1, boxes2).prod(-1).clamp(min=0)
+    first, second = areas(boxes1, boxes2)
+    return both / (first + second - both)
+
+
+@mistake(
+    "shared area counted twice in the union",
+    "Your union is the sum of both areas. What lies in both boxes is in that sum twice, so equal boxes get "
+    "0.5 instead of 1.",
+)
+def sum_of_areas(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    first, second = areas(boxes1, boxes2)
+    return shared(boxes1, boxes2) / (first + second)
+
+
+@mistake(
+    "one pixel too many",
+    "Each of your boxes is one pixel wider and higher than it is: x2 − x1 + 1, as in old code. Our "
+    "coordinates are edges, not pixel numbers: the width is x2 − x1.",
+)
+def one_pixel_more(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    end = torch.tensor([0.0, 0, 1, 1])
+    return box_iou(boxes1 + end, boxes2 + end)
+
+
+@mistake(
+    "divided by the smaller box",
+    "A small box inside a large one gets 1, as if they were equal. The intersection is divided by what "
+    "*both together* cover.",
+)
+def over_the_smaller(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    return shared(boxes1, boxes2) / torch.minimum(*areas(boxes1, boxes2))
+
+
+@mistake(
+    "divided by the first box",
+    "You divide by the area of one of the two boxes. Swap the boxes and you get another number: agreement"
+    " should be the same from both sides.",
+)
+def over_the_first(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    return shared(boxes1, boxes2) / areas(boxes1, boxes2)[0]
+
+
+@mistake(
+    "box by box instead of each with each",
+    "You compared the first with the first, the second with the second. Wanted is a table: a row for each "
+    "box of `boxes1`, a column for each of `boxes2`. A new axis makes it: `boxes1[:, None]`.",
+)
+def box_by_box(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    if len(boxes1) != len(boxes2) and 1 not in (len(boxes1), len(boxes2)):
+        raise RuntimeError("sizes differ")
+    return torch.stack([box_iou(a[None], b[None])[0, 0] for a, b in zip(boxes1, boxes2)])
+
+
+@mistake(
+    "rows and columns swapped",
+    "Your table has a row for each box of `boxes2`. The rows belong to `boxes1`.",
+)
+def swapped(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    return box_iou(boxes2, boxes1)
+
+
+@mistake(
+    "xyxy read as xywh",
+    "You took the third and fourth number for width and height. They are the right and the lower edge.",
+)
+def read_as_sides(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    return box_iou(middle_as_corner(boxes1), middle_as_corner(boxes2))
+
+
+EXERCISE = Exercise(
+    name="pairwise_iou",
+    reference=boxes.box_iou,
+    cases=cases,
+    takes={},
+    gives=Kind.ANYTHING,
+    mistakes=[
+        gap_times_gap,
+        clamped_at_the_end,
+        sum_of_areas,
+        one_pixel_more,
+        over_the_smaller,
+        over_the_first,
+        box_by_box,
+        swapped,
+        read_as_sides,
+    ],
+)
