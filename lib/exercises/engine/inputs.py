@@ -35,3 +35,21 @@ def random_linear(inputs: int, outputs: int, seed: int = 0) -> nn.Linear:
     linear.weight.data = random_values(outputs, inputs, seed=seed)
     linear.bias.data = random_values(outputs, seed=seed + 1)
     return linear
+
+
+def boxes_of(*rows: tuple[float, float, float, float]) -> Tensor:
+    """Boxes by hand, (N, 4) float32."""
+    return torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
+
+
+def crowded_boxes(count: int, seed: int) -> Tensor:
+    """Boxes in a picture of 60 × 60, many of which overlap, (count, 4) xyxy float32."""
+    generator = torch.Generator().manual_seed(seed)
+    corners, sides = torch.rand(2, count, 2, generator=generator, dtype=torch.float32)
+    return torch.cat([corners * 40, corners * 40 + 5 + sides * 20], dim=1)
+
+
+def different_scores(count: int, seed: int) -> Tensor:
+    """Scores between 0 and 1, no two of them equal, (count,) float32."""
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    return (order + 1).to(torch.float32) / (count + 1)

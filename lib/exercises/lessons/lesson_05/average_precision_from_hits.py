@@ -1,54 +1,12 @@
 """From right and wrong to the area under the precision–recall curve, at COCO's 101 points."""
 
-import contextlib
-import io
-
-import numpy as np
 import torch
-import torchvision
 from torch import Tensor
 
+from lib.exercises.engine.coco import coco_evaluation
 from lib.exercises.engine.exercise import Case, Exercise, mistake
+from lib.exercises.engine.inputs import boxes_of
 from lib.exercises.engine.kinds import Kind
-
-
-def boxes_of(*rows: tuple[float, float, float, float]) -> Tensor:
-    return torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
-
-
-def coco_evaluation(found: Tensor, scores: Tensor, truth: Tensor, threshold: float):
-    """pycocotools' evaluation of one picture with one class at one threshold, done but not summed up."""
-    from pycocotools.coco import COCO  # here, because it takes longer to import than a check to run
-    from pycocotools.cocoeval import COCOeval
-
-    sets = []
-    with contextlib.redirect_stdout(io.StringIO()):
-        for boxes in (truth, found):
-            rows = torchvision.ops.box_convert(boxes.double(), "xyxy", "xywh").tolist()
-            coco = COCO()
-            coco.dataset = {
-                "images": [{"id": 1}],
-                "categories": [{"id": 1}],
-                "annotations": [
-                    {
-                        "id": place + 1,
-                        "image_id": 1,
-                        "category_id": 1,
-                        "bbox": row,
-                        "area": row[2] * row[3],
-                        "iscrowd": 0,
-                        "score": float(scores[place]) if boxes is found else 0,
-                    }
-                    for place, row in enumerate(rows)
-                ],
-            }
-            coco.createIndex()
-            sets.append(coco)
-        evaluation = COCOeval(*sets, iouType="bbox")
-        evaluation.params.iouThrs = np.array([threshold])
-        evaluation.evaluate()
-        evaluation.accumulate()
-    return evaluation
 
 
 def average_precision_from_hits(hits: Tensor, num_truths: int) -> float:
@@ -68,7 +26,7 @@ def average_precision_from_hits(hits: Tensor, num_truths: int) -> float:
 
 def cases() -> list[Case]:
     generator = torch.Generator().manual_seed(0)
-    cases = [
+    tried = [
         ("right, wrong, right; 3 objects", [1, 0, 1], 3),
         ("all right, all found", [1, 1, 1], 3),
         ("precision rises again: wrong, wrong, then right five times; 7 objects", [0, 0, 1, 1, 1, 1, 1], 7),
@@ -80,7 +38,7 @@ def cases() -> list[Case]:
     ]
     return [
         Case(label, (torch.tensor(hits, dtype=torch.bool), number), ap_by_pycocotools(hits, number))
-        for label, hits, number in cases
+        for label, hits, number in tried
     ]
 
 
@@ -202,8 +160,8 @@ EXERCISE = Exercise(
     name="average_precision_from_hits",
     reference=average_precision_from_hits,
     cases=cases,
-    takes={},
-    gives=Kind.ANYTHING,
+    takes={"num_truths": Kind.COUNT},
+    gives=Kind.NUMBERS,
     mistakes=[
         no_envelope,
         envelope_from_the_left,

@@ -5,19 +5,10 @@ import torchvision
 from torch import Tensor
 
 from lib.exercises.engine.exercise import Case, Exercise, mistake
+from lib.exercises.engine.inputs import boxes_of, crowded_boxes
 from lib.exercises.engine.kinds import Kind
 from lib.ops import boxes
 from lib.ops.boxes import box_area, box_iou
-
-
-def boxes_of(*rows: tuple[float, float, float, float]) -> Tensor:
-    return torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
-
-
-def random_boxes(count: int, seed: int) -> Tensor:
-    """Boxes (count, 4) in a picture of 60 × 60, many of which overlap."""
-    corners, sides = torch.rand(2, count, 2, generator=torch.Generator().manual_seed(seed))
-    return torch.cat([corners * 40, corners * 40 + 5 + sides * 20], dim=1)
 
 
 def pairs() -> list[tuple[str, Tensor, Tensor]]:
@@ -25,16 +16,16 @@ def pairs() -> list[tuple[str, Tensor, Tensor]]:
         ("the two boxes on squared paper", boxes_of((1, 1, 7, 5)), boxes_of((4, 3, 9, 8))),
         ("two boxes that lie apart, to the right and below", boxes_of((0, 0, 4, 4)), boxes_of((6, 7, 9, 9))),
         ("one inside the other", boxes_of((0, 0, 10, 10)), boxes_of((2, 3, 6, 8))),
-        ("2 boxes and 3 boxes", random_boxes(2, 1), random_boxes(3, 2)),
-        ("4 boxes with themselves", random_boxes(4, 3), random_boxes(4, 3)),
-        ("no boxes, and 3 boxes", torch.empty(0, 4), random_boxes(3, 2)),
+        ("2 boxes and 3 boxes", crowded_boxes(2, 1), crowded_boxes(3, 2)),
+        ("4 boxes with themselves", crowded_boxes(4, 3), crowded_boxes(4, 3)),
+        ("boxes that touch along an edge", boxes_of((0, 0, 4, 4)), boxes_of((4, 1, 9, 3))),
+        ("smaller than a pixel", boxes_of((0.2, 0.2, 0.6, 0.5)), boxes_of((0.3, 0.1, 0.9, 0.45))),
+        ("no boxes, and 3 boxes", torch.empty(0, 4), crowded_boxes(3, 2)),
     ]
 
 
 def cases() -> list[Case]:
-    return [
-        Case.from_truth(label, (first, second), giou_by_torchvision, ("boxes1",)) for label, first, second in pairs()
-    ]
+    return [Case.from_truth(label, (first, second), giou_by_torchvision) for label, first, second in pairs()]
 
 
 @mistake(
@@ -135,8 +126,8 @@ EXERCISE = Exercise(
     name="generalized_iou",
     reference=boxes.generalized_box_iou,
     cases=cases,
-    takes={},
-    gives=Kind.ANYTHING,
+    takes={"boxes1": Kind.BOXES, "boxes2": Kind.BOXES},
+    gives=Kind.NUMBERS,
     mistakes=[
         penalty_added,
         penalty_alone,

@@ -1,31 +1,13 @@
 """Right or wrong: by falling score, each detection claims one free object."""
 
-import contextlib
-import io
-
-import numpy as np
 import torch
-import torchvision
 from torch import Tensor
 
+from lib.exercises.engine.coco import coco_evaluation
 from lib.exercises.engine.exercise import Case, Exercise, mistake
+from lib.exercises.engine.inputs import boxes_of, crowded_boxes, different_scores
 from lib.exercises.engine.kinds import Kind
 from lib.ops.boxes import box_iou
-
-
-def boxes_of(*rows: tuple[float, float, float, float]) -> Tensor:
-    return torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
-
-
-def random_boxes(count: int, seed: int) -> Tensor:
-    """Boxes (count, 4) in a picture of 60 × 60, many of which overlap."""
-    corners, sides = torch.rand(2, count, 2, generator=torch.Generator().manual_seed(seed))
-    return torch.cat([corners * 40, corners * 40 + 5 + sides * 20], dim=1)
-
-
-def scores_of(count: int, seed: int) -> Tensor:
-    """(count,) different scores."""
-    return (torch.randperm(count, generator=torch.Generator().manual_seed(seed)) + 1) / (count + 1)
 
 
 def mark_detections(boxes: Tensor, scores: Tensor, truth: Tensor, iou_threshold: float) -> Tensor:
@@ -51,7 +33,7 @@ def mark_detections(boxes: Tensor, scores: Tensor, truth: Tensor, iou_threshold:
 def cases() -> list[Case]:
     two = boxes_of((0, 0, 10, 10), (4, 0, 14, 10))
     near = boxes_of((20, 20, 30, 30), (20, 20, 29, 30), (20, 20, 30, 28))
-    cases = [
+    tried = [
         (
             "two detections of one object, the worse one first in the list",
             near[1:],
@@ -90,53 +72,18 @@ def cases() -> list[Case]:
         ),
         (
             "twelve detections, five objects",
-            random_boxes(5, 8).repeat(3, 1)[:12] + random_boxes(12, 9) / 12,
-            scores_of(12, 10),
-            random_boxes(5, 8),
+            crowded_boxes(5, 8).repeat(3, 1)[:12] + crowded_boxes(12, 9) / 12,
+            different_scores(12, 10),
+            crowded_boxes(5, 8),
             0.5,
         ),
-        ("no objects", random_boxes(3, 1), scores_of(3, 2), torch.empty(0, 4), 0.5),
+        ("no objects", crowded_boxes(3, 1), different_scores(3, 2), torch.empty(0, 4), 0.5),
         ("no detections", torch.empty(0, 4), torch.empty(0), two, 0.5),
     ]
     return [
         Case(label, (boxes, scores, truth, threshold), hits_by_pycocotools(boxes, scores, truth, threshold))
-        for label, boxes, scores, truth, threshold in cases
+        for label, boxes, scores, truth, threshold in tried
     ]
-
-
-def coco_evaluation(found: Tensor, scores: Tensor, truth: Tensor, threshold: float):
-    """pycocotools' evaluation of one picture with one class at one threshold, done but not summed up."""
-    from pycocotools.coco import COCO  # here, because it takes longer to import than a check to run
-    from pycocotools.cocoeval import COCOeval
-
-    sets = []
-    with contextlib.redirect_stdout(io.StringIO()):
-        for boxes in (truth, found):
-            rows = torchvision.ops.box_convert(boxes.double(), "xyxy", "xywh").tolist()
-            coco = COCO()
-            coco.dataset = {
-                "images": [{"id": 1}],
-                "categories": [{"id": 1}],
-                "annotations": [
-                    {
-                        "id": place + 1,
-                        "image_id": 1,
-                        "category_id": 1,
-                        "bbox": row,
-                        "area": row[2] * row[3],
-                        "iscrowd": 0,
-                        "score": float(scores[place]) if boxes is found else 0,
-                    }
-                    for place, row in enumerate(rows)
-                ],
-            }
-            coco.createIndex()
-            sets.append(coco)
-        evaluation = COCOeval(*sets, iouType="bbox")
-        evaluation.params.iouThrs = np.array([threshold])
-        evaluation.evaluate()
-        evaluation.accumulate()
-    return evaluation
 
 
 def hits_by_pycocotools(boxes: Tensor, scores: Tensor, truth: Tensor, threshold: float) -> Tensor:
@@ -250,8 +197,8 @@ EXERCISE = Exercise(
     name="mark_detections",
     reference=mark_detections,
     cases=cases,
-    takes={},
-    gives=Kind.ANYTHING,
+    takes={"boxes": Kind.BOXES, "truth": Kind.BOXES},
+    gives=Kind.MASK,
     mistakes=[
         one_object_twice,
         list_order,

@@ -6,25 +6,16 @@ from torch import Tensor
 
 from lib.exercises.engine.box_pictures import compare_kept
 from lib.exercises.engine.exercise import Case, Exercise, mistake
+from lib.exercises.engine.inputs import boxes_of, crowded_boxes, different_scores
 from lib.exercises.engine.kinds import Kind
 from lib.ops.boxes import box_iou
 from lib.ops.nms import nms, suppressed_by
 
 
-def boxes_of(*rows: tuple[float, float, float, float]) -> Tensor:
-    return torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
-
-
-def random_boxes(count: int, seed: int) -> Tensor:
-    """Boxes (count, 4) in a picture of 60 × 60, many of which overlap."""
-    corners, sides = torch.rand(2, count, 2, generator=torch.Generator().manual_seed(seed))
-    return torch.cat([corners * 40, corners * 40 + 5 + sides * 20], dim=1)
-
-
 def cases() -> list[Case]:
     chain = boxes_of((2, 0, 6, 4), (1, 0, 5, 4), (0, 0, 4, 4))
     halves = boxes_of((0, 0, 2, 4), (0, 0, 4, 4))
-    cases = [
+    tried = [
         ("three boxes in a row, each overlapping the next", chain, torch.tensor([0.7, 0.8, 0.9]), 0.5),
         (
             "two groups of two boxes",
@@ -33,20 +24,16 @@ def cases() -> list[Case]:
             0.5,
         ),
         ("two boxes whose IoU is exactly the threshold, 0.5", halves, torch.tensor([0.6, 0.9]), 0.5),
-        ("ten boxes", random_boxes(10, 4), scores_of(10, 5), 0.3),
-        ("thirty boxes", random_boxes(30, 6), scores_of(30, 7), 0.5),
+        ("scores below 0", chain, torch.tensor([-0.7, -2.0, -0.1]), 0.5),
+        ("ten boxes", crowded_boxes(10, 4), different_scores(10, 5), 0.3),
+        ("thirty boxes", crowded_boxes(30, 6), different_scores(30, 7), 0.5),
         ("one box", boxes_of((1, 2, 3, 4)), torch.tensor([0.3]), 0.5),
         ("no boxes", torch.empty(0, 4), torch.empty(0), 0.5),
     ]
     return [
         Case(label, (boxes, scores, threshold), torchvision.ops.nms(boxes, scores, threshold))
-        for label, boxes, scores, threshold in cases
+        for label, boxes, scores, threshold in tried
     ]
-
-
-def scores_of(count: int, seed: int) -> Tensor:
-    """(count,) different scores."""
-    return (torch.randperm(count, generator=torch.Generator().manual_seed(seed)) + 1) / (count + 1)
 
 
 @mistake(
@@ -98,14 +85,6 @@ def places_in_the_sorted_list(boxes: Tensor, scores: Tensor, iou_threshold: floa
 
 
 @mistake(
-    "best not first",
-    "You keep the right boxes, but not in the order of their scores. The best comes first.",
-)
-def best_not_first(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
-    return torchvision.ops.nms(boxes, scores, iou_threshold).sort().values
-
-
-@mistake(
     "boxes instead of places",
     "You returned the boxes. The caller also needs their scores and classes: return their places, (kept,).",
 )
@@ -145,15 +124,14 @@ EXERCISE = Exercise(
     name="non_maximum_suppression",
     reference=nms,
     cases=cases,
-    takes={},
-    gives=Kind.ANYTHING,
+    takes={"boxes": Kind.BOXES},
+    gives=Kind.INDICES,
     mistakes=[
         in_the_order_of_the_list,
         worst_first,
         the_dead_still_kill,
         keeps_the_neighbours,
         places_in_the_sorted_list,
-        best_not_first,
         the_boxes_themselves,
         a_mask,
         equal_goes_too,

@@ -5,19 +5,10 @@ import torchvision
 from torch import Tensor
 
 from lib.exercises.engine.exercise import Case, Exercise, mistake
+from lib.exercises.engine.inputs import boxes_of, crowded_boxes
 from lib.exercises.engine.kinds import Kind
 from lib.ops import boxes
 from lib.ops.boxes import box_area, box_iou
-
-
-def boxes_of(*rows: tuple[float, float, float, float]) -> Tensor:
-    return torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
-
-
-def random_boxes(count: int, seed: int) -> Tensor:
-    """Boxes (count, 4) in a picture of 60 × 60, many of which overlap."""
-    corners, sides = torch.rand(2, count, 2, generator=torch.Generator().manual_seed(seed))
-    return torch.cat([corners * 40, corners * 40 + 5 + sides * 20], dim=1)
 
 
 def middle_as_corner(boxes: Tensor) -> Tensor:
@@ -29,16 +20,16 @@ def pairs() -> list[tuple[str, Tensor, Tensor]]:
         ("the two boxes on squared paper", boxes_of((1, 1, 7, 5)), boxes_of((4, 3, 9, 8))),
         ("two boxes that lie apart, to the right and below", boxes_of((0, 0, 4, 4)), boxes_of((6, 7, 9, 9))),
         ("one inside the other", boxes_of((0, 0, 10, 10)), boxes_of((2, 3, 6, 8))),
-        ("2 boxes and 3 boxes", random_boxes(2, 1), random_boxes(3, 2)),
-        ("4 boxes with themselves", random_boxes(4, 3), random_boxes(4, 3)),
-        ("no boxes, and 3 boxes", torch.empty(0, 4), random_boxes(3, 2)),
+        ("2 boxes and 3 boxes", crowded_boxes(2, 1), crowded_boxes(3, 2)),
+        ("4 boxes with themselves", crowded_boxes(4, 3), crowded_boxes(4, 3)),
+        ("boxes that touch along an edge", boxes_of((0, 0, 4, 4)), boxes_of((4, 1, 9, 3))),
+        ("smaller than a pixel", boxes_of((0.2, 0.2, 0.6, 0.5)), boxes_of((0.3, 0.1, 0.9, 0.45))),
+        ("no boxes, and 3 boxes", torch.empty(0, 4), crowded_boxes(3, 2)),
     ]
 
 
 def cases() -> list[Case]:
-    return [
-        Case.from_truth(label, (first, second), iou_by_torchvision, ("boxes1",)) for label, first, second in pairs()
-    ]
+    return [Case.from_truth(label, (first, second), iou_by_torchvision) for label, first, second in pairs()]
 
 
 def iou_by_torchvision(boxes1: Tensor, boxes2: Tensor) -> Tensor:
@@ -91,13 +82,23 @@ def sum_of_areas(boxes1: Tensor, boxes2: Tensor) -> Tensor:
 
 
 @mistake(
-    "one pixel too many",
-    "Each of your boxes is one pixel wider and higher than it is: x2 − x1 + 1, as in old code. Our "
-    "coordinates are edges, not pixel numbers: the width is x2 − x1.",
+    "smallest and largest exchanged",
+    "You took the box *around* both: the smaller of the left edges and the larger of the right ones. The intersection "
+    "begins at the larger of the left edges and ends at the smaller of the right ones.",
 )
-def one_pixel_more(boxes1: Tensor, boxes2: Tensor) -> Tensor:
-    end = torch.tensor([0.0, 0, 1, 1])
-    return box_iou(boxes1 + end, boxes2 + end)
+def box_around(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    start, end = torch.minimum(boxes1[:, None, :2], boxes2[:, :2]), torch.maximum(boxes1[:, None, 2:], boxes2[:, 2:])
+    around = (end - start).clamp(min=0).prod(-1)
+    first, second = areas(boxes1, boxes2)
+    return around / (first + second - around)
+
+
+@mistake(
+    "only the intersection",
+    "You return the shared area. An IoU is that, divided by the area that both together cover.",
+)
+def intersection_only(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    return shared(boxes1, boxes2)
 
 
 @mistake(
@@ -129,37 +130,20 @@ def box_by_box(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     return torch.stack([box_iou(a[None], b[None])[0, 0] for a, b in zip(boxes1, boxes2)])
 
 
-@mistake(
-    "rows and columns swapped",
-    "Your table has a row for each box of `boxes2`. The rows belong to `boxes1`.",
-)
-def swapped(boxes1: Tensor, boxes2: Tensor) -> Tensor:
-    return box_iou(boxes2, boxes1)
-
-
-@mistake(
-    "xyxy read as xywh",
-    "You took the third and fourth number for width and height. They are the right and the lower edge.",
-)
-def read_as_sides(boxes1: Tensor, boxes2: Tensor) -> Tensor:
-    return box_iou(middle_as_corner(boxes1), middle_as_corner(boxes2))
-
-
 EXERCISE = Exercise(
     name="pairwise_iou",
     reference=boxes.box_iou,
     cases=cases,
-    takes={},
-    gives=Kind.ANYTHING,
+    takes={"boxes1": Kind.BOXES, "boxes2": Kind.BOXES},
+    gives=Kind.NUMBERS,
     mistakes=[
+        box_around,
+        intersection_only,
         gap_times_gap,
         clamped_at_the_end,
         sum_of_areas,
-        one_pixel_more,
         over_the_smaller,
         over_the_first,
         box_by_box,
-        swapped,
-        read_as_sides,
     ],
 )
