@@ -72,12 +72,12 @@ def _transposed(values: Tensor) -> Tensor:
 
 _BY_KIND: dict[Kind, tuple[tuple[str, str, Callable[[Any], Any]], ...]] = {
     Kind.BOXES: (
-        ("boxes read as middle and size", "You read {} as middle, width and height. They are x1, y1, x2, y2.", _cxcywh),
         (
             "boxes read as corner and size",
             "You read the last two numbers of {} as width and height. They are x2, y2.",
             _xywh,
         ),
+        ("boxes read as middle and size", "You read {} as middle, width and height. They are x1, y1, x2, y2.", _cxcywh),
         ("x and y swapped", "You read {} as y1, x1, y2, x2. In a box x comes first.", lambda b: b[..., [1, 0, 3, 2]]),
         ("x1, x2, y1, y2", "You read {} as x1, x2, y1, y2. A box is x1, y1, x2, y2.", lambda b: b[..., [0, 2, 1, 3]]),
         ("one pixel added", "You count the sides of {} as x2 − x1 + 1. Here a side is x2 − x1.", _inclusive),
