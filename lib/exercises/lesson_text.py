@@ -1,5 +1,6 @@
 """What a lesson's text says of its exercises: task, minutes, stars, hints and the solution. They stand nowhere else."""
 
+import itertools
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -58,10 +59,9 @@ def exercise_text(name: str) -> ExerciseText | None:
 @lru_cache(maxsize=64)
 def _read(lesson: str, text: str) -> list[ExerciseText]:
     headings = list(re.finditer(r"^# ### Exercise\b[^`\n]*`(\w+)`.*$", text, re.MULTILINE))
-    ends = [heading.start() for heading in headings[1:]] + [len(text)]
     found = []
-    for heading, end in zip(headings, ends, strict=True):
-        name, part = heading[1], text[heading.end() : end]
+    for heading, following in itertools.zip_longest(headings, headings[1:]):
+        name, part = heading[1], text[heading.end() : following.start() if following else None]
         cost = re.search(rf"^# \*(\d+) minutes? · ([{STAR}{NO_STAR}]{{3}})\*", part, re.MULTILINE)
         if cost is None:
             raise ValueError(f"exercise {name!r} of {lesson} has no line like '*15 minutes · ★★☆*' below its heading")

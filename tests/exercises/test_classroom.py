@@ -7,9 +7,9 @@ import sys
 import pytest
 import torch
 
-from lib.exercises import catalogue, check, classroom, hint, progress, solution, use
+from lib.exercises import catalogue, check, classroom, hint, lesson_text, progress, solution, use
 from lib.exercises.catalogue import find
-from lib.exercises.engine.exercise import Exercise
+from lib.exercises.lesson_text import ExerciseText, exercise_text
 
 RIGHT = "def count_pixels(image):\n    return image.shape[1] * image.shape[2]"
 WRONG = "def count_pixels(image):\n    return image.numel()"
@@ -108,16 +108,16 @@ def test_use_of_something_that_is_no_exercise(thing):
         use(thing)
 
 
-def test_hints_come_one_after_the_other():
-    exercise = find("count_pixels")
-    shown = [repr(hint("count_pixels")) for _ in exercise.hints]
-    assert all(text in said for text, said in zip(exercise.hints, shown, strict=True))
-    assert "That was the last hint" in repr(hint("count_pixels"))
-    assert exercise.hints[0] in repr(hint(exercise.reference, 1))
-    assert exercise.hints[1] in repr(hint("count_pixels"))
-    assert "There are hints 1 to" in repr(hint("count_pixels", 0)) and "There are hints 1 to" in repr(
-        hint("count_pixels", 99)
-    )
+def test_hints_come_one_after_the_other_from_the_lessons_text():
+    exercise, hints = find("make_anchors"), exercise_text("make_anchors").hints
+    assert len(hints) > 1
+    shown = [repr(hint("make_anchors")) for _ in hints]
+    assert all(text in said for text, said in zip(hints, shown, strict=True))
+    assert "That was the last hint" in repr(hint("make_anchors"))
+    assert hints[0] in repr(hint(exercise.reference, 1))
+    assert hints[1] in repr(hint("make_anchors"))
+    for level in (0, 99):
+        assert f"There are hints 1 to {len(hints)}" in repr(hint("make_anchors", level))
     assert "no exercise named `nonsense`" in repr(hint("nonsense"))
 
 
@@ -127,6 +127,11 @@ LESSON = '''# %% [markdown]
 # %%
 def count_pixels_twice(image):
     return 0
+
+# %% [markdown]
+# ### Exercise · `count_pixels`
+#
+# *2 minutes · ★☆☆*
 
 # %% tags=["exercise"]
 def count_pixels(
@@ -145,7 +150,7 @@ check(count_pixels)
 
 
 def test_solution_is_read_from_the_lesson(tmp_path, monkeypatch):
-    monkeypatch.setattr(classroom, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(lesson_text, "REPOSITORY", tmp_path)
     assert "is not there" in repr(solution("count_pixels"))
     (tmp_path / "solutions").mkdir()
     (tmp_path / "solutions" / "00_start_here.py").write_text(LESSON, encoding="utf-8")
@@ -163,7 +168,7 @@ def test_solution_is_read_from_the_lesson(tmp_path, monkeypatch):
 def test_catalogue():
     everything = catalogue()
     assert len(everything) == len(list(everything)) >= 1
-    assert all(isinstance(exercise, Exercise) for exercise in everything)
+    assert all(isinstance(exercise, ExerciseText) for exercise in everything)
     assert [exercise.lesson for exercise in everything] == sorted(exercise.lesson for exercise in everything)
     assert "count_pixels" in repr(everything) and "<code>count_pixels</code>" in everything._repr_html_()
 
@@ -181,7 +186,7 @@ def test_progress_shows_each_state(cell):
 def test_import_is_quick_and_imports_no_lesson():
     source = (
         "import torch, sys, time; t = time.perf_counter(); import lib.exercises; took = time.perf_counter() - t; "
-        "assert not any('exercises.lesson_' in name or 'matplotlib' in name for name in sys.modules); print(took)"
+        "assert not any('exercises.lessons' in name or 'matplotlib' in name for name in sys.modules); print(took)"
     )
     seconds = float(subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True).stdout)
     assert seconds < 0.3
