@@ -332,6 +332,7 @@ with torch.no_grad():
 # - `target`: (B, H, W) classes; pixels with `ignore_index` are left out, of the sum and of the count.
 # - Returns the mean of −log p(true class) over all pixels of the batch that count, as a tensor with one number.
 #   Write it out, without `F.cross_entropy`.
+#   Gradients must flow.
 
 # %% tags=["exercise"]
 def pixel_loss(logits: torch.Tensor, target: torch.Tensor, ignore_index: int = 255) -> torch.Tensor:
@@ -599,6 +600,7 @@ plt.show()
 # - `upscore`: a layer that makes a map twice as large.
 #   It starts as bilinear interpolation and has learned since, so use it, and not an interpolation.
 # - Returns the fused scores, (B, K, 2h, 2w).
+#   Gradients must flow to both maps.
 
 # %% tags=["exercise"]
 def fuse_scores(coarse: torch.Tensor, fine: torch.Tensor, upscore: nn.Module) -> torch.Tensor:
@@ -655,6 +657,7 @@ plt.show()
 # - `height`, `width`: of the picture before padding.
 # - Returns (B, K, height, width).
 #   You may call your `fuse_scores`.
+#   Gradients must flow.
 
 # %% tags=["exercise"]
 def fcn_8s_scores(net: FCN, maps: BackboneMaps, height: int, width: int) -> torch.Tensor:

@@ -240,6 +240,7 @@ for name, ceil_mode in (("rounding down", False), ("rounding up", True)):
 # - `up`: a module that doubles `below` and gives C channels.
 #   `conv`: a module that reads 2C channels.
 # - Double; cut off the last row or column where there is one too many; put the skip **first** and the other map behind it; convolve.
+#   Gradients must flow to both maps.
 
 # %% tags=["exercise"]
 def up_with_skip(below: torch.Tensor, skip: torch.Tensor, up: nn.Module,
@@ -313,6 +314,7 @@ plt.show()
 # - `ups`: modules, *coarsest first*, as many as `downs`; `up(below, skip)` takes a map to the next level up.
 # - Returns the map after the last step up.
 #   With no `downs` and no `ups`, that is `top(x)`.
+#   Gradients must flow.
 
 # %% tags=["exercise"]
 def unet_forward(x: torch.Tensor, top: nn.Module, downs: nn.ModuleList,
@@ -616,6 +618,7 @@ for name, answer in (("never", [0., 0., 0., 0.]), ("a hint", [0., 0.4, 0.4, 0.])
 # - Make the scores probabilities.
 #   Take the dice of each class as above, its sums over **all pixels of the whole batch**.
 # - Returns one number: the mean of 1 − dice over the classes that **at least one pixel of the batch** has.
+#   Gradients must flow.
 
 # %% tags=["exercise"]
 def dice_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -366,6 +366,7 @@ for name, overlap, place, best in zip(names, overlaps, born.tolist(), pooled):
 #   `truth`: (N, 4), N at least 1.
 #   Both xyxy.
 # - A thing is found if its IoU with *at least one* of the proposals so far is `iou_threshold` or more.
+#   One proposal may find several things.
 # - Returns (P,): the share of things found by the first 1, the first 2, ..., all P proposals.
 #   `box_iou(boxes1, boxes2)` from lesson 05 gives (P, N).
 

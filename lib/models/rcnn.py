@@ -113,7 +113,7 @@ def svm_labels(iou: Tensor, labels: Tensor, label: int) -> Tensor:
     best = of_class.amax(dim=1) if of_class.shape[1] else iou.new_zeros(len(iou))  # (R,)
     kinds = torch.full_like(best, -1, dtype=torch.int64)
     kinds[best < 0.3] = 0
-    kinds[best > 1 - 1e-6] = 1
+    kinds[best > 0.999] = 1
     return kinds
 
 

@@ -90,6 +90,8 @@ def ended_early(attempt: Attempt) -> Diagnosis:
 def general_mistake(exercise: Exercise, attempts: list[Attempt]) -> Diagnosis | None:
     """The common mistake that fits every attempt that failed, or None."""
     failing = [attempt for attempt in attempts if attempt.problem]
+    if failing[0].problem is Problem.UNUSABLE:  # a fact about the input that is shown, whatever the others give
+        return _of_one(exercise, failing[0])
     named = [_of_one(exercise, attempt) for attempt in failing]
     if named[0] is not None and all(other is not None and other.name == named[0].name for other in named):
         return named[0]

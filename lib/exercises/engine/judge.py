@@ -16,7 +16,7 @@ from lib.exercises.engine.sandbox import Clock, global_states_kept, run
 from lib.exercises.engine.trial import SEED, Attempt, Problem, cases_of, put_through
 from lib.exercises.engine.values import copy_of
 
-LESSON_SECONDS = 4.0  # for one call with an input as large as the lesson's
+LESSON_SECONDS = 1.0  # for one call with an input as large as the lesson's
 
 
 def judge(exercise: Exercise, function: Callable, seconds: float | None = None) -> Outcome:

@@ -1,6 +1,6 @@
 """Nothing was recognised, but something can be said: which part of the result is right for every input."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -34,6 +34,8 @@ def partly_right(exercise: Exercise, attempts: Sequence[Attempt]) -> Diagnosis |
     try:
         if isinstance(exercise.gives, tuple):
             return _parts(exercise, pairs)
+        if isinstance(pairs[0][1], Mapping):
+            return _entries(exercise, pairs)
         return next(_of_tensors(exercise, pairs), None)
     except Exception:  # other types, other shapes
         return None
@@ -51,6 +53,15 @@ def _parts(exercise: Exercise, pairs: list[tuple[Any, Any]]) -> Diagnosis | None
     return Diagnosis(
         f"only part {said}", f"Of what you return, part {right} is right for every input; part {said} is not."
     )
+
+
+def _entries(exercise: Exercise, pairs: list[tuple[Any, Any]]) -> Diagnosis | None:
+    keys = list(pairs[0][1])
+    wrong = [key for key in keys if any(not agree(got[key], expected[key], exercise) for got, expected in pairs)]
+    if len(wrong) in (0, len(keys)):
+        return None
+    said = ", ".join(map(str, wrong))
+    return Diagnosis(f"only {said}", f"All is right for every input but for: {said}.")
 
 
 def _of_tensors(exercise: Exercise, pairs: list[tuple[Any, Any]]) -> Iterator[Diagnosis]:

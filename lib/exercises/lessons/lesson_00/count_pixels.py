@@ -38,8 +38,8 @@ def sides_added(image):
 
 
 SIDE = (
-    "The shape is (channels, height, width). You multiplied the channels with one of the two sides: print `image.shape` "
-    "and look at which number is which."
+    "The shape is (channels, height, width). You multiplied the channels with one of the two sides: print "
+    "`image.shape` and look at which number is which."
 )
 
 

@@ -1,0 +1,123 @@
+"""A transposed convolution by stamping."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lib.exercises.engine.exercise import Case, Exercise, mistake
+from lib.exercises.engine.inputs import random_values
+from lib.exercises.engine.kinds import Kind
+from lib.exercises.engine.map_pictures import compare_maps
+from lib.ops import upsampling
+
+
+def scatter(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """`lib.ops.upsampling.transposed_conv_scatter` without the padding and bias that lesson 02 leaves out."""
+    return upsampling.transposed_conv_scatter(x, weight, stride)
+
+
+def by_torch(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    return F.conv_transpose2d(x, weight, stride=stride)
+
+
+def cases() -> list[Case]:
+    return [
+        Case.from_truth(label, (random_values(*x), random_values(*weight, seed=1), stride), by_torch)
+        for label, x, weight, stride in (
+            ("one channel, kernel 3, stride 2: stamps overlap", (1, 1, 2, 3), (1, 1, 3, 3), 2),
+            ("two pictures, 3 channels in, 2 out", (2, 3, 3, 2), (3, 2, 3, 3), 2),
+            ("as many channels out as in", (1, 2, 2, 2), (2, 2, 2, 2), 2),
+            ("stride 1", (1, 2, 3, 3), (2, 3, 3, 3), 1),
+            ("stride larger than the kernel: gaps", (1, 1, 2, 2), (1, 2, 2, 2), 3),
+        )
+    ]
+
+
+@mistake(
+    "stamps replace each other",
+    "Where stamps overlap, your last one wins. They must be added: `+=`, not `=`.",
+)
+def stamped_over(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """Later stamps replace earlier ones."""
+    kernel = weight.shape[2]
+    out = x.new_zeros(by_torch(x, weight, stride).shape)
+    for row in range(x.shape[2]):
+        for column in range(x.shape[3]):
+            stamp = torch.einsum("bc,coij->boij", x[:, :, row, column], weight)
+            top, left = row * stride, column * stride
+            out = out.clone()
+            out[:, :, top : top + kernel, left : left + kernel] = stamp
+    return out
+
+
+@mistake(
+    "channels taken the other way round",
+    "`weight` is (channels in, channels out, k, k) here. You read it as an ordinary convolution's, output "
+    "first. With as many channels out as in, no shape warns you.",
+)
+def stamped_outputs_first(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """The same mistake as in `channels_taken_the_other_way`, made where each cell's stamp is computed."""
+    kernel, channels = weight.shape[2], weight.shape[0]
+    sizes = [(cells - 1) * stride + kernel for cells in x.shape[2:]]
+    out = x.new_zeros(x.shape[0], channels, *sizes)
+    for row in range(x.shape[2]):
+        for column in range(x.shape[3]):
+            stamp = torch.einsum("bc,ocij->boij", x[:, :, row, column], weight)
+            top, left = row * stride, column * stride
+            out[:, :, top : top + kernel, left : left + kernel] += stamp
+    return out
+
+
+@mistake(
+    "stamp turned by half a turn",
+    "Your stamps are upside down and left to right. Stamping uses the kernel as it is; only the gathering "
+    "view turns it.",
+)
+def stamp_turned(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    return by_torch(x, weight.flip(2, 3), stride)
+
+
+@mistake(
+    "rows and columns of the stamp swapped",
+    "Your stamps are mirrored at the diagonal.",
+)
+def stamp_transposed(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    return by_torch(x, weight.transpose(2, 3), stride)
+
+
+@mistake(
+    "stride ignored",
+    "Your stamps start one pixel apart whatever the stride.",
+)
+def stride_ignored(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    return by_torch(x, weight, 1)
+
+
+@mistake(
+    "room for one stamp too many",
+    "The numbers are right, but there is an empty strip at the right and at the bottom. The first stamp "
+    "needs k pixels; only each further one needs `stride` more.",
+)
+def one_stride_too_large(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    right = by_torch(x, weight, stride)
+    wanted = [cells * stride + weight.shape[2] for cells in x.shape[2:]]
+    return F.pad(right, (0, wanted[1] - right.shape[3], 0, wanted[0] - right.shape[2]))
+
+
+EXERCISE = Exercise(
+    name="transposed_conv_scatter",
+    reference=scatter,
+    cases=cases,
+    takes={"x": Kind.MAP, "weight": Kind.MAP},
+    gives=Kind.MAP,
+    forbidden=(F.conv_transpose2d,),
+    mistakes=[
+        stamped_over,
+        stamped_outputs_first,
+        stamp_turned,
+        stamp_transposed,
+        stride_ignored,
+        one_stride_too_large,
+    ],
+    picture=compare_maps,
+)

@@ -1,0 +1,120 @@
+"""A transposed convolution as an ordinary one on a map with zeros in between."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from lib.exercises.engine.exercise import Case, Exercise, Mistake, mistake
+from lib.exercises.engine.inputs import random_values
+from lib.exercises.engine.kinds import Kind
+from lib.exercises.engine.map_pictures import compare_maps
+from lib.ops import upsampling
+
+
+def zero_insertion(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """`lib.ops.upsampling.transposed_conv_zero_insertion` without padding and bias."""
+    return upsampling.transposed_conv_zero_insertion(x, weight, stride)
+
+
+def by_torch(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    return F.conv_transpose2d(x, weight, stride=stride)
+
+
+def cases() -> list[Case]:
+    return [
+        Case.from_truth(label, (random_values(*x), random_values(*weight, seed=1), stride), by_torch)
+        for label, x, weight, stride in (
+            ("one channel, kernel 3, stride 2: stamps overlap", (1, 1, 2, 3), (1, 1, 3, 3), 2),
+            ("two pictures, 3 channels in, 2 out", (2, 3, 3, 2), (3, 2, 3, 3), 2),
+            ("as many channels out as in", (1, 2, 2, 2), (2, 2, 2, 2), 2),
+            ("stride 1", (1, 2, 3, 3), (2, 3, 3, 3), 1),
+            ("stride larger than the kernel: gaps", (1, 1, 2, 2), (1, 2, 2, 2), 3),
+        )
+    ]
+
+
+@mistake(
+    "channels taken the other way round",
+    "`weight` is (channels in, channels out, k, k), and `F.conv2d` wants the outputs first.",
+)
+def channels_taken_the_other_way(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    return by_torch(x, weight.transpose(0, 1), stride)
+
+
+@mistake(
+    "kernel not turned",
+    "Your result is that of stamps turned by half a turn. Seen from a pixel, the cells on its left give the"
+    " right part of their stamp: gathering needs the kernel turned, in both directions.",
+)
+def stamp_turned(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    return by_torch(x, weight.flip(2, 3), stride)
+
+
+@mistake(
+    "no zeros inserted",
+    "Your result does not depend on the stride.",
+)
+def stride_ignored(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    return by_torch(x, weight, 1)
+
+
+def spread_with_zeros(x: Tensor, stride: int, after_the_last: bool = False) -> Tensor:
+    height, width = (cells * stride if after_the_last else (cells - 1) * stride + 1 for cells in x.shape[2:])
+    spread = x.new_zeros(*x.shape[:2], height, width)
+    spread[:, :, ::stride, ::stride] = x
+    return spread
+
+
+@mistake(
+    "too little room at the rim",
+    "Your result is too small: it keeps only places where the kernel's middle lies on the map. A stamp "
+    "reaches further out; every place counts where the kernel touches the map with a single corner.",
+)
+def no_room_at_the_rim(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    kernel = weight.shape[2]
+    return F.conv2d(spread_with_zeros(x, stride), weight.flip(2, 3).transpose(0, 1), padding=kernel // 2)
+
+
+@mistake(
+    "zeros after the last cell",
+    "There are zeros behind the last row and column, so the result is too large. They belong *between* cells.",
+)
+def zeros_after_the_last(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    kernel = weight.shape[2]
+    return F.conv2d(spread_with_zeros(x, stride, True), weight.flip(2, 3).transpose(0, 1), padding=kernel - 1)
+
+
+@mistake(
+    "one zero too many",
+    "You put `stride` zeros between neighbours. With `stride − 1` of them, they are `stride` apart.",
+)
+def stride_zeros_between(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    return by_torch(x, weight, stride + 1)
+
+
+EXERCISE = Exercise(
+    name="transposed_conv_zero_insertion",
+    reference=zero_insertion,
+    cases=cases,
+    takes={"x": Kind.MAP, "weight": Kind.MAP},
+    gives=Kind.MAP,
+    forbidden=(F.conv_transpose2d,),
+    mistakes=[
+        stamp_turned,
+        Mistake(
+            "kernel turned in one direction only",
+            "The kernel must be turned by half a turn: upside down *and* left to right.",
+            wrong=lambda x, weight, stride: by_torch(x, weight.flip(3), stride),
+        ),
+        Mistake(
+            "kernel transposed instead of turned",
+            "Swapping rows and columns mirrors the kernel at its diagonal. It must be turned by half a turn.",
+            wrong=lambda x, weight, stride: by_torch(x, weight.flip(2, 3).transpose(2, 3), stride),
+        ),
+        channels_taken_the_other_way,
+        no_room_at_the_rim,
+        zeros_after_the_last,
+        stride_zeros_between,
+        stride_ignored,
+    ],
+    picture=compare_maps,
+)

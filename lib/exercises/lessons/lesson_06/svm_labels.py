@@ -1,0 +1,131 @@
+"""Which regions are examples and which are counterexamples for the SVM of a class."""
+
+import torch
+from torch import Tensor
+from torchvision.ops import box_iou
+
+from lib.exercises.engine.exercise import Case, Exercise, Mistake, mistake
+from lib.exercises.engine.kinds import Kind
+from lib.models import rcnn
+
+
+def cases() -> list[Case]:
+    truth = torch.tensor([[0.0, 0, 20, 20], [10, 10, 30, 30], [40, 0, 50, 30]])
+    draw = torch.Generator().manual_seed(1)
+    near = truth.repeat(6, 1) + 4 * torch.randn(18, 4, generator=draw)
+    far = torch.tensor([[60.0, 60, 70, 70], [0, 40, 30, 60]])
+    iou = box_iou(torch.cat([truth, near, far]), truth)
+    hand = torch.tensor(
+        [
+            [1.0, 0.0],
+            [0.0, 1.0],
+            [0.99999, 0.0],
+            [0.99, 0.2],
+            [0.0, 0.8],
+            [0.3, 0.1],
+            [0.29, 0.1],
+            [0.0, 0.0],
+            [0.2, 0.4],
+        ]
+    )
+    inputs = [
+        ("two things, of class 1 and 2", (hand, torch.tensor([1, 2]), 1)),
+        ("the same for class 2", (hand, torch.tensor([1, 2]), 2)),
+        ("three things, two of them of class 4", (iou, torch.tensor([4, 2, 4]), 4)),
+        ("a class that is not in the picture", (iou, torch.tensor([4, 2, 4]), 5)),
+    ]
+    return [Case(label, arguments, labels_by_loop(*arguments)) for label, arguments in inputs]
+
+
+def labels_by_loop(iou: Tensor, labels: Tensor, label: int) -> Tensor:
+    kinds = []
+    for overlaps in iou.tolist():
+        best = max([overlap for overlap, kind in zip(overlaps, labels.tolist()) if kind == label], default=0.0)
+        kinds.append(1 if best > 0.999 else 0 if best < 0.3 else -1)
+    return torch.tensor(kinds)
+
+
+def labelled_with(example=0.999, counter=0.3, between=-1, any_class=False):
+    """`svm_labels` with other limits, another word for the regions in between, or with all classes lumped together."""
+
+    def kinds_of(iou: Tensor, labels: Tensor, label: int) -> Tensor:
+        of_class = iou if any_class else iou[:, labels == label]
+        best = torch.cat([of_class, torch.zeros(len(iou), 1)], dim=1).amax(dim=1)
+        kinds = torch.full((len(iou),), between)
+        kinds[best < counter] = 0
+        kinds[best > example] = 1
+        return kinds
+
+    return kinds_of
+
+
+@mistake(
+    "other classes left out",
+    "You left out the regions on things of other classes. They are the most useful counterexamples: a cone"
+    " is not a box.",
+)
+def others_not_used(iou: Tensor, labels: Tensor, label: int) -> Tensor:
+    kinds = labelled_with()(iou, labels, label)
+    others = torch.cat([iou[:, labels != label], torch.zeros(len(iou), 1)], dim=1).amax(dim=1)
+    return torch.where((kinds == 0) & (others >= 0.3), -1, kinds)
+
+
+def exchanged(iou: Tensor, labels: Tensor, label: int) -> Tensor:
+    kinds = labelled_with()(iou, labels, label)
+    return torch.where(kinds == 1, kinds, -1 - kinds)
+
+
+EXERCISE = Exercise(
+    name="svm_labels",
+    reference=rcnn.svm_labels,
+    cases=cases,
+    takes={"labels": Kind.CLASSES},
+    gives=Kind.CLASSES,
+    mistakes=[
+        Mistake(
+            "parts as counterexamples",
+            "You call every region that is no example a counterexample. Those with an IoU between 0.3 and 1 show a"
+            " part of the thing: they are left out, -1.",
+            wrong=labelled_with(counter=0.999),
+        ),
+        Mistake(
+            "one limit of 0.3 for everything",
+            "Regions with an IoU of 0.3 or more are your examples. Only true boxes are examples, and regions with a "
+            "part of a thing are left out, −1.",
+            wrong=labelled_with(example=0.3 - 1e-6),
+        ),
+        Mistake(
+            "one limit of 0.5 for everything",
+            "Regions with an IoU of 0.5 or more are your examples, all others counterexamples. Only true boxes are "
+            "examples, and regions with a part of a thing are left out, −1.",
+            wrong=labelled_with(example=0.5 - 1e-6, counter=0.5),
+        ),
+        Mistake(
+            "exactly 1",
+            "You ask for an IoU of exactly 1. Rounding makes 0.9999998 of it: take an IoU above 0.999 for 1.",
+            wrong=labelled_with(example=1 - 1e-9),
+        ),
+        Mistake(
+            "nearly right as examples",
+            "You take regions that overlap by half as examples. Here only the true boxes themselves are.",
+            wrong=labelled_with(example=0.5 - 1e-6),
+        ),
+        Mistake(
+            "things of all classes",
+            "You looked at the overlap with things of *any* class. For the SVM of one class, only things of this"
+            " class count.",
+            wrong=labelled_with(any_class=True),
+        ),
+        others_not_used,
+        Mistake(
+            "0 and -1 exchanged",
+            "Counterexamples are 0, regions that are left out are -1. You have them the other way round.",
+            wrong=exchanged,
+        ),
+        Mistake(
+            "counterexamples below a half",
+            "You take regions below an IoU of 0.5 as counterexamples. The limit is 0.3.",
+            wrong=labelled_with(counter=0.5),
+        ),
+    ],
+)
