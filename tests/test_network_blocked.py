@@ -52,7 +52,7 @@ def test_a_kernel_cannot_leave_the_machine(tmp_path):
         ]
     )
     with pytest.raises(CellRaised, match="NetworkBlocked: the network is blocked") as caught:
-        execute(notebook, KERNEL, tmp_path, solved=False)
+        execute(notebook, KERNEL, tmp_path)
     assert caught.value.index == 1 and notebook.cells[0].outputs[0].text == "in\n"
 
 

@@ -103,8 +103,8 @@ def notebooks() -> Rows:
     for path in found:
         name = str(path.relative_to(ROOT))
         try:
-            notebook, solved = nbformat.read(path, as_version=4), path.parent.name == "solutions"
-            cost = execute(notebook, kernel_name(), path.parent, solved)
+            notebook = nbformat.read(path, as_version=4)
+            cost = execute(notebook, kernel_name(), path.parent)
         except CellRaised as error:
             yield name, f"stopped at cell {error.index}: {error}"
         else:

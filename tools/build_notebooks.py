@@ -94,10 +94,10 @@ def make_notebook(lesson: Lesson, solved: bool, root: Path) -> tuple[NotebookNod
     folder = notebook_path(lesson.path, solved).parent
     folder.mkdir(exist_ok=True)
     try:
-        cost = execute(notebook, KERNEL, folder, solved)
+        cost = execute(notebook, KERNEL, folder)
     except CellRaised as error:
         which = "solved" if solved else "learner's"
-        line = lesson.cells[error.index].line
+        line = lesson.cells_of(solved)[error.index].line
         raise BuildError(_at(lesson, root, line, f"the {which} cell raised {error}")) from None
     tidy(notebook)
     wrong = [_at(lesson, root, line, what) for line, what in problems(lesson, notebook, solved, root)]

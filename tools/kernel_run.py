@@ -70,11 +70,12 @@ def _memory(process: psutil.Process) -> int:
         return process.memory_info().rss
 
 
-def kernel_environment(scratch: Path, before: Mapping[str, str], solved: bool) -> dict[str, str]:
+def kernel_environment(scratch: Path, before: Mapping[str, str]) -> dict[str, str]:
     """The environment of a notebook's kernel, made from `before`; `scratch` is an empty folder for this run alone.
 
     One thread for each kernel: two run at a time, and sums come out the same on machines with more cores. No bar
-    while toyworld renders: whether it appears depends on what is in the cache already.
+    while toyworld renders: whether it appears depends on what is in the cache already. What a solved notebook needs
+    beyond that, it says itself, in `lesson_source.SETTINGS`.
     """
     behind = [path for path in before.get("PYTHONPATH", "").split(os.pathsep) if path not in ("", str(NO_NETWORK))]
     environment = dict(before) | {
@@ -86,8 +87,6 @@ def kernel_environment(scratch: Path, before: Mapping[str, str], solved: bool) -
         "TQDM_DISABLE": "1",
     }
     environment.pop("COURSE_NO_FALLBACK", None)
-    if solved:
-        environment["COURSE_NO_FALLBACK"] = "1"
     return environment
 
 
@@ -99,7 +98,7 @@ class CellRaised(Exception):
         self.index = index
 
 
-def execute(notebook: NotebookNode, kernel: str, folder: Path, solved: bool) -> Cost:
+def execute(notebook: NotebookNode, kernel: str, folder: Path) -> Cost:
     """Run a notebook's cells in order, in place, with `folder` as the working directory.
 
     Raises:
@@ -125,7 +124,7 @@ def execute(notebook: NotebookNode, kernel: str, folder: Path, solved: bool) -> 
         meter = None
         complaints = open(Path(scratch, "stderr"), "w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         try:
-            with client.setup_kernel(env=kernel_environment(Path(scratch), os.environ, solved), stderr=complaints):
+            with client.setup_kernel(env=kernel_environment(Path(scratch), os.environ), stderr=complaints):
                 meter = MemoryMeter(client.km.provisioner.pid)
                 for index, cell in enumerate(notebook.cells):
                     client.execute_cell(cell, index)

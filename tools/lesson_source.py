@@ -50,6 +50,23 @@ class Cell:
         return self.line + row - 1
 
 
+# Running a solved notebook, with nbval, `jupyter execute` or by hand, must not mark a learner's exercises as solved;
+# and the answers in it must be right themselves, without the course's own functions behind them.
+SETTINGS = Cell(
+    "code",
+    """\
+# This solved notebook leaves your own progress alone, and `use(...)` raises where an answer in it is not right.
+import os
+import tempfile
+
+folder_of_this_run = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+os.environ["COURSE_PROGRESS"] = os.path.join(folder_of_this_run.name, "progress.json")
+os.environ["COURSE_NO_FALLBACK"] = "1\"""",
+    line=1,
+    source_hidden=True,
+)
+
+
 @dataclass(frozen=True)
 class Lesson:
     """A lesson as its source says it."""
@@ -63,11 +80,15 @@ class Lesson:
         """NN_name."""
         return self.path.stem
 
+    def cells_of(self, solved: bool) -> list[Cell]:
+        """The cells of one of its two notebooks: the solved one has its settings below the title."""
+        return [self.cells[0], SETTINGS, *self.cells[1:]] if solved else self.cells
+
     def notebook(self, solved: bool) -> NotebookNode:
         """The notebook this lesson stands for, before it is run."""
         seen: dict[str, int] = {}
         cells = []
-        for cell in self.cells:
+        for cell in self.cells_of(solved):
             text = without_markers(cell.text) if solved else stripped(cell.text)
             make = nbformat.v4.new_code_cell if cell.kind == "code" else nbformat.v4.new_markdown_cell
             node = make(text, id=_cell_id(cell, seen))

@@ -9,7 +9,7 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
-from lesson_source import Lesson, check_after
+from lesson_source import Cell, Lesson, check_after
 from nbformat import NotebookNode
 
 LARGEST = 4_000_000  # bytes of one notebook; 3 MB is what we aim for
@@ -24,7 +24,7 @@ def problems(lesson: Lesson, notebook: NotebookNode, solved: bool, root: Path) -
     """
     which = "solved" if solved else "learner's"
     count = 0
-    for cell, node in zip(lesson.cells, notebook.cells, strict=True):
+    for cell, node in zip(lesson.cells_of(solved), notebook.cells, strict=True):
         for what in _machine_paths(node, root):
             yield cell.line, f"the {which} notebook shows a path of this machine: {what}"
         if node.cell_type != "code":
@@ -39,21 +39,22 @@ def problems(lesson: Lesson, notebook: NotebookNode, solved: bool, root: Path) -
         for output in node.outputs:
             if output.output_type == "stream" and output.name == "stderr":
                 yield cell.line, f"the {which} cell wrote to stderr: {output.text.strip()[:200]}"
-    for cell, node in checks(lesson, notebook):
+    for cell, node in checks(lesson, notebook, solved):
         found = outcome(node)
         if found != OUTCOME[solved]:
             yield cell.line, f"in the {which} notebook this check says {found!r}, not {OUTCOME[solved]!r}"
     if not solved:
-        yield from leaks(lesson, notebook)
+        yield from leaks(lesson, notebook, solved)
     size = len(json.dumps(notebook, ensure_ascii=False).encode())
     if size > LARGEST:
         yield 1, f"the {which} notebook takes {size / 1e6:.1f} MB; the limit is {LARGEST / 1e6:.0f} MB"
 
 
-def checks(lesson: Lesson, notebook: NotebookNode) -> list[tuple]:
+def checks(lesson: Lesson, notebook: NotebookNode, solved: bool) -> list[tuple[Cell, NotebookNode]]:
     """The `check(it)` cells of a lesson: (cell of the source, cell of the notebook)."""
-    pairs = list(zip(lesson.cells, notebook.cells, strict=True))
-    return [pairs[check_after(lesson.cells, index)] for index, (cell, _) in enumerate(pairs) if cell.exercise]
+    cells = lesson.cells_of(solved)
+    pairs = list(zip(cells, notebook.cells, strict=True))
+    return [pairs[check_after(cells, index)] for index, cell in enumerate(cells) if cell.exercise]
 
 
 def outcome(node: NotebookNode) -> str | None:
@@ -80,14 +81,14 @@ def visible_text(node: NotebookNode, sources: bool = True) -> str:
     return "\n".join(texts)
 
 
-def leaks(lesson: Lesson, notebook: NotebookNode) -> Iterator[tuple[int, str]]:
-    """Lines of solutions that the learner's notebook shows, in a source or an output.
+def leaks(lesson: Lesson, notebook: NotebookNode, solved: bool = False) -> Iterator[tuple[int, str]]:
+    """Lines of solutions that a notebook shows, in a source or an output; the learner's must show none.
 
     A line counts if it says enough to be an answer: six names and numbers or more. A shorter one (`return scores`) may
     stand anywhere; but a solution that is short as a whole must not appear as a whole. Spaces and comments
     do not matter.
     """
-    pairs = zip(lesson.cells, notebook.cells, strict=True)
+    pairs = zip(lesson.cells_of(solved), notebook.cells, strict=True)
     places = [(cell, _squeezed(_without_tags(visible_text(node)))) for cell, node in pairs]
     for solution in lesson.solutions:
         lines = [_code_of(line) for line in solution]

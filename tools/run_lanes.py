@@ -106,7 +106,7 @@ def run_lane(lane: str, full: bool) -> Result:
 
 def pytest_arguments(lane: str) -> list[str]:
     """What to give to pytest for a lane."""
-    nbval = ["--nbval-sanitize-with=tests/nbval_sanitise.cfg", f"--nbval-cell-timeout={CELL_TIMEOUT}"]
+    nbval = ["--nbval", f"--nbval-cell-timeout={CELL_TIMEOUT}"]
     match lane:
         case "in step":
             return ["tests/notebooks/test_in_step.py"]

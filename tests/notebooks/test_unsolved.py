@@ -18,7 +18,7 @@ def test_nothing_is_wrong(lesson):
 
 def test_every_check_says_not_attempted(lesson):
     notebook = nbformat.read(notebook_path(lesson.path, solved=False), as_version=4)
-    outcomes = [outcome(node) for _, node in checks(lesson, notebook)]
+    outcomes = [outcome(node) for _, node in checks(lesson, notebook, solved=False)]
     assert outcomes == ["not attempted"] * sum(cell.exercise is not None for cell in lesson.cells)
 
 
@@ -31,4 +31,4 @@ def test_no_solution_inside(lesson):
 def test_the_leak_check_sees_the_solved_notebook(lesson):
     """The same check must find something where the solutions stand, or it would find nothing anywhere."""
     notebook = nbformat.read(notebook_path(lesson.path, solved=True), as_version=4)
-    assert bool(list(leaks(lesson, notebook))) == bool(lesson.solutions)
+    assert bool(list(leaks(lesson, notebook, solved=True))) == bool(lesson.solutions)

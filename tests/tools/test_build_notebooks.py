@@ -34,12 +34,13 @@ def test_build_and_build_again(built, course, capsys):
         assert notebook.metadata.kernelspec.name == "course-cpu" and "widgets" not in notebook.metadata
         text = path.read_text(encoding="utf-8")
         assert WIDGET not in text and "0x7" not in text and "it/s" not in text and str(course) not in text
-        assert outputs(path)[2][0].data["text/plain"] == "epoch: (a progress bar of 5 steps)"
-        assert "image/png" in outputs(path)[3][0].data
-        assert outputs(path)[4][0].data["text/plain"] == "IntSlider(value=3)"
+        below = path.parent.name == "solutions"  # by one cell: the settings
+        assert outputs(path)[2 + below][0].data["text/plain"] == "epoch: (a progress bar of 5 steps)"
+        assert "image/png" in outputs(path)[3 + below][0].data
+        assert outputs(path)[4 + below][0].data["text/plain"] == "IntSlider(value=3)"
         assert outputs(path)[-1][0].traceback == ["ZeroDivisionError: division by zero"]
     learner, solved = (nbformat.read(path, as_version=4) for path in built)
-    assert [outcome(book.cells[7]) for book in (learner, solved)] == ["not attempted", "correct"]
+    assert [outcome(learner.cells[7]), outcome(solved.cells[8])] == ["not attempted", "correct"]
     assert "answer_of_the_book" not in built[0].read_text(encoding="utf-8")
     assert "BEGIN SOLUTION" not in built[1].read_text(encoding="utf-8")
 
@@ -173,6 +174,10 @@ def executed(lesson, solved):
     return notebook
 
 
+def check_of(notebook):
+    return next(cell for cell in notebook.cells if cell.source == "check(area)")
+
+
 def printed(text, name="stdout"):
     return nbformat.v4.new_output("stream", text=text, name=name)
 
@@ -186,8 +191,8 @@ def printed(text, name="stdout"):
         (lambda nb, root: nb.cells[3].outputs.append(nbformat.v4.new_output("error", ename="E")), "raised E"),
         (lambda nb, root: nb.cells[3].outputs.append(printed(f"saved {root}/data/x")), "path of this machine"),
         (lambda nb, root: nb.cells[3].outputs.append(printed("x" * 4_000_001)), "the limit is 4 MB"),
-        (lambda nb, root: nb.cells[7].update(outputs=[printed("area: wrong (too big)")]), "says 'wrong'"),
-        (lambda nb, root: nb.cells[7].update(outputs=[]), "says None"),
+        (lambda nb, root: check_of(nb).update(outputs=[printed("area: wrong (too big)")]), "says 'wrong'"),
+        (lambda nb, root: check_of(nb).update(outputs=[]), "says None"),
     ],
 )
 def test_what_is_wrong_with_a_notebook_is_named(course, spoil, message):

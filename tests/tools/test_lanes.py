@@ -1,13 +1,11 @@
 """The lanes can fail: texts that differ, notebooks that differ, and a lane that runs nothing."""
 
-import os
 import subprocess
 import sys
 
-import nbformat
 import pytest
 import run_lanes
-from kernel_run import ROOT, MemoryMeter
+from kernel_run import MemoryMeter
 from near_text import NearText, near
 
 
@@ -52,51 +50,6 @@ def test_words_exactly_numbers_nearly(now, then, alike):
 )
 def test_measured_numbers_may_differ_and_words_may_not(now, then, alike):
     assert near(now, then) == near(then, now) == alike
-
-
-def test_nbval_compares_notebooks(tmp_path):
-    """The lane's own command on notebooks whose stored output is right, or not."""
-    written = {
-        "01_near": ("print(0.1235)", "0.1234\n", True),
-        "02_word": ("print('cat')", "dog\n", False),
-        "03_whole": ("print(1)", "2\n", False),
-        "04_raises": ("1 / 0", None, False),
-    }
-    (tmp_path / "notebooks").mkdir()
-    for name, (source, stored, _) in written.items():
-        cell = nbformat.v4.new_code_cell(source, execution_count=1)
-        cell.outputs = [nbformat.v4.new_output("stream", text=stored)] if stored else []
-        # A progress bar is stored in words of our own: nbval must find the kernel's equal to them.
-        bar = nbformat.v4.new_code_cell("from tqdm.auto import tqdm\nfor _ in tqdm(range(3)): pass", execution_count=2)
-        bar.outputs = [nbformat.v4.new_output("display_data", {"text/plain": " (a progress bar of 3 steps)"})]
-        nbformat.write(nbformat.v4.new_notebook(cells=[cell, bar]), tmp_path / "notebooks" / f"{name}.ipynb")
-    ours = [a for a in run_lanes.pytest_arguments("unsolved") if a not in run_lanes.TWO_WORKERS and ".ipynb" not in a]
-    ours = [a.replace("test_unsolved.py", "test_unsolved.py::test_there_are_lessons") for a in ours]
-    costs = tmp_path / "costs.jsonl"
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-rA",
-            "--import-mode=importlib",
-            "-p",
-            "no:cacheprovider",
-            f"--rootdir={tmp_path}",
-            *ours,
-            *sorted(map(str, (tmp_path / "notebooks").glob("*.ipynb"))),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "COURSE_COSTS": str(costs)},
-        capture_output=True,
-        text=True,
-    )
-    lines = done.stdout.splitlines()
-    for name, (_, _, passes) in written.items():
-        about = [line for line in lines if f"{name}.ipynb::Cell" in line]
-        results = [line.split()[0] for line in about if line.startswith(("PASSED", "FAILED"))]
-        assert sorted(results) == (["PASSED", "PASSED"] if passes else ["FAILED", "PASSED"]), done.stdout
-        assert f"notebooks/{name}.ipynb" in costs.read_text()
 
 
 def test_a_lane_that_holds_no_test_has_failed(monkeypatch, tmp_path, capfd):

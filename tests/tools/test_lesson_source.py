@@ -1,7 +1,7 @@
 """Reading a lesson's source: what it becomes, and that each mistake names its line."""
 
 import pytest
-from lesson_source import LessonError, read_lesson
+from lesson_source import SETTINGS, LessonError, read_lesson
 
 STUB = '''\
 def area(width: float, height: float) -> float:
@@ -18,13 +18,21 @@ def line_of(path, text):
 
 def test_the_learner_gets_the_stub_and_the_solved_notebook_the_answer(course):
     lesson = read_lesson(course / "solutions" / "07_tiny.py")
-    stub, solved = (lesson.notebook(solved).cells[6].source for solved in (False, True))
+    stub, solved = lesson.notebook(False).cells[6].source, lesson.notebook(True).cells[7].source
     assert stub == STUB
     assert solved.splitlines()[2:] == [
         "    answer_of_the_book = width * height + 0 * width * height",
         "    return answer_of_the_book",
     ]
     assert "SOLUTION" not in str(lesson.notebook(True)) + str(lesson.notebook(False))
+
+
+def test_the_solved_notebook_alone_has_its_settings_below_the_title(course):
+    lesson = read_lesson(course / "solutions" / "07_tiny.py")
+    learners, solved = ([(c.id, c.cell_type) for c in lesson.notebook(solved).cells] for solved in (False, True))
+    settings = solved.pop(1)
+    assert settings[1] == "code" and solved == learners
+    assert [cell.text for cell in lesson.cells_of(True)][1] == SETTINGS.text
 
 
 def test_cells_know_their_lines(course):
@@ -37,7 +45,7 @@ def test_cells_know_their_lines(course):
 
 def test_a_cell_put_in_changes_no_other_id(course, change):
     path = course / "solutions" / "07_tiny.py"
-    before = [cell.id for cell in read_lesson(path).notebook(True).cells]
+    before = [cell.id for cell in read_lesson(path).notebook(False).cells]
     change("# %% [markdown]\n# Multiply.", "# %%\nprint(1)\n\n# %%\nprint(1)\n\n# %% [markdown]\n# Multiply.")
     after = [cell.id for cell in read_lesson(path).notebook(False).cells]
     assert len(set(after)) == len(after) == len(before) + 2
