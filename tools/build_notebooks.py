@@ -21,7 +21,7 @@ from pathlib import Path
 
 import nbformat
 from kernel_run import BUDGET_BYTES, BUDGET_SECONDS, ROOT, CellRaised, Cost, execute
-from lesson_key import lesson_key
+from lesson_key import lesson_key, what_changed
 from lesson_source import KERNEL, Lesson, LessonError, read_lesson
 from nbformat import NotebookNode
 from notebook_checks import problems
@@ -54,6 +54,7 @@ def notebook_path(source: Path, solved: bool) -> Path:
 def out_of_step(lesson: Lesson, root: Path) -> list[str]:
     """Why this lesson's notebooks must be built again: one reason for each notebook at most."""
     reasons = []
+    key = lesson_key(lesson.path, root)
     for solved in (True, False):
         path = notebook_path(lesson.path, solved)
         if not path.exists():
@@ -69,8 +70,8 @@ def out_of_step(lesson: Lesson, root: Path) -> list[str]:
             (c.id, c.cell_type, c.source, c.metadata) for c in fresh.cells
         ]:
             reasons.append(f"{path.relative_to(root)} does not hold the cells of {lesson.path.relative_to(root)}")
-        elif mark.get("key") != lesson_key(lesson.path, root):
-            reasons.append(f"{path.relative_to(root)} was run with another version of what it imports")
+        elif changed := what_changed(mark.get("key", {}), key):
+            reasons.append(f"{path.relative_to(root)} is older than what it was run with: {changed}")
         elif mark.get("outputs") != _outputs_digest(stored) or serialised(stored) != path.read_text(encoding="utf-8"):
             reasons.append(f"{path.relative_to(root)} was run or changed after it was built")
     return reasons
@@ -166,6 +167,8 @@ def main(arguments: list[str] | None = None) -> int:
         complaints += [reason for reasons in stale.values() for reason in reasons]
     else:
         todo = [lesson for lesson in lessons if options.again or stale[lesson.name]]
+        for lesson in todo:
+            print("\n".join(stale[lesson.name] or [f"{lesson.name} is in step; run again as asked"]), flush=True)
         with ThreadPoolExecutor(max(1, options.jobs)) as pool:
             futures = [(lesson, pool.submit(build, lesson, root, options.force)) for lesson in todo]
             for _, future in futures:

@@ -1,37 +1,47 @@
-"""What a lesson's outputs depend on, as one short key: equal keys, nothing to run again.
+"""The files that a lesson's outputs depend on, each with a short digest: equal digests, nothing to run again.
 
-The key covers the lesson's source, the modules of `lib` that it imports, directly and through one another, the
-checkpoints that any of these names, the exact versions in constraints.txt, and the builder's own version. Modules that
-Python finds out about at run time only are added by rule: the exercises of this lesson, and those of every lesson where
-it shows `progress()` or `catalogue()`. If a rule misses something, the lanes still notice:
-they run every notebook again.
+These are the lesson's source, the modules of `lib` that it imports, directly and through one another, the checkpoints
+that any of these names, the exact versions in constraints.txt, and the builder's own version. The exercises are
+imported at run time only, so they are added by rule: a lesson that uses `lib.exercises` depends on the files in
+`lib/exercises/lessons/lesson_NN/` of its own number, and on what those import; on no other lesson's. Whatever shows
+something of other lessons (their names, their exercises) must not be part of a lesson's stored output. If a rule misses
+something, the lanes still notice: they run every notebook again.
 """
 
 import ast
 import hashlib
-import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-BUILDER = 1  # raise it when the builder would write other outputs from the same lesson
+BUILDER = "2"  # raise it when the builder would write other outputs from the same lesson
 
 
-def lesson_key(source: Path, root: Path) -> str:
-    """The key of the lesson at `source`, in the checkout at `root`."""
+def lesson_key(source: Path, root: Path) -> dict[str, str]:
+    """The key of the lesson at `source`, in the checkout at `root`: a digest for each file's path from the root."""
     files = dependencies(source, root)
-    texts = [_text(file) for file in files]
-    checkpoints = sorted((root / "data" / "checkpoints").glob("*.safetensors"))
-    used = [path for path in checkpoints if any(path.stem in text for text in texts)]
-    digest = hashlib.sha256(f"builder {BUILDER}\n".encode())
-    for file, text in zip(files, texts):
-        digest.update(f"{file.relative_to(root).as_posix()}\n{text}\0".encode())
-    for path in used:
-        digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:16]
+    texts = {file: _text(file) for file in files}
+    checkpoints = (root / "data" / "checkpoints").glob("*.safetensors")
+    used = [path for path in checkpoints if any(path.stem in text for text in texts.values())]
+    contents = {file: text.encode() for file, text in texts.items()} | {path: path.read_bytes() for path in used}
+    digests = {file.relative_to(root).as_posix(): _digest(content) for file, content in contents.items()}
+    return dict(sorted(digests.items())) | {"builder": BUILDER}
+
+
+def what_changed(then: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """In words, how one key differs from another: "lib/ops/boxes.py changed". Names five files at most; "" if equal."""
+    differences = [
+        f"{name} {'was added' if name not in then else 'was removed' if name not in now else 'changed'}"
+        for name in sorted({*then, *now})
+        if then.get(name) != now.get(name)
+    ]
+    more = [f"{len(differences) - 5} more"] if len(differences) > 5 else []
+    return ", ".join(differences[:5] + more)
 
 
 def dependencies(source: Path, root: Path) -> list[Path]:
     """The files behind a lesson: its source, the modules of `lib` that it comes to import, constraints.txt."""
-    number = source.stem.split("_")[0]
+    exercises = root / "lib" / "exercises"
+    own = exercises / "lessons" / f"lesson_{source.stem.split('_')[0]}"
     found: set[Path] = set()
     waiting = [source]
     while waiting:
@@ -40,14 +50,13 @@ def dependencies(source: Path, root: Path) -> list[Path]:
             continue
         found.add(file)
         waiting += _imported(file, root)
-        if file.parent == root / "lib" / "exercises":
-            whole = re.search(r"\b(progress|catalogue)\(", _text(source))
-            waiting += (root / "lib" / "exercises").glob("lesson_*.py" if whole else f"lesson_{number}.py")
+        if file.is_relative_to(exercises):
+            waiting += [*own.glob("*.py"), *_packages(own, root)]
     constraints = root / "constraints.txt"
     return sorted(found | ({constraints} if constraints.exists() else set()))
 
 
-def _imported(file: Path, root: Path) -> list[Path]:
+def _imported(file: Path, root: Path) -> Iterable[Path]:
     """The files of `lib` that a file imports, each with the packages around it."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(_text(file))):
@@ -59,15 +68,19 @@ def _imported(file: Path, root: Path) -> list[Path]:
                 package = file.relative_to(root).with_suffix("").parts[: -node.level]
                 base = ".".join((*package, *filter(None, [node.module])))
             names |= {base} | {f"{base}.{alias.name}" for alias in node.names}
-    files = []
-    for name in names:
-        parts = name.split(".")
-        if parts[0] != "lib":
-            continue
-        for depth in range(1, len(parts) + 1):
-            place = root.joinpath(*parts[:depth])
-            files += [path for path in (place / "__init__.py", place.with_suffix(".py")) if path.is_file()]
-    return files
+    places = [root.joinpath(*name.split(".")) for name in names if name.split(".")[0] == "lib"]
+    modules = [place.with_suffix(".py") for place in places if place.with_suffix(".py").is_file()]
+    return [*modules, *(init for place in places for init in _packages(place, root))]
+
+
+def _packages(place: Path, root: Path) -> list[Path]:
+    """The `__init__.py` of a folder and of every folder around it, up to `root`, where there is one."""
+    folders = [place, *place.parents[: len(place.relative_to(root).parts) - 1]]
+    return [folder / "__init__.py" for folder in folders if (folder / "__init__.py").is_file()]
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:8]
 
 
 def _text(file: Path) -> str:

@@ -61,7 +61,8 @@ import tempfile
 
 folder_of_this_run = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
 os.environ["COURSE_PROGRESS"] = os.path.join(folder_of_this_run.name, "progress.json")
-os.environ["COURSE_NO_FALLBACK"] = "1\"""",
+os.environ["COURSE_NO_FALLBACK"] = "1"
+""".strip(),
     line=1,
     source_hidden=True,
 )
