@@ -3,7 +3,9 @@
 The source is jupytext's percent format. What a lesson must obey is checked here, and every complaint names a file and
 a line: the first cell carries the title; a solution stands between `### BEGIN SOLUTION` and `### END SOLUTION` inside a
 function; a cell tagged `exercise` defines one function or class, and the next two code cells are `check(it)` and
-`it = use(it)`, with hints in `<details>` between them. Imports may stand above each of the three.
+`it = use(it)`, with hints in `<details>` between them. Imports may stand above each of the three. The task above it is
+headed by "### Exercise 1 · `it`" (the number may be left out) and, below, "*15 minutes · ★★☆*": minutes and stars stand
+there alone. A line of prose holds at most 160 characters, so that a changed sentence is a changed line.
 """
 
 import ast
@@ -26,6 +28,11 @@ KERNEL = "course-cpu"
 # the cell. `nbval-ignore-output`: for a widget that holds a figure, where nothing can be compared.
 TAGS = frozenset({"exercise", "raises-exception", "nbval-ignore-output"})
 
+LONGEST_LINE = 160  # characters of a line of prose; the row of a table and a line that is only a link may be longer
+_TABLE_ROW = re.compile(r"\s*\|.*\|\s*")
+_ONLY_A_LINK = re.compile(r"\s*(?:[-*] |> )?(?:!?\[[^\]]*\](?:\(\S+\)|: \S+)|<?https?://\S+>?)[.,;]?\s*")
+_COST = re.compile(r"\*[1-9]\d* minutes? · (?:★☆☆|★★☆|★★★)\*")
+
 
 class LessonError(Exception):
     """What is wrong with a lesson, at which line of its source. `str()` gives `path:line: message`."""
@@ -43,6 +50,7 @@ class Cell:
     line: int  # of the first line of its text, counted from 1
     tags: tuple[str, ...] = ()
     source_hidden: bool = False  # JupyterLab shows it folded
+    outputs_hidden: bool = False  # JupyterLab shows its output folded: it answers a question that is asked first
     exercise: str | None = None  # the name that an exercise's stub defines
 
     def at(self, row: int) -> int:
@@ -95,8 +103,9 @@ class Lesson:
             node = make(text, id=_cell_id(cell, seen))
             if cell.tags:
                 node.metadata["tags"] = list(cell.tags)
-            if cell.source_hidden:
-                node.metadata["jupyter"] = {"source_hidden": True}
+            hidden = {"source_hidden": cell.source_hidden, "outputs_hidden": cell.outputs_hidden}
+            if any(hidden.values()):
+                node.metadata["jupyter"] = {name: True for name, is_hidden in hidden.items() if is_hidden}
             cells.append(node)
         return nbformat.v4.new_notebook(cells=cells, metadata=_plain_metadata())
 
@@ -116,6 +125,8 @@ def read_lesson(path: Path) -> Lesson:
     for cell in cells:
         if cell.kind == "code":
             solutions += _check_code(path, cell)
+        else:
+            _check_lines(path, cell)
     _check_exercises(path, cells)
     return Lesson(path, cells, solutions)
 
@@ -162,22 +173,34 @@ def _cells(path: Path, lines: list[str]) -> list[Cell]:
         while row < len(lines) and not lines[row].strip():
             row += 1  # blank lines between the marker and the text are not part of the cell
         tags = tuple(node.metadata.get("tags", ()))
-        hidden = node.metadata.get("jupyter", {}) == {"source_hidden": True}
+        hidden = node.metadata.get("jupyter", {})
+        allowed = ("source_hidden", "outputs_hidden") if node.cell_type == "code" else ("source_hidden",)
+        understood = set(hidden) <= set(allowed) and all(value is True for value in hidden.values())
         for tag in tags:
             if tag not in TAGS:
                 raise LessonError(path, start, f"unknown tag {tag!r}; the tags are {', '.join(sorted(TAGS))}")
-        strange = set(node.metadata) - {"tags", "lines_to_next_cell"} - ({"jupyter"} if hidden else set())
+        strange = set(node.metadata) - {"tags", "lines_to_next_cell"} - ({"jupyter"} if understood else set())
         if strange or node.cell_type not in ("code", "markdown"):
             raise LessonError(
                 path,
                 start,
-                "a cell is code or [markdown], with tags=[...] and "
-                f'jupyter={{"source_hidden": true}} and nothing else; this is {lines[start - 1]!r}',
+                'a cell is code or [markdown], with tags=[...] and jupyter={"source_hidden": true} (a code cell also '
+                f'"outputs_hidden": true) and nothing else; this is {lines[start - 1]!r}',
             )
         if not node.source.strip():
             raise LessonError(path, start, "an empty cell")
         exercise = _defined_name(node.source) if "exercise" in tags else None
-        cells.append(Cell(node.cell_type, node.source, row + 1, tags, hidden, exercise))
+        cells.append(
+            Cell(
+                node.cell_type,
+                node.source,
+                row + 1,
+                tags,
+                "source_hidden" in hidden,
+                "outputs_hidden" in hidden,
+                exercise,
+            )
+        )
     return cells
 
 
@@ -205,6 +228,17 @@ def _says(cell: Cell | None, statement: str) -> bool:
 def check_after(cells: list[Cell], index: int) -> int | None:
     """Where the first code cell after the cell at `index` is: for a stub, its check."""
     return next((later for later in range(index + 1, len(cells)) if cells[later].kind == "code"), None)
+
+
+def _check_lines(path: Path, cell: Cell) -> None:
+    """Prose stands one sentence a line."""
+    for row, line in enumerate(cell.text.splitlines(), start=1):
+        if len(line) > LONGEST_LINE and not _TABLE_ROW.fullmatch(line) and not _ONLY_A_LINK.fullmatch(line):
+            raise LessonError(
+                path,
+                cell.at(row),
+                f"a line of {len(line)} characters; the limit is {LONGEST_LINE}, one sentence a line",
+            )
 
 
 def _check_code(path: Path, cell: Cell) -> list[list[str]]:
@@ -288,10 +322,31 @@ def _check_exercises(path: Path, cells: list[Cell]) -> None:
         for there, what in shape:
             if not there:
                 raise LessonError(path, cell.line, f"the exercise {name!r} needs {what}")
+        _check_heading(path, cells[:index], cell)
     names = [cell.exercise for cell in cells if cell.exercise]
     for cell in cells:
         if cell.exercise and names.count(cell.exercise) > 1:
             raise LessonError(path, cell.line, f"the exercise {cell.exercise!r} is set twice")
+
+
+def _check_heading(path: Path, before: list[Cell], stub: Cell) -> None:
+    """In the text before a stub: the exercise's heading, and below it the line with minutes and stars."""
+    heading = re.compile(rf"### Exercise (?:\d+ )?· `{stub.exercise}`")
+    for cell in reversed(before):
+        rows = cell.text.splitlines() if cell.kind == "markdown" else []
+        for row, line in enumerate(rows, start=1):
+            if heading.fullmatch(line):
+                below = next((later for later in rows[row:] if later.strip()), "")
+                if not _COST.fullmatch(below):
+                    message = (
+                        f"'*15 minutes · ★★☆*' must stand below the heading of {stub.exercise!r}; there is {below!r}"
+                    )
+                    raise LessonError(path, cell.at(row), message)
+                return
+    message = (
+        f"the exercise {stub.exercise!r} needs the heading '### Exercise · `{stub.exercise}`' in the text before it"
+    )
+    raise LessonError(path, stub.line, message)
 
 
 def _cell_id(cell: Cell, seen: dict[str, int]) -> str:

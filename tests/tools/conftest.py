@@ -34,11 +34,15 @@ plt.imshow([[0, 1], [1, 0]])
 plt.show()
 print("a number", 0.123456, object())
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 widgets.IntSlider(3)
 
 # %% [markdown]
-# Multiply. 5 minutes.
+# ### Exercise · `area`
+#
+# *5 minutes · ★☆☆*
+#
+# Multiply.
 
 # %% tags=["exercise"]
 def area(width: float, height: float) -> float:

@@ -95,7 +95,7 @@ def test_check_says_what_is_out_of_step(course, change, capsys):
     path.write_text(json.dumps(content), encoding="utf-8")
     assert check()[0] == 1 and "run or changed after it was built" in check()[1]
     fake_build(course)
-    change("# Multiply. 5 minutes.", "# Multiply. 6 minutes.")
+    change("# *5 minutes", "# *6 minutes")
     assert check()[1].count("does not hold the cells of") == 2
 
 
@@ -106,7 +106,7 @@ def test_an_edited_notebook_is_left_alone(course, change, capsys):
     mine = path.read_text(encoding="utf-8").replace(stub, "return width * height")
     assert "return width * height" in mine
     path.write_text(mine, encoding="utf-8")
-    change("# Multiply. 5 minutes.", "# Multiply. 6 minutes.")
+    change("# *5 minutes", "# *6 minutes")
     assert main(["--root", str(course)]) == 1
     assert path.read_text(encoding="utf-8") == mine
     assert "07_tiny.ipynb was changed by hand since it was built" in capsys.readouterr().err

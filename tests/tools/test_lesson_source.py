@@ -46,7 +46,7 @@ def test_cells_know_their_lines(course):
 def test_a_cell_put_in_changes_no_other_id(course, change):
     path = course / "solutions" / "07_tiny.py"
     before = [cell.id for cell in read_lesson(path).notebook(False).cells]
-    change("# %% [markdown]\n# Multiply.", "# %%\nprint(1)\n\n# %%\nprint(1)\n\n# %% [markdown]\n# Multiply.")
+    change("# %% [markdown]\n# ### Ex", "# %%\nprint(1)\n\n# %%\nprint(1)\n\n# %% [markdown]\n# ### Ex")
     after = [cell.id for cell in read_lesson(path).notebook(False).cells]
     assert len(set(after)) == len(after) == len(before) + 2
     assert [i for i in after if i in before] == before
@@ -91,6 +91,24 @@ def test_a_method_may_be_the_exercise(course, change):
         ("<details>", "<p>", DEF, "hints in <details>"),
         ("1 / 0", "1 /", "1 /", "no valid Python"),
         ("1 / 0", "", '# %% tags=["raises-exception"]', "an empty cell"),
+        ("# Multiply.", f"# {'x' * 161}", f"# {'x' * 161}", "a line of 161 characters; the limit is 160"),
+        ("# ### Exercise · `area`\n", "", DEF, "needs the heading '### Exercise · `area`'"),
+        ("# ### Exercise · `area`", "# ### Exercise · `width`", DEF, "needs the heading"),
+        ("# *5 minutes · ★☆☆*\n#\n", "", "# ### Exercise · `area`", "must stand below .* there is 'Multiply.'"),
+        ("# *5 minutes · ★☆☆*", "# *5 minutes · ☆★★*", "# ### Exercise · `area`", "must stand below"),
+        ("# *5 minutes · ★☆☆*", "# 5 minutes, easy", "# ### Exercise · `area`", "must stand below"),
+        (
+            '"outputs_hidden": true',
+            '"outputs_hidden": false',
+            '# %% jupyter={"outputs_hidden": false}',
+            "and nothing else",
+        ),
+        (
+            "# %% [markdown]\n# # A tiny",
+            '# %% [markdown] jupyter={"outputs_hidden": true}\n# # A tiny',
+            '# %% [markdown] jupyter={"outputs_hidden": true}',
+            "and nothing else",
+        ),
         ("import ipywidgets", 's = """\n# %% no cell\n"""\nimport ipywidgets', 1, "make"),
     ],
 )
@@ -108,3 +126,24 @@ def test_imports_and_words_may_stand_around_the_three_cells(change):
     path = change("check(area)\n", "from lib.exercises import check\n\ncheck(area)\n")
     path = change("# %%\nfrom lib", "# %% [markdown]\n# Now ask.\n\n# %%\nfrom lib")
     assert [cell.exercise for cell in read_lesson(path).cells if cell.exercise] == ["area"]
+
+
+def test_what_may_be_long(change):
+    wide = "word " * 40
+    path = change(
+        "# Multiply.", f"# | {wide} |\n# [a link](https://example.org/{'x' * 200})\n# ![](data:{'y' * 200})\n#"
+    )
+    assert wide in "".join(cell.text for cell in read_lesson(path).cells)
+
+
+def test_what_is_folded_stays_so(course, change):
+    change('{"outputs_hidden": true}', '{"source_hidden": true, "outputs_hidden": true}')
+    for solved in (False, True):
+        cells = read_lesson(course / "solutions" / "07_tiny.py").notebook(solved).cells
+        folded = [cell.metadata.jupyter for cell in cells if "jupyter" in cell.metadata]
+        assert folded == [{"source_hidden": True}] * solved + [{"source_hidden": True, "outputs_hidden": True}]
+
+
+def test_an_exercise_may_have_a_number_and_one_minute(change):
+    change("### Exercise · `area`", "### Exercise 2 · `area`")
+    assert read_lesson(change("*5 minutes", "*1 minute")).cells
