@@ -8,7 +8,7 @@ ENV := .venv/bin/python
 unexport PYTHONPATH PYTHONHOME
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help install lab test notebooks checkpoints bench clean
+.PHONY: help install lab check test notebooks checkpoints bench clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -21,8 +21,11 @@ install: ## build the environment in .venv, or update it (PYTHON=, TORCH_INDEX=,
 lab: install ## open the course in JupyterLab (PORT=8888, LAB_ARGS="--no-browser")
 	@$(ENV) tools/lab.py --port=$(PORT) $(LAB_ARGS)
 
-test: install ## run every check there is: code, notebooks, exercises, browser
-	@$(ENV) tools/run_lanes.py
+check: install ## style and units: what a change to the code needs, in minutes
+	@$(ENV) tools/run_lanes.py --lane style --lane units
+
+test: install ## run every check there is: code, notebooks, exercises, browser (LESSONS="08 09")
+	@$(ENV) tools/run_lanes.py $(if $(LESSONS),--lessons $(LESSONS))
 
 notebooks: install ## rebuild the notebooks whose source in solutions/ changed (NAMES="01_...", FORCE=1)
 	@$(ENV) tools/build_notebooks.py $(if $(FORCE),--force) $(NAMES)
@@ -37,5 +40,5 @@ bench: install ## measure: picture generator, explorer, each notebook, disk
 	@$(ENV) tools/bench.py
 
 clean: ## remove .venv, build/ and caches; never notebooks, progress or downloads
-	rm -rf .venv build .pytest_cache
+	rm -rf .venv build .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,8 +1,9 @@
 """All lanes of `make test`, one after the other; a failing lane does not stop the next.
 
-    python tools/run_lanes.py                 every lane
-    python tools/run_lanes.py --lane solved   one lane (may be given several times)
-    python tools/run_lanes.py --full          "in step" runs every notebook once more and compares the pictures too
+    python tools/run_lanes.py                    every lane
+    python tools/run_lanes.py --lane solved      one lane (may be given several times)
+    python tools/run_lanes.py --lessons 08 09    these lessons' lanes alone, by the start of their names
+    python tools/run_lanes.py --full             "in step" runs every notebook once more and compares the pictures too
 
 The quick lanes come first. The network is blocked in all of them. Notebooks run on the kernel `course-gpu` where there
 is a GPU, else on `course-cpu`; `COURSE_DEVICE` decides over that. The last line is the total.
@@ -16,19 +17,31 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from build_notebooks import BuildError, lesson_paths
 from kernel_run import CELL_TIMEOUT, NO_NETWORK, ROOT
 
 LANES = {
+    "style": "ruff (format and lint), mypy, and who may import whom",
     "in step": "regenerating the notebooks from solutions/*.py changes nothing",
     "units": "ops, layers, models and all the rest: properties, bad input, equality with others",
-    "mutants": "each plausible wrong answer is rejected by its name, each right one accepted",
+    "variants": "each mistake is recognised by the function that defines it; other right answers are accepted",
     "solved": "solutions/*.ipynb run again under nbval; no fallback; every check says correct",
     "unsolved": "notebooks/*.ipynb run again under nbval; every check says not attempted; no solution inside",
-    "browser": "JupyterLab in a headless browser: run all, use the explorer, answer an exercise",
+    "browser": "JupyterLab in a headless browser: run what the widgets need, move them; answer an exercise",
 }
+OF_LESSONS = ("in step", "variants", "solved", "unsolved", "browser")  # the lanes that can be run for some lessons only
+STYLE = {  # name: the command, found beside this Python
+    "ruff format": ["ruff", "format", "--check", "."],
+    "ruff check": ["ruff", "check", "."],
+    "mypy": ["mypy"],
+    "import-linter": ["lint-imports"],
+}
+VARIANTS = "tests/exercises/test_variants.py"
+NOTHING_RAN = 5  # pytest's status
 TWO_WORKERS = ["-n", "2", "--dist", "loadscope"]  # by file, so that no notebook is split
 
 
@@ -49,12 +62,19 @@ def main(arguments: list[str] | None = None) -> int:
     """The command. Gives the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lane", action="append", choices=LANES, help="run this lane only")
+    parser.add_argument(
+        "--lessons", nargs="+", default=[], help="run these lessons' lanes only, without style and units"
+    )
     parser.add_argument("--full", action="store_true", help="run every notebook once more in the lane 'in step'")
     options = parser.parse_args(arguments)
+    try:
+        lessons = [path.stem for path in lesson_paths(ROOT, options.lessons)] if options.lessons else []
+    except BuildError as error:
+        parser.error(str(error))
     results = {}
-    for lane in options.lane or LANES:
+    for lane in options.lane or (OF_LESSONS if lessons else LANES):
         print(f"\n━━ {lane} ━━ {LANES[lane]}", flush=True)
-        results[lane] = run_lane(lane, options.full)
+        results[lane] = run_style() if lane == "style" else run_lane(lane, lessons, options.full)
         print(f"━━ {lane}: {results[lane]}, {results[lane].seconds:.0f} s", flush=True)
     print("\n" + "\n".join(f"{lane:10} {str(result):44} {result.seconds:6.0f} s" for lane, result in results.items()))
     total = Result()
@@ -67,8 +87,28 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if total.failed else 0
 
 
-def run_lane(lane: str, full: bool) -> Result:
-    """Run one lane's pytest; count what it reports. A lane in which nothing ran has failed."""
+def run_style() -> Result:
+    """Run each tool of the lane "style", and show what the failing ones say."""
+    result = Result()
+    start = time.perf_counter()
+    for name, command in STYLE.items():
+        path = Path(sys.executable).with_name(command[0])
+        done = subprocess.run(
+            [path, *command[1:]], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        good = done.returncode == 0
+        result.passed += good
+        result.failed += not good
+        print(f"{name}: {'passed' if good else 'FAILED'}" + ("" if good else f"\n{done.stdout.strip()}"), flush=True)
+    result.seconds = time.perf_counter() - start
+    return result
+
+
+def run_lane(lane: str, lessons: Sequence[str] = (), full: bool = False) -> Result:
+    """Run one lane's pytest, for all lessons or for those named; count what it reports.
+
+    A lane in which nothing ran has failed. But the lessons that were named may have nothing to do in a browser.
+    """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         report, costs = Path(scratch, "report.xml"), Path(scratch, "costs.jsonl")
         environment = os.environ | {
@@ -80,54 +120,55 @@ def run_lane(lane: str, full: bool) -> Result:
         }
         if full:
             environment["COURSE_LANES_FULL"] = "1"
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-rs",
-            "--import-mode=importlib",
-            "-p",
-            "no:cacheprovider",
-            f"--junitxml={report}",
-            *pytest_arguments(lane),
-        ]
+        command = [sys.executable, "-m", "pytest", "-q", "-rs", "--import-mode=importlib", "-p", "no:cacheprovider"]
+        command += [f"--junitxml={report}", *pytest_arguments(lane, lessons)]
         start = time.perf_counter()
         status = subprocess.run(command, cwd=ROOT, env=environment).returncode
         result = read_report(report)
         result.seconds = time.perf_counter() - start
         if costs.exists():
             print_costs(costs)
-    if status != 0 and result.failed == 0:
+    if status == NOTHING_RAN and lane == "browser" and lessons:
+        print("no widget in " + ", ".join(lessons))
+    elif status != 0 and result.failed == 0:
         result.failed = 1
-        print(f"the lane {lane!r} ended with pytest's status {status}" + (": it holds no test" if status == 5 else ""))
+        why = ": it holds no test" if status == NOTHING_RAN else ""
+        print(f"the lane {lane!r} ended with pytest's status {status}{why}")
     return result
 
 
-def pytest_arguments(lane: str) -> list[str]:
-    """What to give to pytest for a lane."""
-    nbval = ["--nbval", f"--nbval-cell-timeout={CELL_TIMEOUT}"]
+def pytest_arguments(lane: str, lessons: Sequence[str] = ()) -> list[str]:
+    """What to give to pytest for a lane, for all lessons or for those named."""
+    chosen = ["-k", any_of(lessons)] if lessons else []
     match lane:
         case "in step":
-            return ["tests/notebooks/test_in_step.py"]
+            return [*chosen, "tests/notebooks/test_in_step.py"]
         case "units":
-            ignored = ["tests/notebooks", "tests/browser", "tests/mutants", "tests/test_mutants.py"]
-            return [*TWO_WORKERS, "tests", *(f"--ignore={path}" for path in ignored)]
-        case "mutants":
-            return ["-n", "2", "--dist", "worksteal", "tests/test_mutants.py"]
+            elsewhere = ["tests/notebooks", "tests/browser", "tests/exercises/variants", VARIANTS]
+            return [*TWO_WORKERS, "tests", *(f"--ignore={path}" for path in elsewhere)]
+        case "variants":
+            folders = sorted({f"lesson_{name[:2]}" for name in lessons})
+            return ["-n", "2", "--dist", "worksteal", *(["-k", any_of(folders)] if lessons else []), VARIANTS]
         case "solved" | "unsolved":
-            folder = "solutions" if lane == "solved" else "notebooks"
-            notebooks = sorted(str(path.relative_to(ROOT)) for path in (ROOT / folder).glob("[0-9][0-9]_*.ipynb"))
+            folder = ROOT / ("solutions" if lane == "solved" else "notebooks")
+            notebooks = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
             return [
                 *TWO_WORKERS,
-                *nbval,
+                "--nbval",
+                f"--nbval-cell-timeout={CELL_TIMEOUT}",
                 f"--nbval-kernel-name={kernel_name()}",
+                *chosen,
                 f"tests/notebooks/test_{lane}.py",
-                *notebooks,
+                *(str(path.relative_to(ROOT)) for path in notebooks if not lessons or path.stem in lessons),
             ]
         case "browser":
-            return ["-s", "-v", "tests/browser"]
+            return [*chosen, "-s", "-v", "tests/browser"]
     raise ValueError(f"lane is {lane!r}; expected one of {', '.join(LANES)}")
+
+
+def any_of(names: Iterable[str]) -> str:
+    """The words for pytest's `-k` that choose the tests of these names."""
+    return " or ".join(names)
 
 
 def kernel_name() -> str:

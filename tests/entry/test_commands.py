@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from tiny_course import PERSON, REPOSITORY, Course
 
-TARGETS = {"help", "install", "lab", "test", "notebooks", "checkpoints", "bench", "clean"}
+TARGETS = {"help", "install", "lab", "check", "test", "notebooks", "checkpoints", "bench", "clean"}
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="GNU make is not installed")
 
 
