@@ -7,6 +7,7 @@ from playwright.sync_api import Locator, Page, expect
 
 PANEL = ".jp-NotebookPanel:not(.lm-mod-hidden)"
 SECONDS = 1000  # Playwright counts milliseconds
+NOT_RUN, RUNNING = "[ ]:", "[*]:"  # what the prompt of a code cell says
 RUN_LIMIT = 180  # seconds for all cells of one notebook: a lesson's budget of 60 s, three times, for a busy machine
 PICTURE_LIMIT = 10  # seconds for a picture to change, on a busy machine
 
@@ -40,15 +41,25 @@ class Classroom:
         """Run, Run All Cells; wait until every cell has its number. Gives the seconds it took."""
         start = time.monotonic()
         self._menu("Run", "runmenu:run-all")
-        numbered = self.panel.locator(".jp-CodeCell .jp-InputPrompt").filter(has_text=re.compile(r"\[\d+\]:"))
-        expect(numbered).to_have_count(self.cells().count(), timeout=RUN_LIMIT * SECONDS)
+        while self.states() & {NOT_RUN, RUNNING}:
+            stopped = RUNNING not in self.states() and self.errors()
+            assert not stopped, f"the cells below this error were not run: {stopped[-1]}"
+            assert time.monotonic() - start < RUN_LIMIT, f"not all cells have run after {RUN_LIMIT} s"
+            self.page.wait_for_timeout(100)
         self._idle(60)
         return time.monotonic() - start
 
+    def states(self) -> set[str]:
+        """The prompts of all code cells, every number as "[1]:"."""
+        prompts = self.panel.locator(".jp-CodeCell .jp-InputPrompt").all_inner_texts()
+        return {re.sub(r"\d+", "1", prompt.strip()) for prompt in prompts}
+
     def errors(self) -> list[str]:
-        """The text of each output that is an error."""
-        shown = self.panel.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']")
-        return [text.strip()[:300] for text in shown.all_inner_texts()]
+        """The text of each output that is an error, or was written to stderr, by its end."""
+        kinds = [
+            f".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.{kind}']" for kind in ("error", "stderr")
+        ]
+        return [text.strip()[-300:] for text in self.panel.locator(", ".join(kinds)).all_inner_texts()]
 
     def type_over(self, cell: Locator, text: str) -> None:
         """Replace a cell's text by hand: click, select all, type."""

@@ -1,4 +1,4 @@
-"""A JupyterLab over a copy of the notebooks, and a headless Chromium to use it with.
+"""A JupyterLab over a folder of notebooks, and a headless Chromium to use it with.
 
 The browser is the system's. Where there is none, it is installed with apt-get if we may (root, or sudo without a
 password); otherwise the lane is skipped and says why.
@@ -13,15 +13,20 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import nbformat
 import pytest
 from kernel_run import NO_NETWORK, ROOT
-from playwright.sync_api import Browser, sync_playwright
+from lesson_source import read_lesson
+from playwright.sync_api import Browser, Page, sync_playwright
+from widget_cells import widget_cells
 
-sys.path.insert(0, str(Path(__file__).parent))  # for classroom.py
+sys.path.insert(0, str(Path(__file__).parent))
+
+from classroom import Classroom  # noqa: E402  (its folder has just joined the path)
 
 BROWSERS = [
     "chromium",
@@ -117,7 +122,7 @@ def lab(browser_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
         "IPYTHONDIR": str(home / "ipython"),
         "COURSE_PROGRESS": str(home / "progress.json"),
-        "PYTHONPATH": str(NO_NETWORK),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(NO_NETWORK), os.environ.get("PYTHONPATH")])),
     }
     environment.pop("COURSE_NO_FALLBACK", None)
     log = open(home / "lab.log", "w+", encoding="utf-8")
@@ -173,3 +178,40 @@ def chromium(browser_path: str) -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=browser_path, headless=True, args=FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def page(chromium: Browser) -> Iterator[Page]:
+    """A wide window. One for all notebooks: JupyterLab loads faster where it was loaded before."""
+    context = chromium.new_context(viewport={"width": 1400, "height": 1000})
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def open_notebook(lab: Lab, page: Page) -> Iterator[Callable[[str], Classroom]]:
+    """`open_notebook(name)` opens a notebook of the lab's folder; it is closed after the test."""
+    opened = []
+
+    def open_one(name: str) -> Classroom:
+        opened.append(Classroom(page, lab.address(name)))
+        return opened[-1]
+
+    yield open_one
+    for classroom in opened:
+        classroom.close()
+
+
+@pytest.fixture
+def open_widgets(lab: Lab, open_notebook: Callable[[str], Classroom]) -> Callable[[Path], Classroom]:
+    """`open_widgets(source)` opens a notebook of what a lesson's widgets need, cut out of the learner's."""
+
+    def open_one(source: Path) -> Classroom:
+        notebook = read_lesson(source).notebook(solved=False)
+        texts = widget_cells([cell.source for cell in notebook.cells if cell.cell_type == "code"])
+        notebook.cells = [nbformat.v4.new_code_cell(text) for text in texts]
+        name = f"{source.stem}_widgets.ipynb"
+        nbformat.write(notebook, lab.folder / name)
+        return open_notebook(name)
+
+    return open_one
