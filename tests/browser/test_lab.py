@@ -62,10 +62,8 @@ def test_run_all_and_answer_an_exercise(open_notebook, source):
     assert len(classroom.errors()) == wanted, classroom.errors()
     said = move_widgets(classroom, explorer=True)
     answer_the_first_exercise(classroom, notebook_path(source, solved=True))
-    print(
-        f"\n{path.stem}: {classroom.cells().count()} cells run in {ran:.0f} s; {said}; {time.monotonic() - start:.0f} s in all",
-        flush=True,
-    )
+    took = f"{classroom.cells().count()} cells run in {ran:.0f} s; {said}; {time.monotonic() - start:.0f} s in all"
+    print(f"\n{path.stem}: {took}", flush=True)
 
 
 def answer_the_first_exercise(classroom: Classroom, solved: Path) -> None:
