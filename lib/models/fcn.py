@@ -95,7 +95,7 @@ class FCN(nn.Module):
         if stride == 8:
             self.upscore_pool4 = bilinear_deconvolution(num_classes, 2)
             self.score_pool3 = score_layer(pool3, num_classes)
-        self.upscore = bilinear_deconvolution(num_classes, stride).requires_grad_(False)
+        self.upscore = FixedUpscore(num_classes, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """Class scores of every pixel: (B, 3, H, W) -> (B, K, H, W), no softmax.
@@ -126,12 +126,37 @@ def score_layer(channels: int, num_classes: int) -> nn.Conv2d:
 
 def bilinear_deconvolution(channels: int, factor: int) -> nn.ConvTranspose2d:
     """A transposed convolution that starts as bilinear upsampling by `factor`, each channel by itself (section 3.3)."""
-    kernel = bilinear_kernel(factor)  # (k, k)
-    layer = nn.ConvTranspose2d(channels, channels, len(kernel), factor, padding=factor // 2, bias=False)
-    nn.init.zeros_(layer.weight)  # (from K, to K, k, k)
-    with torch.no_grad():
-        layer.weight[range(channels), range(channels)] = kernel
+    layer = nn.ConvTranspose2d(channels, channels, 2 * factor - factor % 2, factor, padding=factor // 2, bias=False)
+    start_as_bilinear(layer, factor)
     return layer
+
+
+def start_as_bilinear(layer: nn.ConvTranspose2d, factor: int) -> None:
+    """Set the weights (from K, to K, k, k) so that each class is enlarged by itself, bilinearly; the rest are zero."""
+    own = range(layer.in_channels)
+    nn.init.zeros_(layer.weight)
+    with torch.no_grad():
+        layer.weight[own, own] = bilinear_kernel(factor)
+
+
+class FixedUpscore(nn.ConvTranspose2d):
+    """The last upsampling, which is never trained: `bilinear_deconvolution`, several times as fast.
+
+    Its weights are a buffer and no parameter, and keep the paper's shape (K, K, k, k). From one class to another they
+    are zero and stay so: only the K kernels from a class to itself are computed with.
+    """
+
+    def __init__(self, num_classes: int, factor: int):
+        super().__init__(num_classes, num_classes, 2 * factor - factor % 2, factor, padding=factor // 2, bias=False)
+        start_as_bilinear(self, factor)
+        weight = self.weight.detach()
+        del self.weight
+        self.register_buffer("weight", weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores (B, K, H, W) -> (B, K, factor · H, factor · W)."""
+        own = self.weight.diagonal().permute(2, 0, 1)[:, None]  # (K, 1, k, k)
+        return F.conv_transpose2d(x, own, stride=self.stride, padding=self.padding, groups=self.in_channels)
 
 
 class FCNHead(nn.Sequential):

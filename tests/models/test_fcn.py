@@ -2,7 +2,15 @@ import pytest
 import torch
 import torchvision
 
-from lib.models.fcn import FCN, BackboneMaps, FCNResNet50, SmallBackbone, bilinear_deconvolution, fcn_resnet50
+from lib.models.fcn import (
+    FCN,
+    BackboneMaps,
+    FCNResNet50,
+    FixedUpscore,
+    SmallBackbone,
+    bilinear_deconvolution,
+    fcn_resnet50,
+)
 from lib.ops.upsampling import bilinear_upsample
 
 
@@ -90,6 +98,20 @@ def test_deconvolution_starts_as_bilinear_upsampling_of_each_channel():
         theirs = bilinear_upsample(x, factor)
         torch.testing.assert_close(ours[..., rim:-rim, rim:-rim], theirs[..., rim:-rim, rim:-rim])
         assert torch.equal(ours.argmax(1), theirs.argmax(1)), "fading at the rim must not change the winner"
+
+
+@pytest.mark.parametrize("factor", [8, 16, 32])
+def test_the_fixed_upscore_is_a_bilinear_deconvolution_with_the_same_weights(factor):
+    torch.manual_seed(0)
+    x = torch.randn(2, 7, 3, 4, dtype=torch.float64, requires_grad=True)
+    slow, fast = bilinear_deconvolution(7, factor).double(), FixedUpscore(7, factor).double()
+    slow.load_state_dict(fast.state_dict(), strict=True)  # what was stored with one goes into the other
+    assert slow.weight.shape == (7, 7, 2 * factor, 2 * factor)
+    torch.testing.assert_close(fast(x), slow(x))
+    (gradient,) = torch.autograd.grad(fast(x).square().sum(), x)
+    (expected,) = torch.autograd.grad(slow(x).square().sum(), x)
+    torch.testing.assert_close(gradient, expected)
+    assert not list(fast.parameters()) and isinstance(fast, torch.nn.ConvTranspose2d)
 
 
 @pytest.fixture(scope="module")
