@@ -46,9 +46,9 @@ def lesson_paths(root: Path, wanted: list[str] = ()) -> list[Path]:
 
 
 def notebook_path(source: Path, solved: bool) -> Path:
-    """Where a lesson's notebook lies."""
-    folder = source.parent if solved else source.parent.parent / "notebooks"
-    return folder / f"{source.stem}.ipynb"
+    """Where a lesson's notebook lies. `COURSE_NOTEBOOKS` may name another folder for the learner's: own_work.py."""
+    learners = os.environ.get("COURSE_NOTEBOOKS") or source.parent.parent / "notebooks"
+    return Path(source.parent if solved else learners) / f"{source.stem}.ipynb"
 
 
 def out_of_step(lesson: Lesson, root: Path) -> list[str]:
@@ -72,7 +72,7 @@ def out_of_step(lesson: Lesson, root: Path) -> list[str]:
             reasons.append(f"{path.relative_to(root)} does not hold the cells of {lesson.path.relative_to(root)}")
         elif changed := what_changed(mark.get("key", {}), key):
             reasons.append(f"{path.relative_to(root)} is older than what it was run with: {changed}")
-        elif mark.get("outputs") != _outputs_digest(stored) or serialised(stored) != path.read_text(encoding="utf-8"):
+        elif not as_built(path):
             reasons.append(f"{path.relative_to(root)} was run or changed after it was built")
     return reasons
 
@@ -83,6 +83,15 @@ def edited(path: Path) -> bool:
         return False
     stored = _read(path)
     return stored is None or stored.metadata.get("course", {}).get("cells") != _cells_digest(stored)
+
+
+def as_built(path: Path) -> bool:
+    """Whether a notebook is, to the byte, what the builder wrote; it need not be in step."""
+    stored = _read(path)
+    mark = stored.metadata.get("course", {}) if stored is not None else {}
+    if not mark or (mark.get("cells"), mark.get("outputs")) != (_cells_digest(stored), _outputs_digest(stored)):
+        return False
+    return serialised(stored) == path.read_text(encoding="utf-8")
 
 
 def make_notebook(lesson: Lesson, solved: bool, root: Path) -> tuple[NotebookNode, Cost]:

@@ -19,23 +19,17 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from build_notebooks import lesson_paths, notebook_path
 from kernel_run import NO_NETWORK, ROOT
 from lesson_source import read_lesson
 from playwright.sync_api import Browser, Page, sync_playwright
+from system_browser import how_to_install, installed_browser
 from widget_cells import widget_cells
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from classroom import Classroom  # noqa: E402  (its folder has just joined the path)
 
-BROWSERS = [
-    "chromium",
-    "chromium-browser",
-    "google-chrome",
-    "google-chrome-stable",
-    "chrome",
-    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-]
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -47,22 +41,6 @@ FLAGS = [
     "--no-proxy-server",
 ]
 START = 60  # seconds for JupyterLab to answer
-
-
-def installed_browser() -> str | None:
-    """The path of a Chromium of this machine."""
-    return next(filter(None, map(shutil.which, BROWSERS)), None)
-
-
-def how_to_install() -> list[str] | str:
-    """The start of a command that may install packages, or the reason why there is none."""
-    if shutil.which("apt-get") is None:
-        return "this system has no apt-get"
-    if os.geteuid() == 0:
-        return ["apt-get"]
-    if shutil.which("sudo") and subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode == 0:
-        return ["sudo", "-n", "apt-get"]
-    return "installing it takes root, or sudo without a password"
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +69,7 @@ class Lab:
 
     url: str
     token: str
-    folder: Path  # a copy of `notebooks/`: what is done here touches nobody's work
+    folder: Path  # copies of the learner's notebooks: what is done here touches nobody's work
 
     def address(self, notebook: str) -> str:
         """Where a notebook opens."""
@@ -102,7 +80,10 @@ class Lab:
 def lab(browser_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """JupyterLab, with settings, progress and notebooks of its own. Ends with the session."""
     home = tmp_path_factory.mktemp("lab")
-    folder = Path(shutil.copytree(ROOT / "notebooks", home / "notebooks", ignore=shutil.ignore_patterns(".*")))
+    folder = home / "notebooks"
+    folder.mkdir()
+    for path in (notebook_path(source, solved=False) for source in lesson_paths(ROOT)):
+        shutil.copy(path, folder)
     settings = home / "settings" / "@jupyterlab"
     for plugin, text in {
         "notebook-extension/tracker": '{"windowingMode": "none"}',  # cells out of sight are in the page, too

@@ -22,10 +22,12 @@ def test_notebooks_are_what_the_source_says(lesson):
     assert out_of_step(lesson, ROOT) == [], "run `make notebooks`"
 
 
-@pytest.mark.parametrize("folder", ["solutions", "notebooks"])
-def test_every_notebook_has_a_source(folder):
-    sources = {path.stem for path in lesson_paths(ROOT)}
-    strays = [path.name for path in (ROOT / folder).glob("[0-9][0-9]_*.ipynb") if path.stem not in sources]
+@pytest.mark.parametrize("solved", [True, False], ids=["solutions", "notebooks"])
+def test_every_notebook_has_a_source(solved):
+    sources = lesson_paths(ROOT)
+    folder = notebook_path(sources[0], solved).parent
+    names = {path.stem for path in sources}
+    strays = [path.name for path in folder.glob("[0-9][0-9]_*.ipynb") if path.stem not in names]
     assert strays == []
 
 

@@ -3,6 +3,9 @@
 from pathlib import Path
 
 import pytest
+from build_notebooks import _cells_digest, _outputs_digest, notebook_path, serialised
+from lesson_key import lesson_key
+from lesson_source import read_lesson
 
 TINY = '''\
 # %% [markdown]
@@ -87,3 +90,21 @@ def change(course: Path):
         return path
 
     return edit
+
+
+@pytest.fixture
+def fake_build(course: Path):
+    """`fake_build()` writes what the builder would, without running anything: enough to ask what is out of step."""
+
+    def build() -> None:
+        lesson = read_lesson(course / "solutions" / "07_tiny.py")
+        for solved in (True, False):
+            notebook = lesson.notebook(solved)
+            notebook.metadata["course"] = {
+                "key": lesson_key(lesson.path, course),
+                "cells": _cells_digest(notebook),
+                "outputs": _outputs_digest(notebook),
+            }
+            notebook_path(lesson.path, solved).write_text(serialised(notebook), encoding="utf-8")
+
+    return build

@@ -61,46 +61,29 @@ def test_a_failing_cell_names_its_line_and_writes_nothing(course, change, capsys
     assert not list(course.glob("*/*.ipynb"))
 
 
-def fake_build(course):
-    """What the builder would write, without running anything: enough to ask what is out of step."""
-    from build_notebooks import _cells_digest, _outputs_digest, notebook_path, serialised
-    from lesson_key import lesson_key
-
-    lesson = read_lesson(course / "solutions" / "07_tiny.py")
-    for solved in (True, False):
-        notebook = lesson.notebook(solved)
-        notebook.metadata["course"] = {
-            "key": lesson_key(lesson.path, course),
-            "cells": _cells_digest(notebook),
-            "outputs": _outputs_digest(notebook),
-        }
-        notebook_path(lesson.path, solved).write_text(serialised(notebook), encoding="utf-8")
-    return lesson
-
-
-def test_check_says_what_is_out_of_step(course, change, capsys):
+def test_check_says_what_is_out_of_step(course, change, fake_build, capsys):
     def check():
         status = main(["--root", str(course), "--check"])
         return status, capsys.readouterr().err
 
     assert check()[0] == 1 and check()[1].count("is missing") == 2
-    fake_build(course)
+    fake_build()
     assert check() == (0, "")
     (course / "constraints.txt").write_text("numpy==2.0\n")
     assert check()[1].count("is older than what it was run with: constraints.txt was added") == 2
-    fake_build(course)
+    fake_build()
     path = course / "notebooks" / "07_tiny.ipynb"
     content = json.loads(path.read_text(encoding="utf-8"))
     content["cells"][1]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "changed"}]
     path.write_text(json.dumps(content), encoding="utf-8")
     assert check()[0] == 1 and "run or changed after it was built" in check()[1]
-    fake_build(course)
+    fake_build()
     change("# *5 minutes", "# *6 minutes")
     assert check()[1].count("does not hold the cells of") == 2
 
 
-def test_an_edited_notebook_is_left_alone(course, change, capsys):
-    fake_build(course)
+def test_an_edited_notebook_is_left_alone(course, change, fake_build, capsys):
+    fake_build()
     path = course / "notebooks" / "07_tiny.ipynb"
     stub = 'raise NotImplementedError(\\"your turn\\")'
     mine = path.read_text(encoding="utf-8").replace(stub, "return width * height")
