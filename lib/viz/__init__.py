@@ -1,7 +1,7 @@
 """Pictures of what models do: static ones, and the explorer. Which function draws what, and where it stands:
 
 basics
-    draw: `show_images`, `overlay`, `fingerprint`: pictures side by side, a map over a picture, an array's values in short
+    draw: `show_images`, `overlay`, `fingerprint`: pictures side by side, a map over a picture, numbers in short
     heatmaps: `draw_glow`    numbers: `show_numbers`    sliding: `draw_sliding`    stamps: `explore_stamps`
 explorer
     explorer: `explore`, `Explorer`: every layer of a model, to be clicked through
