@@ -1,13 +1,13 @@
 """Weights in a file, with a note of how they were made beside them."""
 
 import json
-import os
-import tempfile
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
+
+from lib.files import write_atomically
 
 
 def save_checkpoint(model: nn.Module, path: str | Path, made: dict) -> None:
@@ -32,8 +32,8 @@ def save_checkpoint(model: nn.Module, path: str | Path, made: dict) -> None:
         ) from None
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(path, save(tensors))
-    _replace(path.with_suffix(".json"), note.encode())
+    write_atomically(path, save(tensors))
+    write_atomically(path.with_suffix(".json"), note.encode())
 
 
 def load_checkpoint(model: nn.Module, path: str | Path) -> dict:
@@ -91,16 +91,3 @@ def _checked(path: str | Path) -> Path:
     if path.suffix != ".safetensors":
         raise ValueError(f"path is {path.name!r}; expected a name that ends in '.safetensors'")
     return path
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Put a file in place in one step."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(name, 0o644)  # mkstemp's file is for its owner alone
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -1,4 +1,21 @@
-"""Pictures of what models do: static ones, and the explorer."""
+"""Pictures of what models do: static ones, and the explorer. Which function draws what, and where it stands:
+
+basics
+    draw: `show_images`, `overlay`, `fingerprint`: pictures side by side, a map over a picture, numbers in short
+    heatmaps: `draw_glow`    numbers: `show_numbers`    sliding: `draw_sliding`    stamps: `explore_stamps`
+explorer
+    explorer: `explore`, `Explorer`: every layer of a model, to be clicked through
+    feature_pictures: `feature_grid`, `feature_strip`, `pca_colours`, `draw_receptive_field`
+detection
+    detections: `draw_boxes`, `draw_detections`, `draw_proposals`, `draw_matches`, `draw_anchors`
+    anchors: `explore_anchors`    roi_grid: `draw_roi_grid`    suppression: `draw_suppression`, `explore_nms`
+    overlap: `draw_overlap`, `draw_on_pixels`, `draw_box_paths`, `draw_landscapes`, `draw_apart`
+    curves: `draw_precision_recall`, `draw_recall_curve`, `draw_speed_accuracy`
+masks
+    segmentation: `draw_segmentations`, `draw_confusion`
+diagrams
+    course_map: `draw_course_map`    fcn_plan: `draw_fcn_plan`    u_diagram: `draw_u`
+"""
 
 from lib.viz.basics.draw import fingerprint, overlay, show_images
 from lib.viz.basics.heatmaps import draw_glow

@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 from lib.datasets.folders import REPOSITORY, data_dir
 from lib.datasets.toyworld.render import Rendering, backdrop, render
 from lib.datasets.toyworld.scene import Scene, random_clip, random_scene
+from lib.files import write_atomically
 
 SPLITS = ("train", "val", "test")
 MAGIC = b"toyworld\n"
@@ -111,15 +112,7 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     for block in blocks:
         digest.update(block)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            for block in (MAGIC, digest.digest(), *blocks):
-                file.write(block)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_atomically(path, b"".join((MAGIC, digest.digest(), *blocks)))
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray] | None:

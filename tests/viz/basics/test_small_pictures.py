@@ -1,6 +1,5 @@
 """Glow, tables of numbers and sliding windows: what they show, and what they refuse."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -9,12 +8,6 @@ from lib.ops.receptive_field import Window
 from lib.viz.basics.heatmaps import draw_glow
 from lib.viz.basics.numbers import show_numbers
 from lib.viz.basics.sliding import draw_sliding
-
-
-@pytest.fixture(autouse=True)
-def closed_figures():
-    yield
-    plt.close("all")
 
 
 def _shown(axis):

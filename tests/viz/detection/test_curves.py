@@ -1,14 +1,7 @@
-import matplotlib.pyplot as plt
 import pytest
 import torch
 
 from lib.viz.detection.curves import draw_precision_recall, draw_recall_curve, draw_speed_accuracy
-
-
-@pytest.fixture(autouse=True)
-def closed_figures():
-    yield
-    plt.close("all")
 
 
 def test_precision_and_its_highest_from_here_on():

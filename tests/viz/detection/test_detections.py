@@ -1,4 +1,3 @@
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -21,12 +20,6 @@ PREDICTION = {
     "labels": torch.tensor([1, 4, 2, 2]),
     "scores": torch.tensor([0.9, 0.2, 0.7, 0.05]),
 }
-
-
-@pytest.fixture(autouse=True)
-def closed_figures():
-    yield
-    plt.close("all")
 
 
 def pixels_of(figure, colour):

@@ -1,4 +1,3 @@
-import matplotlib.pyplot as plt
 import pytest
 import torch
 from torchvision.ops import roi_pool
@@ -6,12 +5,6 @@ from torchvision.ops import roi_pool
 from lib.viz.detection.roi_grid import draw_roi_grid, pooled_bins
 
 IMAGE = torch.full((3, 96, 96), 0.5)
-
-
-@pytest.fixture(autouse=True)
-def closed_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.mark.parametrize("seed", range(6))

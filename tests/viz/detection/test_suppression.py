@@ -1,4 +1,3 @@
-import matplotlib.pyplot as plt
 import pytest
 import torch
 
@@ -7,12 +6,6 @@ from lib.viz.detection.suppression import draw_suppression, explore_nms
 IMAGE = torch.full((3, 50, 50), 0.5)
 BOXES = torch.tensor([[10.0, 10, 30, 30], [12.0, 10, 32, 30], [16.0, 10, 36, 30], [0.0, 40, 9, 49]])
 SCORES = torch.tensor([0.6, 0.9, 0.8, 0.5])
-
-
-@pytest.fixture(autouse=True)
-def closed_figures():
-    yield
-    plt.close("all")
 
 
 def lines(figure):

@@ -1,14 +1,5 @@
-import matplotlib.pyplot as plt
-import pytest
-
 from lib.models.fcn import FCN, SmallBackbone
 from lib.viz.diagrams.fcn_plan import ARROWS, BOXES, SUMS, draw_fcn_plan
-
-
-@pytest.fixture(autouse=True)
-def closed_figures():
-    yield
-    plt.close("all")
 
 
 def test_the_plan_shows_the_layers_that_the_model_has():

@@ -1,4 +1,3 @@
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -6,12 +5,6 @@ import torch
 from lib.viz.masks.segmentation import draw_confusion, draw_segmentations
 
 NAMES, COLOURS = ("sky", "ground", "box"), ((0.0, 0.0, 1.0), (0.5, 0.5, 0.5), (1.0, 0.0, 0.0))
-
-
-@pytest.fixture(autouse=True)
-def closed_figures():
-    yield
-    plt.close("all")
 
 
 def test_every_class_has_its_colour_and_the_legend_names_those_that_are_there():
