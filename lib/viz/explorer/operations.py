@@ -21,12 +21,19 @@ class Place:
 
     Index `k` of dimension `dim` belongs to cell `k // inner % cells`: after flattening (H, W) into H * W tokens, rows
     have `inner` = W and columns `inner` = 1, both along the same dimension. `dim` is None where the axis got lost.
+
+    Attributes:
+        before, after: entries of `dim` that are no cells and stand before or after them: a class token, registers.
+        pairs: the last two dimensions hold one number for each pair of tokens, as an attention matrix does.
     """
 
     axis: Axis
     dim: int | None
     cells: int
     inner: int = 1
+    before: int = 0
+    after: int = 0
+    pairs: bool = False
 
     def mixed(self) -> "Place":
         return replace(self, axis=self.axis.mixed())
@@ -42,7 +49,16 @@ class Place:
         return self.dim is not None and self.inner == 1 and shape[self.dim] == self.cells
 
     def fits(self, shape: torch.Size) -> bool:
-        return self.dim is None or (self.dim < len(shape) and shape[self.dim] % (self.cells * self.inner) == 0)
+        if self.dim is None:
+            return True
+        if self.dim >= len(shape):
+            return False
+        return (shape[self.dim] - self.before - self.after) % (self.cells * self.inner) == 0
+
+    @property
+    def layout(self) -> tuple:
+        """Two places of the same layout say of the same entries that they are the same cells."""
+        return self.dim, self.cells, self.inner, self.before, self.after
 
 
 Arguments = dict[str, Any]  # of an operation, by the names of its schema
@@ -58,7 +74,7 @@ def follow(func: Any, named: Arguments, inputs: Inputs, out: torch.Size) -> Plac
         return _broadcast(inputs, out)
     if name in ("cat", "stack", "concat"):
         result = _stacked(name, named["dim"], inputs, out)
-    elif name in ("mm", "bmm", "addmm", "baddbmm"):
+    elif name in _PRODUCTS:
         result = _product(name, inputs, out)
     elif name in _RULES:
         result = place if place.dim is None else _RULES[name](place, named, shape, out)
@@ -66,7 +82,24 @@ def follow(func: Any, named: Arguments, inputs: Inputs, out: torch.Size) -> Plac
             result = result.mixed()
     else:
         result = place.mixed() if shape == out else place.lost()
-    return result if result.fits(out) else result.lost()
+    result = result if result.fits(out) else result.lost()
+    if name in _PRODUCTS:
+        return replace(result, pairs=_gives_pairs(inputs[-2:]))
+    return replace(result, pairs=any(place.pairs and shape[-2:] == out[-2:] for shape, place in followed))
+
+
+def _gives_pairs(factors: Inputs) -> bool:
+    """Whether a matrix product relates tokens to tokens: both sides follow the picture, and neither is summed over.
+
+    Where both got lost on the way (windows of Swin), a product is taken for queries by keys, unless its left side is
+    such a matrix already.
+    """
+    (_, left), (shape, right) = factors
+    if left is None or right is None or left.pairs:
+        return False
+    if left.dim is None or right.dim is None:
+        return left.dim is right.dim
+    return left.dim != len(shape) - 1 and right.dim != len(shape) - 2
 
 
 def _broadcast(inputs: Inputs, out: torch.Size) -> Place:
@@ -86,8 +119,7 @@ def _broadcast(inputs: Inputs, out: torch.Size) -> Place:
 
 
 def _union(places: list[Place], mixes: bool = False) -> Place:
-    layout = (places[0].dim, places[0].cells, places[0].inner)
-    alike = [place for place in places if (place.dim, place.cells, place.inner) == layout]
+    alike = [place for place in places if place.layout == places[0].layout]
     axis = join([place.axis for place in alike], places[0].cells)
     result = replace(places[0], axis=axis)
     return result.mixed() if mixes or len(alike) < len(places) else result
@@ -96,10 +128,26 @@ def _union(places: list[Place], mixes: bool = False) -> Place:
 def _stacked(name: str, dim: int, inputs: Inputs, out: torch.Size) -> Place:
     dim %= len(out)
     places = [place for _, place in inputs if place is not None]
-    if any(place.dim is None or (name != "stack" and place.dim == dim) for place in places):
+    if name != "stack" and any(place.dim == dim for place in places):
+        return _among_tokens(dim, inputs)
+    if any(place.dim is None for place in places):
         return places[0].lost()
     joined = _union(places)
     return joined.moved(joined.dim + 1) if name == "stack" and joined.dim >= dim else joined
+
+
+def _among_tokens(dim: int, inputs: Inputs) -> Place:
+    """Tokens of the picture, with others put before or after them that are no place of it."""
+    found = [k for k, (_, place) in enumerate(inputs) if place is not None and place.dim == dim]
+    shape, place = inputs[found[0]]
+    sizes = [other[dim] if len(other) == len(shape) else 0 for other, _ in inputs]  # an empty tensor of old times: 0
+    others_stray = any(other is not None and other.dim not in (None, dim) for _, other in inputs)
+    if len(found) > 1 or place.alone(shape) or others_stray:
+        return place.lost()
+    before, after = sum(sizes[: found[0]]), sum(sizes[found[0] + 1 :])
+    if before + after >= shape[dim]:  # more strangers than tokens
+        return place.lost()
+    return replace(place, before=place.before + before, after=place.after + after)
 
 
 def _product(name: str, inputs: Inputs, out: torch.Size) -> Place:
@@ -245,6 +293,11 @@ def _transpose(place: Place, named: Arguments, shape: torch.Size, out: torch.Siz
 
 def _view(place: Place, named: Arguments, shape: torch.Size, out: torch.Size) -> Place:
     """Dimensions merged or split: find the one in which the axis still runs in equal steps."""
+    if place.before or place.after:  # the whole dimension must stay as it is
+        for dim in range(len(out)):
+            if out[dim] == shape[place.dim] and prod(out[dim + 1 :]) == prod(shape[place.dim + 1 :]):
+                return place.moved(dim)
+        return place.lost()
     step = place.inner * prod(shape[place.dim + 1 :])  # elements from one cell to the next, if contiguous
     for dim in range(len(out)):
         below = prod(out[dim + 1 :])
@@ -274,10 +327,13 @@ def _slice(place: Place, named: Arguments, shape: torch.Size, out: torch.Size) -
     dim = named["dim"] % len(shape)
     if dim != place.dim:
         return place
-    if not place.alone(shape):
-        return place.lost()
     start, step = named["start"] or 0, named["step"]
     start = min(max(start + shape[dim] if start < 0 else start, 0), shape[dim])
+    if not place.alone(shape):  # tokens: all cells are kept, or none can be told
+        rest = shape[dim] - start - out[dim]
+        if step != 1 or start > place.before or rest > place.after:
+            return place.lost()
+        return replace(place, before=place.before - start, after=place.after - rest)
     return Place(place.axis.slide(step, start, start), dim, out[dim])
 
 
@@ -314,6 +370,7 @@ def _layer_norm(place: Place, named: Arguments, shape: torch.Size, out: torch.Si
     return place.mixed() if place.dim >= len(shape) - len(named["normalized_shape"]) else place
 
 
+_PRODUCTS = {"mm", "bmm", "addmm", "baddbmm"}
 _CELL_BY_CELL = {
     "clone",
     "detach",
