@@ -117,7 +117,7 @@ def lab(browser_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
         "IPYTHONDIR": str(home / "ipython"),
         "COURSE_PROGRESS": str(home / "progress.json"),
-        "PYTHONPATH": str(NO_NETWORK),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(NO_NETWORK), os.environ.get("PYTHONPATH")])),
     }
     environment.pop("COURSE_NO_FALLBACK", None)
     log = open(home / "lab.log", "w+", encoding="utf-8")
