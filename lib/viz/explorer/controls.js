@@ -59,7 +59,7 @@ function layerList(chosen) {
   return { element: list, show };
 }
 
-const LINE = 22; // characters
+const LINE = 24; // characters
 
 function layerLine({ layer, size, why }) {
   const end = size ?? "no map", room = LINE - end.length - 1;

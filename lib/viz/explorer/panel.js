@@ -46,7 +46,9 @@ class ExplorerPanel {
 
   build(place) {
     this.root = element("div", "explorer", place);
-    this.root.setAttribute("data-lm-suppress-shortcuts", "true"); // arrow keys are ours, not the notebook's
+    this.root.addEventListener("focusin", (event) => {
+      event.target.setAttribute("data-lm-suppress-shortcuts", "true"); // its keys are ours, not the notebook's
+    });
     this.root.explorerTimes = this.times;
     this.caption = element("div", "explorer-text", this.root);
     const columns = element("div", "explorer-columns", this.root);
