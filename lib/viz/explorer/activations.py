@@ -192,7 +192,7 @@ class _Recorder:
         if isinstance(arranged, str):
             self._without[name] = arranged
             return
-        feature_map = FeatureMap(name, _compact(arranged.values), arranged.geometry, inner, [], arranged.aside)
+        feature_map = FeatureMap(name, compact(arranged.values), arranged.geometry, inner, [], arranged.aside)
         self.maps.append(feature_map)
         self._known[tensor] = (_version(tensor), feature_map)
         self._bytes += feature_map.values.nbytes
@@ -220,7 +220,8 @@ def _tensors(output: object, suffix: str = "") -> Iterator[tuple[str, Tensor]]:
             yield from _tensors(value, f"{suffix}[{index}]")
 
 
-def _compact(values: Tensor) -> Tensor:
+def compact(values: Tensor) -> Tensor:
+    """A copy on the CPU as float16, or as float32 if a value is too large for it."""
     values = values.detach()
     half = values.half()
     return (half if torch.isfinite(half).all() else values.float()).to("cpu", copy=True)

@@ -86,10 +86,14 @@ def _spread(tensor: Tensor, height: int, width: int) -> Arranged | None:
     return Arranged(tensor.squeeze(0), evenly(tensor.shape[2], tensor.shape[3], height, width))
 
 
-def evenly(rows: int, columns: int, height: int, width: int) -> Geometry:
-    """The geometry of `rows` by `columns` cells that cover a picture without a gap, each seeing all of it."""
+def evenly(rows: int, columns: int, height: int, width: int, whole: bool = True) -> Geometry:
+    """The geometry of `rows` by `columns` cells that cover a picture without a gap.
+
+    Args:
+        whole: each cell sees the whole picture; otherwise only the pixels that it covers.
+    """
     axes = [
-        Axis(stride := Fraction(pixels, cells), Fraction(0), stride - 1, whole=True)
+        Axis(stride := Fraction(pixels, cells), Fraction(0), stride - 1, whole)
         for pixels, cells in ((height, rows), (width, columns))
     ]
     return Geometry(*axes, height, width)

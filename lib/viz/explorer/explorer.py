@@ -14,7 +14,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lib.viz.basics.draw import to_pixels
-from lib.viz.explorer.activations import Recording, check_image, find_map, record, stages
+from lib.viz.explorer.activations import FeatureMap, Recording, check_image, compact, find_map, record, stages
+from lib.viz.explorer.arranging import evenly
 from lib.viz.explorer.layers import Layer
 from lib.viz.explorer.page import PANEL, STYLE, about, png, script, write_page
 from lib.viz.explorer.still import Look, still_picture
@@ -47,8 +48,36 @@ def explore(model: nn.Module, image: Tensor, picture: Tensor | None = None) -> "
     return Explorer(type(model).__name__, record(model, image), to_pixels(picture))
 
 
+def explore_maps(picture: Tensor, maps: dict[str, Tensor]) -> "Explorer":
+    """Look at maps of your own over a picture in the same way: attention, masks, what queries look at.
+
+    Args:
+        picture: (3, H, W) floats 0..1.
+        maps: by the name under which each is listed: (C, h, w) floats, of which cell (0, 0) lies in the upper left
+            corner and cell (h - 1, w - 1) in the lower right one. h and w are at most H and W.
+
+    Raises:
+        ValueError: a bad picture, no map, or one that is not such a tensor.
+    """
+    height, width = check_image(picture).shape[-2:]
+    for name, values in maps.items():
+        fits = isinstance(values, Tensor) and values.ndim == 3 and values.numel() and values.is_floating_point()
+        if not fits or values.shape[1] > height or values.shape[2] > width:
+            came = f"{values.dtype} {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
+            raise ValueError(
+                f"maps[{name!r}] is {came}; expected floats (C, h, w) with h, w of at most {height}, {width}"
+            )
+    if not maps:
+        raise ValueError("maps is empty; expected at least one map")
+    found = [
+        FeatureMap(name, compact(values), evenly(*values.shape[1:], height, width, whole=False), False, [])
+        for name, values in maps.items()
+    ]
+    return Explorer("your own", Recording(found, {}), to_pixels(picture))
+
+
 class Explorer(anywidget.AnyWidget):
-    """What `explore` gives. Each of these can be set from Python too, and the picture follows:
+    """What `explore` and `explore_maps` give. Each of these can be set from Python too, and the picture follows:
 
     Attributes:
         layer: the module shown, by its path.
@@ -96,7 +125,7 @@ class Explorer(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **arguments: dict) -> tuple[dict, dict]:
         data, metadata = super()._repr_mimebundle_(**arguments)
-        still = base64.b64encode(png(self.snapshot(), small=True)).decode()  # without a kernel
+        still = base64.b64encode(png(self.snapshot())).decode()  # without a kernel
         return data | {"text/plain": repr(self), "image/png": still}, metadata
 
     def snapshot(self) -> Image.Image:

@@ -24,10 +24,10 @@ def script(*names: str) -> str:
     return "\n".join((HERE / name).read_text(encoding="utf-8") for name in names)
 
 
-def png(picture: Image.Image, small: bool = False) -> bytes:
-    """The picture as a PNG file: written quickly, or a smaller one."""
+def png(picture: Image.Image) -> bytes:
+    """The picture as a PNG file."""
     buffer = io.BytesIO()
-    picture.save(buffer, format="png", compress_level=9 if small else 1)
+    picture.save(buffer, format="png")
     return buffer.getvalue()
 
 

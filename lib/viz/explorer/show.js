@@ -75,10 +75,11 @@ function showControls(panel, shown) {
   if (panel.listedFor !== layer.layer) {
     // another layer: a list that has it
     panel.listedFor = layer.layer;
-    panel.listed ??= panel.lists.stages.length > 1 ? "stages" : "blocks";
+    panel.listed ??= firstList(panel.lists);
     if (!panel.lists[panel.listed].includes(line)) panel.listed = panel.lists.blocks.includes(line) ? "blocks" : "all";
   }
   panel.detail.show(panel.listed);
+  panel.detail.element.hidden = panel.lists.all.length === panel.lists.blocks.length; // no choice to be made
   panel.layers.show(panel.lists[panel.listed], panel.awaited?.layer ?? layer.layer);
   panel.note.textContent = panel.awaited ? "waiting for the kernel …" : panel.said ?? "";
   panel.views.show(view);
@@ -87,6 +88,12 @@ function showControls(panel, shown) {
   const bars = panel.store.strongest(layer, cell, BARS);
   const ranges = (bars ?? []).map(([own]) => layer.high[own] - layer.low[own]);
   panel.bars.show(bars, view === "channel" ? channel : -1, digitsFor(Math.max(...ranges)));
+}
+
+// All, if there are no inner layers; stages, if there are several sizes.
+function firstList({ stages, blocks, all }) {
+  if (all.length === blocks.length) return "all";
+  return stages.length > 1 ? "stages" : "blocks";
 }
 
 function cellLines([row, column], [x1, y1, x2, y2]) {

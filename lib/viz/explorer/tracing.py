@@ -16,7 +16,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from lib.viz.explorer.geometry import Axis
-from lib.viz.explorer.operations import Place, follow
+from lib.viz.explorer.operations import follow
+from lib.viz.explorer.place import Place
 
 Trace = tuple[Place, Place]  # rows, columns
 

@@ -16,7 +16,7 @@ from PIL import Image
 from tests.viz.networks import SmallNet, Unusual
 from torch import nn
 
-from lib.viz.explorer.explorer import Explorer, explore
+from lib.viz.explorer.explorer import Explorer, explore, explore_maps
 from lib.viz.explorer.layers import TABLE
 
 IMAGE = torch.rand(3, 32, 48, generator=torch.Generator().manual_seed(1))
@@ -170,6 +170,32 @@ def test_bad_choices_are_named_and_change_nothing(explorer: Explorer, name: str,
     assert (getattr(explorer, name), static_twin(explorer)) == before
 
 
+def test_maps_of_ones_own() -> None:
+    attention = torch.rand(5, 4, 6).softmax(0)
+    explorer = explore_maps(IMAGE, {"encoder": attention, "decoder": attention[:2]})
+    assert repr(explorer) == (
+        "Explorer: 2 maps of your own on a 32×48 picture, first encoder (5, 4, 6) stride 8, sees 8×8"
+    )
+    explorer.layer, explorer.cell = "decoder", (3, 5)
+    assert explorer.maps[1].geometry.window(3, 5) == (40, 24, 48, 32)
+    assert static_twin(explorer).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "maps, message",
+    [
+        ({}, "maps is empty"),
+        ({"a": torch.rand(4, 4)}, r"maps\['a'\] is torch.float32 \(4, 4\); expected floats \(C, h, w\)"),
+        ({"a": torch.ones(1, 4, 4).int()}, r"maps\['a'\] is torch.int32 \(1, 4, 4\)"),
+        ({"a": torch.rand(1, 33, 4)}, "with h, w of at most 32, 48"),
+        ({"a": [[1.0]]}, r"maps\['a'\] is list"),
+    ],
+)
+def test_bad_maps_are_named(maps: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        explore_maps(IMAGE, maps)
+
+
 def test_bad_pictures_are_named() -> None:
     with pytest.raises(ValueError, match=r"picture is \(8, 8\) \(height, width\)"):
         explore(SmallNet(), IMAGE, picture=torch.rand(3, 8, 8))
@@ -195,7 +221,7 @@ def test_every_map_of_any_model_can_be_shown(build: Callable, size: tuple[int, i
         explorer.layer = found.name
         for view in ("strongest", "mean", "pca", "channel"):
             explorer.view = view
-            assert static_twin(explorer).startswith(b"\x89PNG")
+            assert explorer.snapshot().height >= 400 + 56
         _, height, width = found.shape
         for cell in ((0, 0), (height - 1, width - 1)):
             explorer.cell = cell
