@@ -73,7 +73,9 @@ def explore_maps(picture: Tensor, maps: dict[str, Tensor]) -> "Explorer":
         FeatureMap(name, compact(values), evenly(*values.shape[1:], height, width, whole=False), False, [])
         for name, values in maps.items()
     ]
-    return Explorer("your own", Recording(found, {}), to_pixels(picture))
+    explorer = Explorer("your own", Recording(found, {}), to_pixels(picture))
+    explorer.layer = found[0].name
+    return explorer
 
 
 class Explorer(anywidget.AnyWidget):

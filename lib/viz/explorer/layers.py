@@ -80,9 +80,9 @@ class Layer:
 
     @property
     def piece(self) -> int:
-        """How many channels are sent at once: as many as fit, and the sixteen strongest in any case."""
+        """How many channels are sent at once: as many as fit, one in any case."""
         channels, height, width = self.found.shape
-        return min(channels, max(16, PIECE // (height * width)))
+        return min(channels, max(1, PIECE // (height * width)))
 
     def cell(self, row: int, column: int) -> np.ndarray:
         """The exact numbers of one cell, (C,)."""

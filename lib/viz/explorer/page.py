@@ -54,7 +54,7 @@ def about(model_name: str, recording: Recording, photo: np.ndarray, layers: dict
 
 def _line(found: FeatureMap, stage: bool) -> dict:
     channels, height, width = found.shape
-    words = f"{channels} channels of {height}×{width} cells, {found.describe()}"
+    words = f"{channels} channel{'s' * (channels > 1)} of {height}×{width} cells, {found.describe()}"
     return {"layer": found.name, "size": f"{height}×{width}", "words": words, "stage": stage, "inner": found.inner}
 
 

@@ -176,6 +176,7 @@ def test_maps_of_ones_own() -> None:
     assert repr(explorer) == (
         "Explorer: 2 maps of your own on a 32×48 picture, first encoder (5, 4, 6) stride 8, sees 8×8"
     )
+    assert explorer.layer == "encoder"
     explorer.layer, explorer.cell = "decoder", (3, 5)
     assert explorer.maps[1].geometry.window(3, 5) == (40, 24, 48, 32)
     assert static_twin(explorer).startswith(b"\x89PNG")

@@ -44,8 +44,8 @@ def test_pieces_add_up_and_begin_with_the_strongest() -> None:
     values[33] *= 2
     layer = Layer(FeatureMap("deep", values, evenly(220, 300, 440, 600), False, []))
     head = layer.head()
-    assert (layer.piece, head["order"][0], head["first"]) == (16, 33, 0)
-    sent = head["levels"] + b"".join(layer.part(first, 16)["levels"] for first in (16, 32))
+    assert (layer.piece, head["order"][0], head["first"]) == (15, 33, 0)
+    sent = head["levels"] + b"".join(layer.part(first, 15)["levels"] for first in (15, 30))
     levels = np.frombuffer(sent, np.uint8).reshape(40, 220, 300)
     assert np.array_equal(levels, layer.quantised[0][head["order"]])
     assert layer.column(3, 5)["column"] == layer.quantised[0][:, 3, 5].tobytes()
