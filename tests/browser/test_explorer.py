@@ -23,6 +23,7 @@ from lib.viz import Explorer, explore
 from lib.viz.explorer.still import Look, paint
 
 MEDIAN, WORST, LAYER = 33, 100, 300  # ms: for half of the answers, for each, for a layer that was not seen yet
+WIDGET = "application/vnd.jupyter.widget-view+json"
 NOTEBOOK = [
     """
 from lib.datasets.photos import crop_square, load_photo
@@ -50,7 +51,7 @@ def classroom(lab, chromium: Browser) -> Iterator[Classroom]:
     context.close()
 
 
-def test_answers_in_time_and_agrees_with_python(classroom: Classroom) -> None:
+def test_answers_in_time_and_agrees_with_python(lab, classroom: Classroom) -> None:
     classroom.run(classroom.cells().nth(0))
     hands = ExplorerHands(classroom)
     use_everything(hands.page, hands.place)
@@ -71,6 +72,14 @@ def test_answers_in_time_and_agrees_with_python(classroom: Classroom) -> None:
     spoken = hands.place.locator(".explorer-spoken").inner_text()
     row, column = map(int, re.search(r"row (\d+), column (\d+)", spoken).groups())
     assert (row, column) == (3, 3)
+    hands.press(hands.frame, "Control+s")  # the notebook's own keys go through
+    stored = lab.folder / "explorer.ipynb"
+    expect(classroom.page.locator(".lm-TabBar-tab.jp-mod-dirty, .jp-mod-dirty .lm-TabBar-tab")).to_have_count(0)
+    hands.page.wait_for_timeout(1000)
+    notebook = nbformat.read(stored, as_version=4)
+    assert set(notebook.cells[0].outputs[0].data) == {"image/png", "text/plain", WIDGET}
+    assert "widgets" not in notebook.metadata and stored.stat().st_size < 400_000
+
     said = classroom.run(classroom.cells().nth(2))
     assert f"blocks.4 {hands.slider().input_value()} ({row}, {column}) channel 0.3" in said
 

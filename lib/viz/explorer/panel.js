@@ -46,9 +46,6 @@ class ExplorerPanel {
 
   build(place) {
     this.root = element("div", "explorer", place);
-    this.root.addEventListener("focusin", (event) => {
-      event.target.setAttribute("data-lm-suppress-shortcuts", "true"); // its keys are ours, not the notebook's
-    });
     this.root.explorerTimes = this.times;
     this.caption = element("div", "explorer-text", this.root);
     const columns = element("div", "explorer-columns", this.root);
@@ -82,6 +79,7 @@ class ExplorerPanel {
     this.spoken = element("div", "explorer-spoken", this.root); // read aloud when it changes
     this.spoken.setAttribute("aria-live", "polite");
     listenToHands(this);
+    window.addEventListener("keydown", keepKeys, true); // before the notebook hears of it
   }
 
   put(packet) {
@@ -152,6 +150,13 @@ class ExplorerPanel {
     }
     return this.coloured.get(full);
   }
+}
+
+// In JupyterLab: keys pressed in an explorer are not the notebook's, but for Ctrl+S and its like and Shift+Enter.
+function keepKeys(event) {
+  if (!event.target.closest?.(".explorer")) return;
+  const theirs = event.ctrlKey || event.metaKey || event.altKey || (event.shiftKey && event.key === "Enter");
+  event.target.toggleAttribute("data-lm-suppress-shortcuts", !theirs);
 }
 
 function layerLists({ layers, without }) {

@@ -92,7 +92,7 @@ class LayerStore {
   }
 }
 
-// How many digits after the point eight bits leave to numbers of this range: no more than half a step can spoil.
+// How many digits after the point eight bits leave to numbers of this range: the last one may be wrong by one.
 function digitsFor(range) {
-  return range > 0 ? Math.min(Math.max(Math.floor(-Math.log10(range / TOP)), 0), 6) : 2;
+  return range > 0 ? Math.min(Math.max(Math.floor(-Math.log10(range / TOP / 2)), 0), 6) : 2;
 }
