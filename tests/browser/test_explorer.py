@@ -52,17 +52,14 @@ def classroom(lab, chromium: Browser) -> Iterator[Classroom]:
 
 
 def test_answers_in_time_and_agrees_with_python(lab, classroom: Classroom) -> None:
-    classroom.run(classroom.cells().nth(0))
+    classroom.run_all()
     hands = ExplorerHands(classroom)
+    shows_what_python_set(hands)
     use_everything(hands.page, hands.place)
     go_through_layers(hands.page, hands.place)
     report(hands.times(), "JupyterLab")
-
     hands.changes("from Python", lambda: classroom.run(classroom.cells().nth(1)))
-    expect(hands.place.locator(".explorer-text").first).to_contain_text("blocks.2: 40 channels of 28×28 cells")
-    expect(hands.place.locator(".explorer-cell")).to_contain_text("row 5, column 6")
-    expect(hands.place.get_by_role("button", name="mean")).to_have_attribute("aria-pressed", "true")
-    assert float(hands.place.get_by_role("slider", name="opacity").input_value()) == 0.3
+    shows_what_python_set(hands)
 
     hands.press(hands.slider(), "Home")
     hands.press(hands.slider(), "ArrowRight")
@@ -82,6 +79,13 @@ def test_answers_in_time_and_agrees_with_python(lab, classroom: Classroom) -> No
 
     said = classroom.run(classroom.cells().nth(2))
     assert f"blocks.4 {hands.slider().input_value()} ({row}, {column}) channel 0.3" in said
+
+
+def shows_what_python_set(hands: ExplorerHands) -> None:
+    expect(hands.place.locator(".explorer-text").first).to_contain_text("blocks.2: 40 channels of 28×28 cells")
+    expect(hands.place.locator(".explorer-cell")).to_contain_text("row 5, column 6")
+    expect(hands.place.get_by_role("button", name="mean")).to_have_attribute("aria-pressed", "true")
+    assert float(hands.place.get_by_role("slider", name="opacity").input_value()) == 0.3
 
 
 def use_everything(page: Page, place: Locator) -> None:

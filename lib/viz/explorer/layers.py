@@ -47,9 +47,9 @@ class Layer:
     def __init__(self, found: FeatureMap) -> None:
         self.found = found
 
-    @cached_property
+    @property
     def values(self) -> np.ndarray:
-        """(C, h, w) float32."""
+        """(C, h, w) float32. Not kept: it is four times as large as the levels."""
         return self.found.values.float().numpy()
 
     @cached_property
@@ -86,7 +86,7 @@ class Layer:
 
     def cell(self, row: int, column: int) -> np.ndarray:
         """The exact numbers of one cell, (C,)."""
-        return self.values[:, row, column]
+        return self.found.values[:, row, column].float().numpy()
 
     def head(self) -> dict:
         """What the page must know to show the layer, with its first piece."""
