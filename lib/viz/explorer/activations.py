@@ -188,7 +188,10 @@ class _Recorder:
                 known.name, name, known.inner = name, known.name, inner
             known.aliases.append(name)
             return
-        arranged = arrange(tensor, self._tracer.places(tensor), *self._size)
+        trace = self._tracer.places(tensor)
+        arranged = arrange(tensor, trace, *self._size)
+        if trace is None and not isinstance(arranged, str) and not self._known_size(arranged.values):
+            arranged = f"gives {tuple(tensor.shape)}: it does not depend on the picture"
         if isinstance(arranged, str):
             self._without[name] = arranged
             return
@@ -201,6 +204,10 @@ class _Recorder:
             self.maps.remove(largest)
             self._without[largest.name] = f"gives {largest.shape}: its map was let go, because memory ran short"
             self._bytes -= largest.values.nbytes
+
+    def _known_size(self, values: Tensor) -> bool:
+        """Whether a map of the picture had this size: then a constant, such as an encoding of places, belongs to it."""
+        return any(values.shape[1:] == found.shape[1:] for found in self.maps)
 
 
 def _version(tensor: Tensor) -> int:

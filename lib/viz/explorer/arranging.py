@@ -39,7 +39,7 @@ def arrange(tensor: Tensor, trace: Trace | None, height: int, width: int) -> Arr
     if tensor.ndim < 3 or tensor.numel() == 0:
         return f"gives {shape}: no rows and columns of cells"
     if trace is not None and trace[0].pairs:
-        return f"gives {shape}: a matrix of tokens by tokens (attention), no map"
+        return f"gives {shape}: a matrix of pairs (attention), no map"
     if trace is None or None in (trace[0].dim, trace[1].dim):
         arranged = _spread(tensor, height, width)
     elif trace[0].dim == trace[1].dim:

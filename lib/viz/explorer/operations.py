@@ -39,7 +39,8 @@ def follow(func: Any, named: Arguments, inputs: Inputs, out: torch.Size) -> Plac
 
 
 def _gives_pairs(factors: Inputs) -> bool:
-    """Whether a matrix product relates tokens to tokens: both sides follow the picture, and neither is summed over.
+    """Whether a matrix product relates tokens to tokens, or channels to channels: both sides follow the picture, and
+    its places are summed over on both or on neither.
 
     Where both got lost on the way (windows of Swin), a product is taken for queries by keys, unless its left side is
     such a matrix already.
@@ -49,7 +50,7 @@ def _gives_pairs(factors: Inputs) -> bool:
         return False
     if left.dim is None or right.dim is None:
         return left.dim is right.dim
-    return left.dim != len(shape) - 1 and right.dim != len(shape) - 2
+    return (left.dim == len(shape) - 1) == (right.dim == len(shape) - 2)
 
 
 def _broadcast(inputs: Inputs, out: torch.Size) -> Place:

@@ -17,7 +17,7 @@ class Place:
 
     Attributes:
         before, after: entries of `dim` that are no cells and stand before or after them: a class token, registers.
-        pairs: the last two dimensions hold one number for each pair of tokens, as an attention matrix does.
+        pairs: the last two dimensions hold a number for each pair of tokens (or channels), as an attention matrix does.
     """
 
     axis: Axis

@@ -150,7 +150,7 @@ def test_an_attention_matrix_is_no_map() -> None:
     recording = record(timm.create_model("swin_tiny_patch4_window7_224", pretrained=False), torch.rand(3, 224, 224))
     names = [found.name for found in recording.maps]
     assert not any("attn.softmax" in name for name in names)
-    matrices = [why for why in recording.without.values() if "a matrix of tokens by tokens" in why]
+    matrices = [why for why in recording.without.values() if "a matrix of pairs" in why]
     assert len(matrices) >= 10 and recording.without["layers.3.blocks.0.attn.softmax"] in matrices
     assert [found.shape[1:] for found in stages(recording.maps)] == [(56, 56), (28, 28), (14, 14), (7, 7)]
 
@@ -166,6 +166,7 @@ class Asking(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         tokens = self.conv(x).flatten(2)  # (1, 8, 24)
         self.own(tokens.transpose(1, 2) @ tokens)  # (1, 24, 24): cells by cells
+        self.own(tokens.unflatten(1, (2, 4)) @ tokens.unflatten(1, (2, 4)).transpose(2, 3))  # (1, 2, 4, 4): channels
         return self.weights(self.queries @ tokens)  # (1, 5, 24): queries by cells
 
 
@@ -175,7 +176,26 @@ def test_what_queries_look_at_is_a_map_and_cells_by_cells_is_none() -> None:
     found = find_map(recording.maps, "weights")
     assert found.shape == (5, 4, 6)
     torch.testing.assert_close(found.values.float().sum((1, 2)), torch.ones(5), atol=1e-2, rtol=0)
-    assert recording.without["own"] == "gives (1, 24, 24): a matrix of tokens by tokens (attention), no map"
+    assert recording.without["own#2"] == "gives (1, 2, 4, 4): a matrix of pairs (attention), no map"
+    assert recording.without["own"] == "gives (1, 24, 24): a matrix of pairs (attention), no map"
+
+
+class Constants(nn.Module):
+    """An encoding of the places of a map, and a table that has the proportions of the picture by chance."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.encoding, self.table = nn.Conv2d(3, 8, 8, 8), nn.Identity(), nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.table(torch.ones(1, 5, 2, 3))
+        return self.conv(x) + self.encoding(torch.ones(1, 8, 4, 6))
+
+
+def test_what_does_not_depend_on_the_picture_is_a_map_only_beside_one_of_its_size() -> None:
+    recording = record(Constants(), IMAGE)
+    assert [found.name for found in recording.maps] == ["conv", "encoding", "output"]
+    assert recording.without == {"table": "gives (1, 5, 2, 3): it does not depend on the picture"}
 
 
 class InInference(nn.Module):
