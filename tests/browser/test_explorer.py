@@ -20,6 +20,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from lib.viz import Explorer, explore
+from lib.viz.explorer.page import PANEL, script
 from lib.viz.explorer.still import Look, paint
 
 MEDIAN, WORST, LAYER = 33, 100, 300  # ms: for half of the answers, for each, for a layer that was not seen yet
@@ -235,3 +236,30 @@ def test_saved_page_can_be_read_in_both_themes(saved: tuple[Explorer, Page], sch
         )
         contrast = (max(ink, paper) + 0.05) / (min(ink, paper) + 0.05)
         assert contrast >= 4.5, (place, contrast)
+
+
+def test_large_layers_are_asked_for_in_pieces(chromium: Browser) -> None:
+    page = chromium.new_page()
+    page.add_script_tag(content=script(*PANEL) + "\nwindow.LayerStore = LayerStore;")
+    asked, numbers = page.evaluate(
+        """() => {
+             const asked = [], cells = 4097 * 1024, store = new LayerStore((question) => asked.push(question));
+             const head = { layer: "deep", channels: 5, height: 4097, width: 1024, order: [3, 1, 0, 2, 4],
+               low: [0, 0, 0, 0, 0], high: [254, 254, 254, 127, 254], mean: new Uint8Array(1), pca: new Uint8Array(3) };
+             store.layer("deep");
+             store.put({ ...head, first: 0, levels: new Uint8Array(cells).fill(2) });
+             const layer = store.layer("deep"); // 21 million levels: the rest is not fetched unasked
+             for (let again = 0; again < 2; again++) {
+               store.channel(layer, 3);
+               store.channel(layer, 2);
+               store.strongest(layer, [7, 9], 2);
+             }
+             store.put({ layer: "deep", first: 3, levels: new Uint8Array(cells).fill(8) });
+             store.put({ layer: "deep", cell: [7, 9], column: Uint8Array.from([1, 3, 8, 255, 0]) });
+             const strongest = store.strongest(layer, [7, 9], 5).map(([channel]) => channel);
+             return [asked, [store.channel(layer, 2)[5], layer.here, strongest]];
+           }"""
+    )
+    page.close()
+    assert asked == [{"layer": "deep"}, {"layer": "deep", "first": 3}, {"layer": "deep", "cell": [7, 9]}]
+    assert numbers == [8, 2, [2, 1, 0, 4, 3]]  # what is no number comes last
