@@ -5,8 +5,11 @@ Times are the page's own: from the event of a key, a pointer or a slider to the 
 
 import base64
 import io
+import json
 import re
 import statistics
+import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,9 +50,23 @@ def classroom(lab, chromium: Browser) -> Iterator[Classroom]:
     nbformat.write(notebook, lab.folder / "explorer.ipynb")
     context = chromium.new_context(viewport={"width": 1400, "height": 1000})
     opened = Classroom(context.new_page(), lab.address("explorer.ipynb"))
+    wait_for_kernel(lab, opened.page)
     yield opened
     opened.close()
     context.close()
+
+
+def wait_for_kernel(lab, page: Page) -> None:
+    """Until the page is connected to an idle kernel: cells that are run before that stay as they are, unsaid."""
+    deadline = time.monotonic() + 60
+    while True:
+        with urllib.request.urlopen(f"{lab.url}/api/kernels?token={lab.token}", timeout=10) as answer:
+            kernels = json.load(answer)
+        if any(kernel["connections"] and kernel["execution_state"] == "idle" for kernel in kernels):
+            break
+        assert time.monotonic() < deadline, f"no kernel is ready after 60 s: {kernels}"
+        page.wait_for_timeout(100)
+    page.wait_for_timeout(500)  # the page hears of it
 
 
 def test_answers_in_time_and_agrees_with_python(lab, classroom: Classroom) -> None:
