@@ -173,11 +173,26 @@ class ExplorerHands(PictureHands):
 
     @property
     def image(self) -> Locator:
-        return self.frame.locator("img")
+        return self.frame.locator("canvas")
+
+    def picture(self) -> list:
+        return self.image.evaluate(
+            """(canvas) => {
+                 const bytes = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+                 return [canvas.width, canvas.height, bytes.reduce((sum, byte) => (sum * 31 + byte) >>> 0, 7)];
+               }"""
+        )
 
     def slider(self) -> Locator:
-        """The handle of the slider that chooses the channel."""
-        return self.place.locator(".widget-slider", has_text="channel").locator(".noUi-handle")
+        """The slider that chooses the channel."""
+        return self.place.get_by_role("slider", name="channel")
+
+    def times(self) -> dict[str, list[float]]:
+        """Milliseconds, by the page's own clock, from each event so far to the frame in which its picture was drawn."""
+        found: dict[str, list[float]] = {}
+        for entry in self.place.locator(".explorer").first.evaluate("(panel) => panel.explorerTimes"):
+            found.setdefault(entry["what"], []).append(entry["ms"])
+        return found
 
     def click_at(self, across: float, down: float) -> None:
         """Click the picture at a place, both in 0..1."""

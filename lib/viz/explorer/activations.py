@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from lib.viz.explorer.geometry import Axis, Geometry
-from lib.viz.explorer.tracing import Trace, Tracer
+from lib.viz.explorer.arranging import arrange
+from lib.viz.explorer.geometry import Geometry
+from lib.viz.explorer.tracing import Tracer
 
 MAX_BYTES = 2**30  # of maps kept at once: a large ViT would otherwise fill the memory of a laptop
 
@@ -25,6 +25,7 @@ class FeatureMap:
         geometry: where its cells lie on the picture and what they see.
         inner: whether the module is a single layer within a block, and no block itself.
         aliases: other modules that gave the very same tensor, such as the last layer of a `Sequential`.
+        aside: how many tokens (class token, registers) were left out of the map, because they are no place.
     """
 
     name: str
@@ -32,21 +33,47 @@ class FeatureMap:
     geometry: Geometry
     inner: bool
     aliases: list[str]
+    aside: int = 0
 
     @property
     def shape(self) -> tuple[int, int, int]:
         return tuple(self.values.shape)
 
     def __str__(self) -> str:
-        return f"{self.name} {self.shape} {self.geometry}"
+        return f"{self.name} {self.shape} {self.describe()}"
+
+    def describe(self) -> str:
+        """Such as "stride 16, sees the whole picture, 1 token set aside"."""
+        if not self.aside:
+            return str(self.geometry)
+        return f"{self.geometry}, {self.aside} token{'s' * (self.aside > 1)} set aside"
+
+
+@dataclass
+class Recording:
+    """What one forward pass gave: the maps in the order in which they were computed, and who gave none.
+
+    Attributes:
+        maps: every feature map.
+        without: for each module that gave tensors but no map, one line that says why.
+    """
+
+    maps: list[FeatureMap]
+    without: dict[str, str]
 
 
 def feature_maps(model: nn.Module, image: Tensor, max_bytes: int = MAX_BYTES) -> list[FeatureMap]:
-    """Every feature map of `model` for one picture, in the order in which they were computed.
+    """Every feature map of `model` for one picture, in the order in which they were computed: the maps of `record`."""
+    return record(model, image, max_bytes).maps
 
-    The model is called once, on `image` as a batch of one, exactly as given and without gradients, in eval mode; its
-    mode is restored after. A map is any (1, C, H, W) tensor with more than one cell that a module returns, alone or
-    within tuples, lists and dicts. Maps kept as (1, H, W, C) or as tokens (1, H * W, C) are recognised and turned.
+
+def record(model: nn.Module, image: Tensor, max_bytes: int = MAX_BYTES) -> Recording:
+    """Call `model` once and keep what its modules give.
+
+    The model is called on `image` as a batch of one, exactly as given and without gradients, in eval mode; its mode is
+    restored after. A map is any (1, C, H, W) tensor with more than one cell that a module returns, alone or within
+    tuples, lists and dicts. Maps kept as (1, H, W, C) or as tokens (1, H * W, C) are recognised and turned; tokens
+    before or after them that stand for no place, such as a class token, are set aside.
 
     Args:
         image: (C, H, W) or (1, C, H, W) floats, prepared as the model wants them.
@@ -59,13 +86,15 @@ def feature_maps(model: nn.Module, image: Tensor, max_bytes: int = MAX_BYTES) ->
     batch = check_image(image)
     parameter = next(model.parameters(), None)
     batch = batch.to(batch.device if parameter is None else parameter.device)
-    recorder = _Recorder(model, max_bytes)
     modes = {module: module.training for module in model.modules()}
-    hooks = [module.register_forward_hook(recorder.hook_for(name)) for name, module in model.named_modules()]
+    hooks = []
     try:
         model.eval()
         with torch.no_grad(), Tracer(batch) as tracer:
-            recorder.tracer, recorder.picture = tracer, batch
+            recorder = _Recorder(model, tracer, batch, max_bytes)
+            for name, module in model.named_modules():
+                if not isinstance(module, torch.jit.ScriptModule):  # its hooks would have to be scripts, too
+                    hooks.append(module.register_forward_hook(recorder.hook_for(name)))
             model(batch)
     finally:
         for hook in hooks:
@@ -77,7 +106,7 @@ def feature_maps(model: nn.Module, image: Tensor, max_bytes: int = MAX_BYTES) ->
             f"model is a {type(model).__name__} of which no module gives a map; expected at least one "
             "output of shape (1, C, H, W) with H * W > 1"
         )
-    return recorder.maps
+    return recorder.recording()
 
 
 def check_image(image: Tensor) -> Tensor:
@@ -104,8 +133,11 @@ def stages(maps: list[FeatureMap]) -> list[FeatureMap]:
     return [min(reversed(run), key=lambda feature_map: feature_map.name.count(".")) for run in runs]
 
 
-def find_map(maps: list[FeatureMap], layer: str) -> FeatureMap:
+def find_map(maps: list[FeatureMap], layer: str, without: dict[str, str] | None = None) -> FeatureMap:
     """The map of the module called `layer`.
+
+    Args:
+        without: why other modules have no map, to be told of `layer` if it is one of them.
 
     Raises:
         ValueError: there is none; the message lists the names of all stages.
@@ -114,16 +146,17 @@ def find_map(maps: list[FeatureMap], layer: str) -> FeatureMap:
         if layer == feature_map.name or layer in feature_map.aliases:
             return feature_map
     names = ", ".join(feature_map.name for feature_map in stages(maps))
-    raise ValueError(f"layer is {layer!r}; expected a module that gives a map, such as {names}")
+    reason = f", which {without[layer]}" if without and layer in without else ""
+    raise ValueError(f"layer is {layer!r}{reason}; expected a module that gives a map, such as {names}")
 
 
 class _Recorder:
     """Collects the maps that the hooks of one forward pass meet."""
 
-    def __init__(self, model: nn.Module, max_bytes: int) -> None:
+    def __init__(self, model: nn.Module, tracer: Tracer, picture: Tensor, max_bytes: int) -> None:
         self.maps: list[FeatureMap] = []
-        self.tracer: Tracer
-        self.picture: Tensor
+        self._without: dict[str, str] = {}
+        self._tracer, self._size = tracer, (picture.shape[-2], picture.shape[-1])
         self._max_bytes, self._bytes = max_bytes, 0
         self._calls: dict[str, int] = {}
         self._known = WeakTensorKeyDictionary()  # tensor -> its version and its map
@@ -143,24 +176,43 @@ class _Recorder:
 
         return hook
 
+    def recording(self) -> Recording:
+        """What was collected."""
+        mapped = {name for found in self.maps for name in (found.name, *found.aliases)}
+        return Recording(self.maps, {name: why for name, why in self._without.items() if name not in mapped})
+
     def _record(self, name: str, inner: bool, tensor: Tensor) -> None:
         version, known = self._known.get(tensor, (None, None))
-        if known is not None and version == tensor._version:  # the same tensor again, under another name
+        if known is not None and version == _version(tensor):  # the same tensor again, under another name
             if known.name.startswith(f"{name}."):  # from the module around it: the better name
                 known.name, name, known.inner = name, known.name, inner
             known.aliases.append(name)
             return
-        arranged = _arrange(tensor, self.tracer.places(tensor), *self.picture.shape[-2:])
-        if arranged is not None:
-            values, geometry = arranged
-            feature_map = FeatureMap(name, _compact(values), geometry, inner, [])
-            self.maps.append(feature_map)
-            self._known[tensor] = (tensor._version, feature_map)
-            self._bytes += feature_map.values.nbytes
-            while self._bytes > self._max_bytes and len(self.maps) > 1:
-                largest = max(self.maps, key=lambda other: (other.inner, other.values.nbytes))
-                self.maps.remove(largest)
-                self._bytes -= largest.values.nbytes
+        trace = self._tracer.places(tensor)
+        arranged = arrange(tensor, trace, *self._size)
+        if trace is None and not isinstance(arranged, str) and not self._known_size(arranged.values):
+            arranged = f"gives {tuple(tensor.shape)}: it does not depend on the picture"
+        if isinstance(arranged, str):
+            self._without[name] = arranged
+            return
+        feature_map = FeatureMap(name, compact(arranged.values), arranged.geometry, inner, [], arranged.aside)
+        self.maps.append(feature_map)
+        self._known[tensor] = (_version(tensor), feature_map)
+        self._bytes += feature_map.values.nbytes
+        while self._bytes > self._max_bytes and len(self.maps) > 1:
+            largest = max(self.maps, key=lambda other: (other.inner, other.values.nbytes))
+            self.maps.remove(largest)
+            self._without[largest.name] = f"gives {largest.shape}: its map was let go, because memory ran short"
+            self._bytes -= largest.values.nbytes
+
+    def _known_size(self, values: Tensor) -> bool:
+        """Whether a map of the picture had this size: then a constant, such as an encoding of places, belongs to it."""
+        return any(values.shape[1:] == found.shape[1:] for found in self.maps)
+
+
+def _version(tensor: Tensor) -> int:
+    """How often a tensor was written to in place. A tensor of inference mode does not count it: 0."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _tensors(output: object, suffix: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -175,45 +227,8 @@ def _tensors(output: object, suffix: str = "") -> Iterator[tuple[str, Tensor]]:
             yield from _tensors(value, f"{suffix}[{index}]")
 
 
-def _arrange(tensor: Tensor, places: Trace | None, height: int, width: int) -> tuple[Tensor, Geometry] | None:
-    """`tensor` as a map (C, h, w) with its geometry; None if it is not a map."""
-    if not tensor.is_floating_point() or tensor.ndim < 3 or tensor.numel() == 0:
-        return None
-    if places is not None and None not in (places[0].dim, places[1].dim):
-        rows, columns = places
-        values = tensor
-        if rows.dim == columns.dim:  # tokens: (..., h * w, ...) -> (..., h, w, ...)
-            if (rows.cells * columns.cells, rows.inner, columns.inner) != (tensor.shape[rows.dim], columns.cells, 1):
-                return None
-            values = tensor.unflatten(rows.dim, (rows.cells, columns.cells))
-            columns = columns.moved(columns.dim + 1)
-        elif not (rows.alone(tensor.shape) and columns.alone(tensor.shape)):
-            return None
-        values = values.movedim((rows.dim, columns.dim), (-2, -1)).squeeze(0)
-        geometry = Geometry(rows.axis, columns.axis, height, width)
-    else:  # lost on the way: spread the cells over the picture
-        if tensor.ndim != 4:
-            return None
-        if not _like(tensor.shape[2:], height, width):
-            if not _like(tensor.shape[1:3], height, width):
-                return None
-            tensor = tensor.movedim(3, 1)  # (1, H, W, C)
-        values = tensor.squeeze(0)
-        axes = [
-            Axis(stride := Fraction(pixels, cells), Fraction(0), stride - 1, whole=True)
-            for pixels, cells in zip((height, width), tensor.shape[-2:])
-        ]
-        geometry = Geometry(*axes, height, width)
-    if values.ndim != 3 or values.shape[1] * values.shape[2] < 2:
-        return None
-    return values, geometry
-
-
-def _like(cells: torch.Size, height: int, width: int) -> bool:
-    """Whether so many rows and columns have the proportions of the picture, but for rounding."""
-    return abs(cells[0] * width - cells[1] * height) <= height + width
-
-
-def _compact(values: Tensor) -> Tensor:
+def compact(values: Tensor) -> Tensor:
+    """A copy on the CPU as float16, or as float32 if a value is too large for it."""
+    values = values.detach()
     half = values.half()
     return (half if torch.isfinite(half).all() else values.float()).to("cpu", copy=True)

@@ -1,23 +1,26 @@
-"""The explorer: every feature map of any model, to be looked at with the mouse, the keyboard or from Python."""
+"""The explorer: every feature map of any model, to be looked at with the mouse, the keyboard or from Python.
+
+The page draws (`drawing.js`, `panel.js`), Python holds the maps and the state: a layer's maps are sent once, as
+`lib.viz.explorer.layers` says, and every change after that is painted where it is seen.
+"""
 
 import base64
 from pathlib import Path
 
 import anywidget
-import ipywidgets
 import numpy as np
 import traitlets
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import Tensor, nn
 
 from lib.viz.basics.draw import to_pixels
-from lib.viz.explorer.activations import FeatureMap, check_image, feature_maps, find_map, stages
-from lib.viz.explorer.feature_pictures import pca_colours, strongest_channels
-from lib.viz.explorer.painting import Canvas, enlarge, frame, label, png, snapshot, tint
+from lib.viz.explorer.activations import FeatureMap, Recording, check_image, compact, find_map, record, stages
+from lib.viz.explorer.arranging import evenly
+from lib.viz.explorer.layers import Layer
+from lib.viz.explorer.page import PANEL, STYLE, about, png, script, write_page
+from lib.viz.explorer.still import Look, still_picture
 
-HERE = Path(__file__).parent
 VIEWS = {"channel": "channel", "strongest": "strongest", "mean": "mean", "pca": "PCA"}
-SHOWN, CROP, GRID, BARS = 440, 168, 4, 8  # screen pixels of picture and enlargement; tiles in a row; bars
 
 
 def explore(model: nn.Module, image: Tensor, picture: Tensor | None = None) -> "Explorer":
@@ -42,30 +45,41 @@ def explore(model: nn.Module, image: Tensor, picture: Tensor | None = None) -> "
         )
     if picture is None:
         picture = batch if batch.shape[1] in (1, 3) else batch.mean(1, keepdim=True)  # (1, 1 or 3, H, W)
-    return Explorer(type(model).__name__, feature_maps(model, image), to_pixels(picture))
+    return Explorer(type(model).__name__, record(model, image), to_pixels(picture))
 
 
-class _Picture(anywidget.AnyWidget):
-    """The picture that can be clicked. Sends {"pick": [across, down]} in 0..1, or {"step": [rows, columns]}."""
+def explore_maps(picture: Tensor, maps: dict[str, Tensor]) -> "Explorer":
+    """Look at maps of your own over a picture in the same way: attention, masks, what queries look at.
 
-    _esm = HERE / "picture.js"
-    _css = HERE / "explorer.css"
-    png = traitlets.Bytes().tag(sync=True)
-    label = traitlets.Unicode().tag(sync=True)
-    spoken = traitlets.Unicode().tag(sync=True)
+    Args:
+        picture: (3, H, W) floats 0..1.
+        maps: by the name under which each is listed: (C, h, w) floats, of which cell (0, 0) lies in the upper left
+            corner and cell (h - 1, w - 1) in the lower right one. h and w are at most H and W.
+
+    Raises:
+        ValueError: a bad picture, no map, or one that is not such a tensor.
+    """
+    height, width = check_image(picture).shape[-2:]
+    for name, values in maps.items():
+        fits = isinstance(values, Tensor) and values.ndim == 3 and values.numel() and values.is_floating_point()
+        if not fits or values.shape[1] > height or values.shape[2] > width:
+            came = f"{values.dtype} {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
+            raise ValueError(
+                f"maps[{name!r}] is {came}; expected floats (C, h, w) with h, w of at most {height}, {width}"
+            )
+    if not maps:
+        raise ValueError("maps is empty; expected at least one map")
+    found = [
+        FeatureMap(name, compact(values), evenly(*values.shape[1:], height, width, whole=False), False, [])
+        for name, values in maps.items()
+    ]
+    explorer = Explorer("your own", Recording(found, {}), to_pixels(picture))
+    explorer.layer = found[0].name
+    return explorer
 
 
-class _Bars(anywidget.AnyWidget):
-    """The channels of one cell, [number, value] each. Sends {"channel": number} when one is clicked."""
-
-    _esm = HERE / "bars.js"
-    _css = HERE / "explorer.css"
-    bars = traitlets.List().tag(sync=True)
-    chosen = traitlets.Int().tag(sync=True)
-
-
-class Explorer(ipywidgets.VBox):
-    """What `explore` gives. Each of these can be set from Python too, and the picture follows:
+class Explorer(anywidget.AnyWidget):
+    """What `explore` and `explore_maps` give. Each of these can be set from Python too, and the picture follows:
 
     Attributes:
         layer: the module shown, by its path.
@@ -75,61 +89,83 @@ class Explorer(ipywidgets.VBox):
         opacity: of the map over the picture, 0 to 1.
         cell: (row, column) of the cell whose window and values are shown.
         maps: all maps that can be shown.
+        without: for each module that gives no map, one line that says why.
     """
 
-    layer = traitlets.Unicode()
-    view = traitlets.Unicode("channel")
-    channel = traitlets.Int(0)
-    opacity = traitlets.Float(0.7)
-    cell = traitlets.Tuple(traitlets.Int(), traitlets.Int())
+    _esm = script(*PANEL, "widget.js")
+    _css = STYLE
+    layer = traitlets.Unicode().tag(sync=True)
+    view = traitlets.Unicode("channel").tag(sync=True)
+    channel = traitlets.Int(0).tag(sync=True)
+    opacity = traitlets.Float(0.7).tag(sync=True)
+    cell = traitlets.Tuple(traitlets.Int(), traitlets.Int(), default_value=(0, 0)).tag(sync=True)
+    _about = traitlets.Dict().tag(sync=True)  # what never changes: photo, names, colours, small stages
+    _shown = traitlets.Dict().tag(sync=True)  # the head of the layer that Python turned to last
 
-    def __init__(self, model_name: str, maps: list[FeatureMap], photo: np.ndarray) -> None:
-        self.maps = maps
-        self._model_called, self._canvas = model_name, Canvas(photo, SHOWN)
-        self._tile = Canvas(self._canvas.base, SHOWN // GRID - 2)
-        self._refreshing = True  # nothing is drawn before all is set up
-        self._build_controls()
+    def __init__(self, model_name: str, recording: Recording, photo: np.ndarray) -> None:
+        self.maps, self.without = recording.maps, recording.without
+        self._model_called, self._photo = model_name, photo
+        self._layers = {found.name: Layer(found) for found in self.maps}
+        self._from_page = self._turning = False
+        first = self._layers[stages(self.maps)[0].name]
         super().__init__(
-            children=[
-                self._caption,
-                ipywidgets.HBox(
-                    [self._left, self._middle, self._right],
-                    layout=ipywidgets.Layout(flex_flow="row wrap", grid_gap="8px"),
-                ),
-            ]
+            layer=first.found.name,
+            channel=first.order[0],
+            cell=_cell_at(first, photo.shape[0] / 2, photo.shape[1] / 2),
+            _about=about(model_name, recording, photo, self._layers),
+            _shown=first.head(),
         )
-        self._map = self._lists["stages"][0]
-        self.layer = self._map.name
-        self._take_layer(self._map, down=0.5, across=0.5)
-        self._refreshing = False
-        self.observe(self._on_change, names=["layer", "view", "channel", "opacity", "cell"])
-        self._refresh()
+        self.observe(self._on_layer, names="layer")
+        self.observe(self._on_channel, names="channel")
+        self.on_msg(self._on_question)
 
-    # what a model and a cell are called
+    # what it says of itself
 
     def __repr__(self) -> str:
-        first, height, width = self.maps[0], *self._canvas.photo.shape[:2]
-        return (
-            f"Explorer: {len(self.maps)} maps of {self._model_called} on a {height}×{width} picture, first "
-            f"{first.name} {first.shape} {first.geometry}"
-        )
+        first, (height, width) = self.maps[0], self._photo.shape[:2]
+        return f"Explorer: {len(self.maps)} maps of {self._model_called} on a {height}×{width} picture, first {first}"
 
-    def _repr_mimebundle_(self, **arguments: object) -> dict:
-        bundle = dict(super()._repr_mimebundle_(**arguments))
-        bundle["text/plain"] = repr(self)
-        bundle["image/png"] = base64.b64encode(png(self.snapshot(), small=True)).decode()  # without a kernel
-        return bundle
+    def _repr_mimebundle_(self, **arguments: dict) -> tuple[dict, dict]:
+        data, metadata = super()._repr_mimebundle_(**arguments)
+        still = base64.b64encode(png(self.snapshot())).decode()  # without a kernel
+        return data | {"text/plain": repr(self), "image/png": still}, metadata
 
     def snapshot(self) -> Image.Image:
         """What the explorer shows now, as one still picture on white."""
-        title = f"{self._model_called}, {self._map}, {self._view_name()}"
-        return snapshot(self._paint(), self._paint_crop(), title, "\n".join(self._cell_lines()), self._strongest_here())
+        look = Look(self._photo, self._layers[self.layer], self.view, self.channel, self.opacity, self.cell)
+        shown = {
+            "channel": f"channel {self.channel}",
+            "strongest": "the strongest channels",
+            "mean": "the mean of all channels",
+            "pca": "PCA as colours",
+        }[self.view]
+        return still_picture(look, f"{self._model_called}, {look.layer.found}, {shown}")
 
-    # changes, from Python or from the controls
+    def save(self, path: str | Path) -> None:
+        """Write one page with all stages, to be opened in any browser: no kernel, no network, no other file.
+
+        Where all maps have the same size, as in a ViT, the page holds the blocks instead of stages. The layer that is
+        shown now is always in it. Prints the file's name, its size and how many layers it holds.
+
+        Args:
+            path: of an HTML file; one that is there already is replaced.
+
+        Raises:
+            ValueError: the folder is not there.
+        """
+        listed = stages(self.maps)
+        if len(listed) == 1:
+            listed = [found for found in self.maps if not found.inner]
+        names = dict.fromkeys([*(found.name for found in listed), self.layer])
+        state = {name: getattr(self, name) for name in ("layer", "view", "channel", "opacity", "cell")}
+        size = write_page(path, self._about, [self._layers[name] for name in names], state)
+        print(f"{path}: {size / 1e6:.1f} MB, {len(names)} layers of {self._model_called}")
+
+    # what may be set
 
     @traitlets.validate("layer")
     def _check_layer(self, proposal: dict) -> str:
-        return find_map(self.maps, proposal["value"]).name
+        return find_map(self.maps, proposal["value"], self.without).name
 
     @traitlets.validate("view")
     def _check_view(self, proposal: dict) -> str:
@@ -139,7 +175,7 @@ class Explorer(ipywidgets.VBox):
 
     @traitlets.validate("channel")
     def _check_channel(self, proposal: dict) -> int:
-        channels = self._map.shape[0]
+        channels = self._shape()[0]
         if not 0 <= proposal["value"] < channels:
             raise ValueError(f"channel is {proposal['value']}; expected 0 to {channels - 1} for {self.layer}")
         return proposal["value"]
@@ -152,235 +188,59 @@ class Explorer(ipywidgets.VBox):
 
     @traitlets.validate("cell")
     def _check_cell(self, proposal: dict) -> tuple[int, int]:
-        (row, column), (_, height, width) = proposal["value"], self._map.shape
+        (row, column), (_, height, width) = proposal["value"], self._shape()
         if not (0 <= row < height and 0 <= column < width):
             raise ValueError(f"cell is {(row, column)}; expected a row below {height} and a column below {width}")
         return row, column
 
-    def _on_change(self, change: dict) -> None:
-        if self._refreshing:
-            return
-        self._refreshing = True  # what follows from this change is drawn with it, once
+    def _shape(self) -> tuple[int, int, int]:
+        return self._layers[find_map(self.maps, self.layer).name].found.shape
+
+    # what follows from a change
+
+    def set_state(self, sync_data: dict) -> None:
+        """From the page, which sends all that belongs together: nothing follows from it here."""
+        self._from_page = True
         try:
-            if change["name"] == "layer":
-                places = [np.flatnonzero(under == cell) / len(under) for under, cell in zip(self._under, self.cell)]
-                down, across = (place.mean() if len(place) else 0.5 for place in places)
-                self._take_layer(find_map(self.maps, self.layer), down, across)
-            elif change["name"] == "channel":
-                self.view = "channel"
-            self._show_state_in_controls()
+            super().set_state(sync_data)
         finally:
-            self._refreshing = False
-        self._refresh()
+            self._from_page = False
 
-    def _take_layer(self, chosen: FeatureMap, down: float, across: float) -> None:
-        """Turn to a map: its strongest channel, and the cell at the same place of the picture (both 0..1)."""
-        self._map = chosen
-        self._values = chosen.values.float().numpy()  # (C, h, w)
-        self._order = strongest_channels(chosen.values)
-        self._under = self._canvas.cells_under(chosen.geometry, *chosen.shape[1:])
-        self._pca: np.ndarray | None = None  # worked out when it is first looked at
-        self.channel = self._order[0]
-        self.cell = self._cell_at(down, across)
-        self._show_state_in_controls()
+    def _on_layer(self, change: dict) -> None:
+        if not self._from_page:
+            self._turn(self._layers[change["old"]], self._layers[change["new"]])
 
-    def _cell_at(self, down: float, across: float) -> tuple[int, int]:
-        rows, columns = self._under
-        row = rows[min(int(down * len(rows)), len(rows) - 1)]
-        column = columns[min(int(across * len(columns)), len(columns) - 1)]
-        return (int(row) if row >= 0 else self.cell[0]), (int(column) if column >= 0 else self.cell[1])
+    def _turn(self, before: Layer, layer: Layer) -> None:
+        """Python chose another layer: show its strongest channel, and the cell at the same place of the picture."""
+        geometry, (row, column) = before.found.geometry, self.cell
+        self._shown = layer.head()
+        self._turning = True
+        try:
+            with self.hold_sync():
+                self.channel = layer.order[0]
+                self.cell = _cell_at(layer, geometry.y.centre(row) + 0.5, geometry.x.centre(column) + 0.5)
+        finally:
+            self._turning = False
 
-    def _on_message(self, _: object, content: dict, __: object) -> None:
-        """From the browser: a place on the picture, arrow keys, or a bar."""
-        _, height, width = self._map.shape
-        if "channel" in content:
-            self.view, self.channel = "channel", content["channel"]
-        elif "step" in content:
-            row, column = self.cell[0] + content["step"][0], self.cell[1] + content["step"][1]
-            self.cell = min(max(row, 0), height - 1), min(max(column, 0), width - 1)
-        elif "pick" in content:
-            across, down = content["pick"]
-            if self.view == "strongest":  # a tile: look at its channel
-                tile = min(int(down * GRID), GRID - 1) * GRID + min(int(across * GRID), GRID - 1)
-                if tile < len(self._order):
-                    self.channel = self._order[tile]
-                    self.view = "channel"
-                return
-            self.cell = self._cell_at(down, across)
+    def _on_channel(self, change: dict) -> None:
+        if not (self._from_page or self._turning):
+            self.view = "channel"
 
-    # what is shown
-
-    def _refresh(self) -> None:
-        cell_lines = self._cell_lines()
-        with self.hold_sync():
-            self._picture.png = png(self._paint())
-            self._crop.value = png(self._paint_crop())
-            with self._bars.hold_sync():
-                self._bars.bars, self._bars.chosen = self._strongest_here(), self.channel
-            channels, height, width = self._map.shape
-            self._caption.value = (
-                f'<div class="explorer-text"><b>{self.layer}</b>: {channels} channels of '
-                f"{height}×{width} cells, {self._map.geometry}</div>"
-            )
-            self._cell_text.value = '<div class="explorer-text">' + "<br>".join(cell_lines) + "</div>"
-            self._scale_text.value = self._scale()
-            self._picture.label = (
-                f"Picture with {self._view_name()} of {self.layer}. Arrow keys move the cell, "
-                "Shift with an arrow key moves it by five."
-            )
-            self._picture.spoken = ", ".join(cell_lines)
-
-    def _view_name(self) -> str:
-        return {
-            "channel": f"channel {self.channel}",
-            "strongest": "the strongest channels",
-            "mean": "the mean of all channels",
-            "pca": "PCA as colours",
-        }[self.view]
-
-    def _cell_lines(self) -> list[str]:
-        (row, column), (x1, y1, x2, y2) = self.cell, self._map.geometry.window(*self.cell)
-        if x2 <= x1 or y2 <= y1:
-            return [f"cell: row {row}, column {column}", "sees nothing but padding", "", ""]
-        return [
-            f"cell: row {row}, column {column}",
-            f"sees {y2 - y1}×{x2 - x1} pixels",
-            f"rows {y1}–{y2 - 1}",
-            f"columns {x1}–{x2 - 1}",
-        ]
-
-    def _scale(self) -> str:
-        if self.view == "pca":
-            text = "<small>like colours: like features</small>"
-        elif self.view == "strongest":
-            return '<div class="explorer-text"><small>each from its lowest to its highest; click one</small></div>'
+    def _on_question(self, _: object, question: dict, __: object) -> None:
+        """The page lacks something of a layer: its head, more channels, or the numbers of one cell."""
+        layer = self._layers[question["layer"]]
+        if "cell" in question:
+            answer = layer.column(*question["cell"])
+        elif "first" in question:
+            answer = layer.part(question["first"], layer.piece)
         else:
-            values = self._values[self.channel] if self.view == "channel" else self._values.mean(0)
-            text = f'<small>{values.min():.2f}<span class="explorer-scale"></span>{values.max():.2f}</small>'
-        return f'<div class="explorer-text explorer-legend">{text}<small>click, drag or arrow keys</small></div>'
-
-    def _strongest_here(self) -> list[tuple[int, float]]:
-        values = self._values[:, self.cell[0], self.cell[1]]
-        order = np.argsort(-np.abs(values), kind="stable")[:BARS]
-        return [(int(channel), float(values[channel])) for channel in order]
-
-    def _paint(self) -> Image.Image:
-        if self.view == "strongest":
-            return self._paint_grid()
-        if self.view == "pca":
-            if self._pca is None:
-                self._pca = (pca_colours(self._map.values) * 255).astype(np.uint8)
-            colours = self._pca
-        else:
-            colours = tint(self._values[self.channel] if self.view == "channel" else self._values.mean(0))
-        picture = Image.fromarray(self._canvas.lay(colours, self._under, self.opacity))
-        draw, scale = ImageDraw.Draw(picture), self._canvas.scale
-        frame(draw, tuple(edge * scale for edge in self._map.geometry.window(*self.cell)), picture.size, width=3)
-        rows, columns = (np.flatnonzero(under == cell) for under, cell in zip(self._under, self.cell))
-        if len(rows) and len(columns):
-            frame(draw, (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1), picture.size, width=1)
-        return picture
-
-    def _paint_grid(self) -> Image.Image:
-        sheet = Image.new("RGB", (self._canvas.width, self._canvas.height), (128, 128, 128))
-        small = self._tile
-        rows, columns = (
-            under[np.arange(shown) * len(under) // shown]
-            for under, shown in zip(self._under, (small.height, small.width))
-        )
-        for position, channel in enumerate(self._order[: GRID * GRID]):
-            tile = Image.fromarray(small.lay(tint(self._values[channel]), (rows, columns), self.opacity))
-            label(ImageDraw.Draw(tile), (0, 0), f"{channel}")
-            down, across = divmod(position, GRID)
-            sheet.paste(tile, (across * sheet.width // GRID + 1, down * sheet.height // GRID + 1))
-        return sheet
-
-    def _paint_crop(self) -> Image.Image:
-        return enlarge(self._canvas.photo, self._map.geometry.window(*self.cell), CROP)
-
-    # controls
-
-    def _build_controls(self) -> None:
-        block_maps = [feature_map for feature_map in self.maps if not feature_map.inner]
-        self._lists = {"stages": stages(self.maps), "blocks": block_maps or self.maps, "all": self.maps}
-        self._caption, self._cell_text, self._scale_text = (ipywidgets.HTML() for _ in range(3))
-        self._detail = ipywidgets.ToggleButtons(
-            options=list(self._lists),
-            style={"button_width": "57px"},
-            tooltips=["one layer for each size of map", "blocks and outermost layers", "every module that gives a map"],
-        )
-        self._detail.add_class("explorer-detail")
-        self._select = ipywidgets.Select(tooltip="layer", layout=ipywidgets.Layout(width="184px", height="372px"))
-        self._select.add_class("explorer-layers")
-        self._views = ipywidgets.ToggleButtons(
-            options=[(text, name) for name, text in VIEWS.items()],
-            style={"button_width": "82px"},
-            tooltips=[
-                "the channel chosen below",
-                "the sixteen channels that vary most",
-                "over all channels",
-                "cells with like features in like colours",
-            ],
-        )
-        wide, style = ipywidgets.Layout(width="98%"), {"description_width": "56px"}
-        self._slider = ipywidgets.IntSlider(description="channel", layout=wide, style=style, tooltip="channel")
-        self._opacity = ipywidgets.FloatSlider(
-            description="opacity", max=1, step=0.05, layout=wide, style=style, tooltip="opacity"
-        )
-        self._picture, self._bars = _Picture(), _Bars()
-        self._crop = ipywidgets.Image(format="png")
-        self._left = ipywidgets.VBox([self._detail, self._select])
-        self._middle = ipywidgets.VBox(
-            [self._views, self._picture, self._scale_text, self._slider, self._opacity],
-            layout=ipywidgets.Layout(flex="1 1 340px", max_width="448px"),
-        )
-        self._right = ipywidgets.VBox(
-            [
-                self._cell_text,
-                self._crop,
-                ipywidgets.HTML('<div class="explorer-text"><small>channels of this cell</small></div>'),
-                self._bars,
-            ],
-            layout=ipywidgets.Layout(width="172px"),
-        )
-        self._detail.observe(self._on_control, names="value")
-        self._select.observe(self._on_control, names="value")
-        self._slider.observe(self._on_control, names="value")
-        traitlets.link((self, "view"), (self._views, "value"))
-        traitlets.link((self, "opacity"), (self._opacity, "value"))
-        for widget in (self._picture, self._bars):
-            widget.on_msg(self._on_message)
-
-    def _on_control(self, change: dict) -> None:
-        if self._refreshing:  # not a hand, but `_show_state_in_controls`
-            return
-        if change["owner"] is self._slider:
-            self.channel = change["new"]
-        elif change["owner"] is self._select:
-            self.layer = change["new"]
-        else:
-            self._refreshing = True
-            self._fill_list()
-            self._refreshing = False
-
-    def _fill_list(self) -> None:
-        listed = self._lists[self._detail.value]
-        self._select.options = [(_entry(feature_map), feature_map.name) for feature_map in listed]
-        self._select.value = self.layer if any(feature_map is self._map for feature_map in listed) else None
-
-    def _show_state_in_controls(self) -> None:
-        """Make list and slider agree with `layer` and `channel`."""
-        if self._select.value != self.layer:
-            if not any(feature_map is self._map for feature_map in self._lists[self._detail.value]):
-                self._detail.value = "all"
-            self._fill_list()
-        self._slider.max = self._map.shape[0] - 1
-        self._slider.value = self.channel
+            answer = layer.head()
+        parts = [name for name, value in answer.items() if isinstance(value, bytes)]
+        content = {name: value for name, value in answer.items() if name not in parts} | {"parts": parts}
+        self.send(content, [answer[name] for name in parts])
 
 
-def _entry(feature_map: FeatureMap) -> str:
-    """A line of the list: the end of a long name, and the size."""
-    name, size = feature_map.name, f"{feature_map.shape[1]}×{feature_map.shape[2]}"
-    room = 22 - len(size)
-    shown = name if len(name) <= room else "…" + name[1 - room :]
-    return f"{shown:<{room}} {size}".replace(" ", "\u00a0")  # spaces that a browser does not fold
+def _cell_at(layer: Layer, down: float, across: float) -> tuple[int, int]:
+    """The cell (row, column) at a place of the picture, in pixels from its upper left corner."""
+    geometry, (_, height, width) = layer.found.geometry, layer.found.shape
+    return geometry.y.cell_at(down, height), geometry.x.cell_at(across, width)

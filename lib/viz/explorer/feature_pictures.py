@@ -17,14 +17,16 @@ from lib.viz.explorer.activations import check_image, feature_maps, find_map, st
 def strongest_channels(values: Tensor) -> list[int]:
     """All channels of a map (C, H, W), those first whose values differ most from cell to cell (standard deviation).
 
-    A channel that is the same everywhere may be large, but says nothing about where.
+    A channel that is the same everywhere may be large, but says nothing about where. What is no number (NaN, infinite)
+    counts as 0.
 
     Raises:
         ValueError: `values` is not (C, H, W).
     """
     if values.ndim != 3 or values.numel() == 0:
         raise ValueError(f"values has the shape {tuple(values.shape)}; expected (C, H, W), not empty")
-    spread = values.detach().float().flatten(1).std(1, correction=0)  # (C,)
+    numbers = values.detach().flatten(1).double().nan_to_num(0, 0, 0)  # double: squares of large numbers fit
+    spread = numbers.std(1, correction=0)  # (C,)
     return torch.sort(spread, descending=True, stable=True).indices.tolist()
 
 
@@ -36,7 +38,8 @@ def pca_colours(features: Tensor) -> np.ndarray:
     largest weight of a direction is positive. They are found on at most 512 cells, evenly spread, to be quick.
 
     Args:
-        features: (C, H, W) with any C; with fewer than three directions, the missing colours are 0.
+        features: (C, H, W) with any C; with fewer than three directions, the missing colours are 0. What is no number
+            (NaN, infinite) is taken for the mean of its channel; a cell without any number is grey.
 
     Returns:
         (H, W, 3) floats 0..1.
@@ -47,8 +50,7 @@ def pca_colours(features: Tensor) -> np.ndarray:
     if features.ndim != 3 or features.numel() == 0:
         raise ValueError(f"features has the shape {tuple(features.shape)}; expected (C, H, W), not empty")
     channels, height, width = features.shape
-    points = features.detach().cpu().float().flatten(1).T  # (H * W, C)
-    points = points - points.mean(0)
+    points, empty = _centred(features.detach().cpu().float().flatten(1).T)  # (H * W, C), (H * W,)
     sample = points[torch.linspace(0, len(points) - 1, min(len(points), 512)).round().long()]  # (S, C)
     if channels <= len(sample):
         _, vectors = torch.linalg.eigh(sample.T @ sample)  # (C, C), rising
@@ -65,7 +67,17 @@ def pca_colours(features: Tensor) -> np.ndarray:
     for k in range(projected.shape[1]):
         if np.ptp(projected[:, k]) > smallest:
             colours[:, k] = stretch(projected[:, k])
+    colours[empty.numpy()] = 0.5
     return colours.reshape(height, width, 3)
+
+
+def _centred(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Points (N, C) around 0 and within -1..1, so that no square is too large; and which of them hold no number."""
+    good = torch.isfinite(points)
+    points = torch.where(good, points, 0.0)
+    points = points / points.abs().max().clamp(min=torch.finfo(points.dtype).tiny)
+    means = points.sum(0) / good.sum(0).clamp(min=1)  # (C,)
+    return torch.where(good, points - means, 0.0), ~good.any(1)
 
 
 def feature_grid(model: nn.Module, image: Tensor, layer: str, channels: int = 16) -> Figure:

@@ -44,6 +44,14 @@ class Axis:
         """The middle of the window of `cell`, in pixels; the middle of the first pixel is 0."""
         return float((self.low + self.high) / 2 + self.stride * cell)
 
+    def edge(self, cell: int) -> float:
+        """Where the place of `cell` begins, in pixels from the picture's edge: half a stride before its middle."""
+        return self.centre(cell) + 0.5 - float(self.stride) / 2
+
+    def cell_at(self, pixels: float, cells: int) -> int:
+        """The cell, out of `cells`, whose place is `pixels` from the picture's edge, or the nearest one to it."""
+        return min(max(math.floor((pixels - self.edge(0)) / float(self.stride)), 0), cells - 1)
+
     @property
     def size(self) -> int:
         """Pixels in one window: the largest over the cells."""

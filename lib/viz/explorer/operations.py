@@ -5,48 +5,14 @@ own operations.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from fractions import Fraction
-from math import prod
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from lib.viz.explorer.geometry import Axis, join
-
-
-@dataclass(frozen=True)
-class Place:
-    """Along which dimension of a tensor one axis of the picture runs.
-
-    Index `k` of dimension `dim` belongs to cell `k // inner % cells`: after flattening (H, W) into H * W tokens, rows
-    have `inner` = W and columns `inner` = 1, both along the same dimension. `dim` is None where the axis got lost.
-    """
-
-    axis: Axis
-    dim: int | None
-    cells: int
-    inner: int = 1
-
-    def mixed(self) -> "Place":
-        return replace(self, axis=self.axis.mixed())
-
-    def lost(self) -> "Place":
-        return replace(self, axis=self.axis.mixed(), dim=None)
-
-    def moved(self, dim: int) -> "Place":
-        return replace(self, dim=dim)
-
-    def alone(self, shape: torch.Size) -> bool:
-        """Whether a dimension of the tensor is this axis and nothing else."""
-        return self.dim is not None and self.inner == 1 and shape[self.dim] == self.cells
-
-    def fits(self, shape: torch.Size) -> bool:
-        return self.dim is None or (self.dim < len(shape) and shape[self.dim] % (self.cells * self.inner) == 0)
-
-
-Arguments = dict[str, Any]  # of an operation, by the names of its schema
-Inputs = list[tuple[torch.Size, Place | None]]  # an operation's tensors: shape, and place if any
+from lib.viz.explorer import reshaping, windows
+from lib.viz.explorer.geometry import join
+from lib.viz.explorer.place import Arguments, Inputs, Place
 
 
 def follow(func: Any, named: Arguments, inputs: Inputs, out: torch.Size) -> Place:
@@ -58,7 +24,7 @@ def follow(func: Any, named: Arguments, inputs: Inputs, out: torch.Size) -> Plac
         return _broadcast(inputs, out)
     if name in ("cat", "stack", "concat"):
         result = _stacked(name, named["dim"], inputs, out)
-    elif name in ("mm", "bmm", "addmm", "baddbmm"):
+    elif name in _PRODUCTS:
         result = _product(name, inputs, out)
     elif name in _RULES:
         result = place if place.dim is None else _RULES[name](place, named, shape, out)
@@ -66,7 +32,25 @@ def follow(func: Any, named: Arguments, inputs: Inputs, out: torch.Size) -> Plac
             result = result.mixed()
     else:
         result = place.mixed() if shape == out else place.lost()
-    return result if result.fits(out) else result.lost()
+    result = result if result.fits(out) else result.lost()
+    if name in _PRODUCTS:
+        return replace(result, pairs=_gives_pairs(inputs[-2:]))
+    return replace(result, pairs=any(place.pairs and shape[-2:] == out[-2:] for shape, place in followed))
+
+
+def _gives_pairs(factors: Inputs) -> bool:
+    """Whether a matrix product relates tokens to tokens, or channels to channels: both sides follow the picture, and
+    its places are summed over on both or on neither.
+
+    Where both got lost on the way (windows of Swin), a product is taken for queries by keys, unless its left side is
+    such a matrix already.
+    """
+    (_, left), (shape, right) = factors
+    if left is None or right is None or left.pairs:
+        return False
+    if left.dim is None or right.dim is None:
+        return left.dim is right.dim
+    return (left.dim == len(shape) - 1) == (right.dim == len(shape) - 2)
 
 
 def _broadcast(inputs: Inputs, out: torch.Size) -> Place:
@@ -86,8 +70,7 @@ def _broadcast(inputs: Inputs, out: torch.Size) -> Place:
 
 
 def _union(places: list[Place], mixes: bool = False) -> Place:
-    layout = (places[0].dim, places[0].cells, places[0].inner)
-    alike = [place for place in places if (place.dim, place.cells, place.inner) == layout]
+    alike = [place for place in places if place.layout == places[0].layout]
     axis = join([place.axis for place in alike], places[0].cells)
     result = replace(places[0], axis=axis)
     return result.mixed() if mixes or len(alike) < len(places) else result
@@ -96,10 +79,26 @@ def _union(places: list[Place], mixes: bool = False) -> Place:
 def _stacked(name: str, dim: int, inputs: Inputs, out: torch.Size) -> Place:
     dim %= len(out)
     places = [place for _, place in inputs if place is not None]
-    if any(place.dim is None or (name != "stack" and place.dim == dim) for place in places):
+    if name != "stack" and any(place.dim == dim for place in places):
+        return _among_tokens(dim, inputs)
+    if any(place.dim is None for place in places):
         return places[0].lost()
     joined = _union(places)
     return joined.moved(joined.dim + 1) if name == "stack" and joined.dim >= dim else joined
+
+
+def _among_tokens(dim: int, inputs: Inputs) -> Place:
+    """Tokens of the picture, with others put before or after them that are no place of it."""
+    found = [k for k, (_, place) in enumerate(inputs) if place is not None and place.dim == dim]
+    shape, place = inputs[found[0]]
+    sizes = [other[dim] if len(other) == len(shape) else 0 for other, _ in inputs]  # an empty tensor of old times: 0
+    others_stray = any(other is not None and other.dim not in (None, dim) for _, other in inputs)
+    if len(found) > 1 or place.alone(shape) or others_stray:
+        return place.lost()
+    before, after = sum(sizes[: found[0]]), sum(sizes[found[0] + 1 :])
+    if before + after >= shape[dim]:  # more strangers than tokens
+        return place.lost()
+    return replace(place, before=place.before + before, after=place.after + after)
 
 
 def _product(name: str, inputs: Inputs, out: torch.Size) -> Place:
@@ -116,173 +115,6 @@ def _product(name: str, inputs: Inputs, out: torch.Size) -> Place:
     if any(place is not None for _, place in inputs[:-2]):
         kept = [place.mixed() for place in kept]
     return _union(kept, mixes=lost is not None) if kept else (lost or inputs[0][1].lost())
-
-
-# Sliding windows. Each gives (step, first, last) of `Axis.slide`, for spatial dimension number `k`, with `n` cells
-# before and `m` after.
-
-Slide = tuple[Fraction | int, Fraction | int, Fraction | int]
-
-
-def _window(slide: Callable[[Arguments, int, int, int, int], Slide], spatial: int = 2) -> Callable:
-    """A rule for an operation on (..., H, W) that treats rows and columns each by its own window."""
-
-    def rule(place: Place, named: Arguments, shape: torch.Size, out: torch.Size) -> Place:
-        k = place.dim - (len(shape) - spatial)  # 0 for the first of the spatial dimensions
-        if k < -1:
-            return place  # the batch
-        if k == -1 or not place.alone(shape):
-            return place.lost()  # channels are mixed with each other
-        cells = out[place.dim]
-        return Place(place.axis.slide(*slide(named, k, spatial, shape[place.dim], cells)), place.dim, cells)
-
-    return rule
-
-
-def _pick(values: list[int], k: int) -> int:
-    return values[k] if len(values) > 1 else values[0]
-
-
-def _convolution(place: Place, named: Arguments, shape: torch.Size, out: torch.Size) -> Place:
-    kernel = named["weight"].shape[2:]
-
-    def slide(named: Arguments, k: int, spatial: int, n: int, m: int) -> Slide:
-        step, padding = _pick(named["stride"], k), _pick(named["padding"], k)
-        reach = _pick(named["dilation"], k) * (kernel[k] - 1)
-        if named["transposed"]:  # o = step i - padding + tap
-            return Fraction(1, step), Fraction(padding - reach, step), Fraction(padding, step)
-        return step, -padding, reach - padding
-
-    return _window(slide, len(kernel))(place, named, shape, out)
-
-
-def _pool(named: Arguments, k: int, spatial: int, n: int, m: int) -> Slide:
-    kernel, padding = _pick(named["kernel_size"], k), _pick(named["padding"], k)
-    step = _pick(named["stride"], k) if named["stride"] else kernel
-    reach = _pick(named.get("dilation") or [1], k) * (kernel - 1)
-    return step, -padding, reach - padding
-
-
-def _adaptive_pool(named: Arguments, k: int, spatial: int, n: int, m: int) -> Slide:
-    ratio = Fraction(n, m)  # from floor(i n / m) to ceil((i + 1) n / m) - 1
-    slack = 0 if n % m == 0 else Fraction(m - 1, m)
-    return ratio, -slack, ratio + slack - 1
-
-
-def _ratio(named: Arguments, k: int, n: int, m: int) -> Fraction:
-    """Input cells per output cell of a resize: from the scale if one was given, else from the sizes."""
-    scale = (named.get("scales_h"), named.get("scales_w"))[k]
-    return 1 / Fraction(scale).limit_denominator(1000) if scale else Fraction(n, m)
-
-
-def _floor_slack(*numbers: Fraction | int) -> Fraction:
-    """How far the floor of sums of multiples of `numbers` can lie below them."""
-    denominator = prod({Fraction(number).denominator for number in numbers})
-    return Fraction(denominator - 1, denominator)
-
-
-def _nearest(named: Arguments, k: int, spatial: int, n: int, m: int) -> Slide:
-    ratio = _ratio(named, k, n, m)  # reads floor(ratio i)
-    return ratio, -_floor_slack(ratio), 0
-
-
-def _nearest_exact(named: Arguments, k: int, spatial: int, n: int, m: int) -> Slide:
-    ratio = _ratio(named, k, n, m)  # reads floor(ratio (i + 1/2))
-    return ratio, ratio / 2 - _floor_slack(ratio, ratio / 2), ratio / 2
-
-
-def _between(before: int, after: int) -> Callable:
-    """Interpolation reads from `before` cells before the point it wants to `after` cells after it."""
-
-    def slide(named: Arguments, k: int, spatial: int, n: int, m: int) -> Slide:
-        if named["align_corners"]:
-            ratio, offset = Fraction(n - 1, max(m - 1, 1)), Fraction(0)
-        else:
-            ratio = _ratio(named, k, n, m)
-            offset = ratio / 2 - Fraction(1, 2)
-        return ratio, offset - _floor_slack(ratio, offset) - before, offset + after
-
-    return slide
-
-
-def _padding(kind: str) -> Callable:
-    def slide(named: Arguments, k: int, spatial: int, n: int, m: int) -> Slide:
-        pad = named["pad" if kind == "constant" else "padding"]  # left, right, top, bottom
-        at = 2 * (spatial - 1 - k)
-        left, right = (pad[at], pad[at + 1]) if at < len(pad) else (0, 0)
-        reads = {"constant": 0, "replication": 1, "reflection": 2}[kind]  # times what is read again
-        return 1, -left - reads * right, -left + reads * left
-
-    return slide
-
-
-def _constant_pad(place: Place, named: Arguments, shape: torch.Size, out: torch.Size) -> Place:
-    if place.dim < len(shape) - 2 or not place.alone(shape):
-        return place if shape[place.dim] == out[place.dim] else place.lost()
-    return _window(_padding("constant"))(place, named, shape, out)
-
-
-def _shuffle(named: Arguments, k: int, spatial: int, n: int, m: int) -> Slide:
-    factor = named["upscale_factor"]
-    return Fraction(1, factor), -Fraction(factor - 1, factor), 0
-
-
-def _unshuffle(named: Arguments, k: int, spatial: int, n: int, m: int) -> Slide:
-    return named["downscale_factor"], 0, named["downscale_factor"] - 1
-
-
-# Shapes
-
-
-def _permute(place: Place, named: Arguments, shape: torch.Size, out: torch.Size) -> Place:
-    return place.moved([dim % len(shape) for dim in named["dims"]].index(place.dim))
-
-
-def _transpose(place: Place, named: Arguments, shape: torch.Size, out: torch.Size) -> Place:
-    a, b = (named.get(name, default) % len(shape) for name, default in (("dim0", 0), ("dim1", 1)))
-    return place.moved({a: b, b: a}.get(place.dim, place.dim))
-
-
-def _view(place: Place, named: Arguments, shape: torch.Size, out: torch.Size) -> Place:
-    """Dimensions merged or split: find the one in which the axis still runs in equal steps."""
-    step = place.inner * prod(shape[place.dim + 1 :])  # elements from one cell to the next, if contiguous
-    for dim in range(len(out)):
-        below = prod(out[dim + 1 :])
-        if place.cells > 1 and step % below == 0 and (below * out[dim]) % (step * place.cells) == 0:
-            return replace(place, dim=dim, inner=step // below)
-    return place.lost()
-
-
-def _unsqueeze(place: Place, named: Arguments, shape: torch.Size, out: torch.Size) -> Place:
-    return place.moved(place.dim + (place.dim >= named["dim"] % len(out)))
-
-
-def _squeeze(place: Place, named: Arguments, shape: torch.Size, out: torch.Size) -> Place:
-    dims = named.get("dim", list(range(len(shape))))
-    dims = {dim % len(shape) for dim in ([dims] if isinstance(dims, int) else dims)}
-    squeezed = [dim for dim in dims if shape[dim] == 1]
-    return place.lost() if place.dim in squeezed else place.moved(place.dim - sum(dim < place.dim for dim in squeezed))
-
-
-def _drop(place: Place, named: Arguments, shape: torch.Size, out: torch.Size) -> Place:
-    """One index of a dimension is taken, and the dimension goes (select, unbind)."""
-    dim = named["dim"] % len(shape)
-    return place.lost() if place.dim == dim else place.moved(place.dim - (dim < place.dim))
-
-
-def _slice(place: Place, named: Arguments, shape: torch.Size, out: torch.Size) -> Place:
-    dim = named["dim"] % len(shape)
-    if dim != place.dim:
-        return place
-    if not place.alone(shape):
-        return place.lost()
-    start, step = named["start"] or 0, named["step"]
-    start = min(max(start + shape[dim] if start < 0 else start, 0), shape[dim])
-    return Place(place.axis.slide(step, start, start), dim, out[dim])
-
-
-def _split(place: Place, named: Arguments, shape: torch.Size, out: torch.Size) -> Place:
-    return place.lost() if place.dim == named["dim"] % len(shape) else place
 
 
 # Sums over dimensions, and operations that normalise
@@ -314,6 +146,7 @@ def _layer_norm(place: Place, named: Arguments, shape: torch.Size, out: torch.Si
     return place.mixed() if place.dim >= len(shape) - len(named["normalized_shape"]) else place
 
 
+_PRODUCTS = {"mm", "bmm", "addmm", "baddbmm"}
 _CELL_BY_CELL = {
     "clone",
     "detach",
@@ -331,26 +164,26 @@ _CELL_BY_CELL = {
     "where",
 }
 _RULES: dict[str, Callable[[Place, Arguments, torch.Size, torch.Size], Place]] = {
-    "convolution": _convolution,
-    **dict.fromkeys(["max_pool2d_with_indices", "avg_pool2d"], _window(_pool)),
-    **dict.fromkeys(["_adaptive_avg_pool2d", "adaptive_max_pool2d"], _window(_adaptive_pool)),
-    "upsample_nearest2d": _window(_nearest),
-    "_upsample_nearest_exact2d": _window(_nearest_exact),
-    "upsample_bilinear2d": _window(_between(0, 1)),
-    "upsample_bicubic2d": _window(_between(1, 2)),
-    "constant_pad_nd": _constant_pad,
-    "reflection_pad2d": _window(_padding("reflection")),
-    "replication_pad2d": _window(_padding("replication")),
-    "pixel_shuffle": _window(_shuffle),
-    "pixel_unshuffle": _window(_unshuffle),
-    "permute": _permute,
-    **dict.fromkeys(["transpose", "t"], _transpose),
-    **dict.fromkeys(["view", "_unsafe_view", "reshape"], _view),
-    "unsqueeze": _unsqueeze,
-    "squeeze": _squeeze,
-    **dict.fromkeys(["select", "unbind"], _drop),
-    "slice": _slice,
-    **dict.fromkeys(["split", "split_with_sizes"], _split),
+    "convolution": windows.convolution,
+    **dict.fromkeys(["max_pool2d_with_indices", "avg_pool2d"], windows.window(windows.pool)),
+    **dict.fromkeys(["_adaptive_avg_pool2d", "adaptive_max_pool2d"], windows.window(windows.adaptive_pool)),
+    "upsample_nearest2d": windows.window(windows.nearest),
+    "_upsample_nearest_exact2d": windows.window(windows.nearest_exact),
+    "upsample_bilinear2d": windows.window(windows.between(0, 1)),
+    "upsample_bicubic2d": windows.window(windows.between(1, 2)),
+    "constant_pad_nd": windows.constant_pad,
+    "reflection_pad2d": windows.window(windows.padding("reflection")),
+    "replication_pad2d": windows.window(windows.padding("replication")),
+    "pixel_shuffle": windows.window(windows.shuffle),
+    "pixel_unshuffle": windows.window(windows.unshuffle),
+    "permute": reshaping.permute,
+    **dict.fromkeys(["transpose", "t"], reshaping.transpose),
+    **dict.fromkeys(["view", "_unsafe_view", "reshape"], reshaping.view),
+    "unsqueeze": reshaping.unsqueeze,
+    "squeeze": reshaping.squeeze,
+    **dict.fromkeys(["select", "unbind"], reshaping.drop),
+    "slice": reshaping.slice,
+    **dict.fromkeys(["split", "split_with_sizes"], reshaping.split),
     **dict.fromkeys(
         [
             "mean",

@@ -9,13 +9,15 @@ reported is never smaller than what a cell really sees. What leaves PyTorch (thr
 from fractions import Fraction
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from lib.viz.explorer.geometry import Axis
-from lib.viz.explorer.operations import Place, follow
+from lib.viz.explorer.operations import follow
+from lib.viz.explorer.place import Place
 
 Trace = tuple[Place, Place]  # rows, columns
 
@@ -45,6 +47,11 @@ class Tracer(TorchDispatchMode):
         return self._traces.get(tensor)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if (
+            torch.is_inference_mode_enabled() and func._can_decompose()
+        ):  # elsewhere PyTorch has done so before this call
+            with self:
+                return func.decompose(*args, **(kwargs or {}))
         output = func(*args, **(kwargs or {}))
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         inputs = [(tensor.shape, self.places(tensor)) for tensor in tensors]
