@@ -114,6 +114,16 @@ check(count_pixels)
 # `solution("count_pixels")` shows ours.
 # Nobody counts how often you look.
 #
+# These rules hold for every exercise, unless its task says otherwise:
+#
+# - Tensors of numbers are float32, class numbers and places are int64, and all of them lie on the CPU during a check.
+#   What you return is of the same kind.
+# - What goes in stays as it is: the caller may need it again.
+#   `x = x + 1` makes a new tensor, `x += 1` changes the caller's.
+# - The numbers and sizes of the check are not those of the lesson: write for any size, any number of classes, any batch.
+# - Where a task says *gradients must flow*, they must find their way back to its inputs; elsewhere nobody asks.
+# - It may be slow, but not so slow that the lesson cannot go on with it: a loop over things is fine, a loop over every pixel often is not.
+#
 # The last cell of every exercise is this one.
 # If your function is right, the rest of the lesson runs on it.
 # If not, ours is used, and it says so: you can always read on, and come back later.
@@ -145,6 +155,7 @@ explore(efficientnet_lite0(), prepare(photo), picture=photo)
 #
 # Your answers stay in the notebook (**Ctrl + S** saves it).
 # What you have solved is also remembered in a small file on this machine.
+# `progress()` shows the lesson that you are in, `progress("all")` the whole course.
 
 # %%
 progress()

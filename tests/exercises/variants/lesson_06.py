@@ -133,12 +133,12 @@ def kinds(iou, labels, label):
     best = torch.zeros(len(iou))
     for column in (labels == label).nonzero()[:, 0]:
         best = torch.maximum(best, iou[:, column])
-    return torch.where(best >= 0.9999, 1, torch.where(best < 0.3, 0, -1))
+    return torch.where(best > 0.999, 1, torch.where(best < 0.3, 0, -1))
 
 
 def kinds_by_mask(iou, labels, label):
     best = (iou * (labels == label)).max(dim=1).values
-    return (best > 0.9999).long() - ((best >= 0.3) & (best <= 0.9999)).long()
+    return (best > 0.999).long() - ((best >= 0.3) & (best <= 0.999)).long()
 
 
 def parts(boxes):
@@ -170,8 +170,8 @@ def around_from_zero(a, b, picture_size):
 
 
 WRONG = {
-    "region_similarity": [(None, around_from_zero)],
-    "merge_regions": [("the size of the box", size_of_box), ("only box", box_from_zero)],
+    "region_similarity": [("a box that begins at (0, 0)", around_from_zero)],
+    "merge_regions": [("the size of the box", size_of_box), ("a box that begins at (0, 0)", box_from_zero)],
     "group_regions": [("wrong shape", renamed)],
     "proposal_recall": [],
     "context_warp": [],

@@ -53,7 +53,7 @@ def seen_region(region: Region, *_) -> dict:
     }
 
 
-def merged_with(share=None, box=None, size=None):
+def merged_with(share=None, box=None, size=None, resized=None):
     """`merge_regions` with another share of the first region, another box or another size."""
 
     def merge(a: Region, b: Region) -> Region:
@@ -63,9 +63,14 @@ def merged_with(share=None, box=None, size=None):
             right = right._replace(colour=one * a.colour + other * b.colour)
             right = right._replace(texture=one * a.texture + other * b.texture)
         right = right if box is None else right._replace(box=box(a.box, b.box))
+        right = right if resized is None else right._replace(size=resized(right))
         return right if size is None else right._replace(size=size(a.size, b.size))
 
     return merge
+
+
+def area_of_the_box(region: Region) -> int:
+    return (region.box[2] - region.box[0]) * (region.box[3] - region.box[1])
 
 
 def box_of_the_overlap(a: tuple, b: tuple) -> tuple:
@@ -107,9 +112,19 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "the size of the box",
-            "You counted the pixels of a box. A region is seldom a rectangle: its size is the number of its own "
-            "pixels, and two regions never share one.",
-            when=lambda got, expected, case: got["size"] != expected["size"],
+            "You counted the pixels of the box around both. A region is seldom a rectangle: its size is the number of "
+            "its own pixels, and two regions never share one.",
+            wrong=merged_with(resized=area_of_the_box),
+        ),
+        Mistake(
+            "the larger of the two sizes",
+            "Your size is that of the larger region. Two regions never share a pixel: their sizes add up.",
+            wrong=merged_with(size=max),
+        ),
+        Mistake(
+            "a box that begins at (0, 0)",
+            "Your box reaches from the corner of the picture. It begins at the smaller of the two left and upper ends.",
+            wrong=merged_with(box=lambda a, b: (0, 0, max(a[2], b[2]), max(a[3], b[3]))),
         ),
     ],
     returns=selective_search.Region,

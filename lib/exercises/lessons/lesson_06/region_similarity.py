@@ -78,6 +78,10 @@ def fill_of_the_overlap(a: Region, b: Region, box: int, picture_size: int) -> fl
     return 1 - (width * height - a.size - b.size) / picture_size
 
 
+def fill_from_zero(a: Region, b: Region, box: int, picture_size: int) -> float:
+    return 1 - (max(a.box[2], b.box[2]) * max(a.box[3], b.box[3]) - a.size - b.size) / picture_size
+
+
 EXERCISE = Exercise(
     name="region_similarity",
     reference=selective_search.region_similarity,
@@ -128,6 +132,12 @@ EXERCISE = Exercise(
             "Your fill term uses what the two boxes have in common. It needs the box around *both*: the smaller of"
             " the two left ends, the larger of the two right ends.",
             wrong=similarity_with(intersection, fill=fill_of_the_overlap),
+        ),
+        Mistake(
+            "a box that begins at (0, 0)",
+            "Your box around both reaches from the corner of the picture. It begins at the smaller of the two left and "
+            "upper ends.",
+            wrong=similarity_with(intersection, fill=fill_from_zero),
         ),
         Mistake(
             "gap against the box",

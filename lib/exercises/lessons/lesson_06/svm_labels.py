@@ -19,8 +19,8 @@ def cases() -> list[Case]:
         [
             [1.0, 0.0],
             [0.0, 1.0],
-            [0.99999, 0.0],
-            [0.99, 0.2],
+            [0.9992, 0.0],
+            [0.9985, 0.2],
             [0.0, 0.8],
             [0.3, 0.1],
             [0.29, 0.1],
@@ -101,9 +101,9 @@ EXERCISE = Exercise(
             wrong=labelled_with(example=0.5 - 1e-6, counter=0.5),
         ),
         Mistake(
-            "exactly 1",
-            "You ask for an IoU of exactly 1. Rounding makes 0.9999998 of it: take an IoU above 0.999 for 1.",
-            wrong=labelled_with(example=1 - 1e-9),
+            "the limit for 1 too high",
+            "You ask for an IoU nearer to 1 than 0.999. The task says: above 0.999.",
+            wrong=labelled_with(example=1 - 1e-6),
         ),
         Mistake(
             "nearly right as examples",
