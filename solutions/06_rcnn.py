@@ -466,7 +466,7 @@ assert recall["selective search"][6] > 0.9
 # They are small, so fewer patches and two groupings are enough.
 
 # %%
-val_world = Toyworld("val", length=200)
+val_world = Toyworld("val", length=40)
 scenes = [val_world[index] for index in range(40)]
 begun = time.perf_counter()
 searches = [selective_search_small(scene.image) for scene in scenes]
@@ -664,7 +664,7 @@ svm_labels = use(svm_labels)
 # The features are the expensive part; they are computed once and kept.
 
 # %%
-train_world = Toyworld("train", length=2000)
+train_world = Toyworld("train", length=26)
 detector = RCNN(features, width=448, num_classes=6, size=64, context=5).to(device)
 parts_of = []
 for index in range(26):
