@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -46,17 +47,20 @@ def lesson_paths(root: Path, wanted: list[str] = ()) -> list[Path]:
 
 
 def notebook_path(source: Path, solved: bool) -> Path:
-    """Where a lesson's notebook lies. `COURSE_NOTEBOOKS` may name another folder for the learner's: own_work.py."""
-    learners = os.environ.get("COURSE_NOTEBOOKS") or source.parent.parent / "notebooks"
-    return Path(source.parent if solved else learners) / f"{source.stem}.ipynb"
+    """Where a lesson's notebook lies."""
+    folder = source.parent if solved else source.parent.parent / "notebooks"
+    return folder / f"{source.stem}.ipynb"
 
 
-def out_of_step(lesson: Lesson, root: Path) -> list[str]:
-    """Why this lesson's notebooks must be built again: one reason for each notebook at most."""
+def out_of_step(lesson: Lesson, root: Path, place: Callable[[Path, bool], Path] = notebook_path) -> list[str]:
+    """Why this lesson's notebooks must be built again: one reason for each notebook at most.
+
+    `place` says where the notebook of a source lies.
+    """
     reasons = []
     key = lesson_key(lesson.path, root)
     for solved in (True, False):
-        path = notebook_path(lesson.path, solved)
+        path = place(lesson.path, solved)
         if not path.exists():
             reasons.append(f"{path.relative_to(root)} is missing")
             continue
@@ -86,8 +90,8 @@ def edited(path: Path) -> bool:
 
 
 def as_built(path: Path) -> bool:
-    """Whether a notebook is, to the byte, what the builder wrote; it need not be in step."""
-    stored = _read(path)
+    """Whether a notebook is there and is, to the byte, what the builder wrote; it need not be in step."""
+    stored = _read(path) if path.exists() else None
     mark = stored.metadata.get("course", {}) if stored is not None else {}
     if not mark or (mark.get("cells"), mark.get("outputs")) != (_cells_digest(stored), _outputs_digest(stored)):
         return False
@@ -215,7 +219,7 @@ def _cells_digest(notebook: NotebookNode) -> str:
 
 
 def _outputs_digest(notebook: NotebookNode) -> str:
-    return _digest([(cell.get("execution_count"), cell.get("outputs")) for cell in notebook.cells])
+    return _digest([(cell.get("execution_count"), cell.get("outputs"), cell.metadata) for cell in notebook.cells])
 
 
 def _digest(value: object) -> str:

@@ -21,9 +21,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from build_notebooks import BuildError, lesson_paths, notebook_path
+from build_notebooks import BuildError, lesson_paths
 from kernel_run import CELL_TIMEOUT, NO_NETWORK, ROOT
-from own_work import set_aside
+from own_work import git_for_own_work, notebook_to_test
 from system_browser import announcement
 
 LANES = {
@@ -42,8 +42,6 @@ STYLE = {  # name: the command, found beside this Python
     "mypy": ["mypy"],
     "import-linter": ["lint-imports"],
 }
-OF_NOTEBOOKS = {"in step", "unsolved", "browser"}  # those that look at the learner's notebooks
-ASIDE = ROOT / "build" / "lanes" / "notebooks"  # where git's version of them lies, if somebody worked in `notebooks/`
 VARIANTS = "tests/exercises/test_variants.py"
 NOTHING_RAN = 5  # pytest's status
 TWO_WORKERS = ["-n", "2", "--dist", "loadscope"]  # by file, so that no notebook is split
@@ -78,14 +76,13 @@ def main(arguments: list[str] | None = None) -> int:
     lanes = options.lane or (OF_LESSONS if lessons else LANES)
     if "browser" in lanes and (said := announcement()):
         print(said, flush=True)
-    if OF_NOTEBOOKS & set(lanes) and (own := set_aside(ROOT, ASIDE)):
-        print("\n".join(own), flush=True)
-        os.environ["COURSE_NOTEBOOKS"] = str(ASIDE)
     results = {}
-    for lane in lanes:
-        print(f"\n━━ {lane} ━━ {LANES[lane]}", flush=True)
-        results[lane] = run_style() if lane == "style" else run_lane(lane, lessons, options.full)
-        print(f"━━ {lane}: {results[lane]}, {results[lane].seconds:.0f} s", flush=True)
+    with git_for_own_work(ROOT) as about_notebooks:
+        print("".join(f"{sentence}\n" for sentence in about_notebooks), end="", flush=True)
+        for lane in lanes:
+            print(f"\n━━ {lane} ━━ {LANES[lane]}", flush=True)
+            results[lane] = run_style() if lane == "style" else run_lane(lane, lessons, options.full)
+            print(f"━━ {lane}: {results[lane]}, {results[lane].seconds:.0f} s", flush=True)
     print("\n" + "\n".join(f"{lane:10} {str(result):44} {result.seconds:6.0f} s" for lane, result in results.items()))
     total = Result()
     for result in results.values():
@@ -130,8 +127,6 @@ def run_lane(lane: str, lessons: Sequence[str] = (), full: bool = False) -> Resu
         }
         if full:
             environment["COURSE_LANES_FULL"] = "1"
-        if lane not in OF_NOTEBOOKS:
-            environment.pop("COURSE_NOTEBOOKS", None)
         command = [sys.executable, "-m", "pytest", "-q", "-rs", "--import-mode=importlib", "-p", "no:cacheprovider"]
         command += [f"--junitxml={report}", *pytest_arguments(lane, lessons)]
         start = time.perf_counter()
@@ -162,7 +157,8 @@ def pytest_arguments(lane: str, lessons: Sequence[str] = ()) -> list[str]:
             folders = sorted({f"lesson_{name[:2]}" for name in lessons})
             return ["-n", "2", "--dist", "worksteal", *(["-k", any_of(folders)] if lessons else []), VARIANTS]
         case "solved" | "unsolved":
-            notebooks = [notebook_path(source, solved=lane == "solved") for source in lesson_paths(ROOT)]
+            sources = [path for path in lesson_paths(ROOT) if not lessons or path.stem in lessons]
+            notebooks = [notebook_to_test(source, solved=lane == "solved") for source in sources]
             return [
                 *TWO_WORKERS,
                 "--nbval",
@@ -170,7 +166,7 @@ def pytest_arguments(lane: str, lessons: Sequence[str] = ()) -> list[str]:
                 f"--nbval-kernel-name={kernel_name()}",
                 *chosen,
                 f"tests/notebooks/test_{lane}.py",
-                *(str(path) for path in notebooks if not lessons or path.stem in lessons),
+                *(str(path.relative_to(ROOT)) for path in notebooks if path.exists()),
             ]
         case "browser":
             return [*chosen, "-s", "-v", "tests/browser"]

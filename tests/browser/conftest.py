@@ -19,9 +19,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from build_notebooks import lesson_paths, notebook_path
+from build_notebooks import lesson_paths
 from kernel_run import NO_NETWORK, ROOT
 from lesson_source import read_lesson
+from own_work import notebook_to_test
 from playwright.sync_api import Browser, Page, sync_playwright
 from system_browser import how_to_install, installed_browser
 from widget_cells import widget_cells
@@ -82,8 +83,8 @@ def lab(browser_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     home = tmp_path_factory.mktemp("lab")
     folder = home / "notebooks"
     folder.mkdir()
-    for path in (notebook_path(source, solved=False) for source in lesson_paths(ROOT)):
-        shutil.copy(path, folder)
+    for source in lesson_paths(ROOT):
+        shutil.copy(notebook_to_test(source, solved=False), folder)
     settings = home / "settings" / "@jupyterlab"
     for plugin, text in {
         "notebook-extension/tracker": '{"windowingMode": "none"}',  # cells out of sight are in the page, too

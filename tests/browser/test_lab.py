@@ -9,10 +9,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from build_notebooks import lesson_paths, notebook_path
+from build_notebooks import lesson_paths
 from classroom import Classroom, ExplorerHands, slider_widgets
 from kernel_run import ROOT
 from lesson_source import read_lesson
+from own_work import notebook_to_test
 from widget_cells import called, shows_a_widget
 
 FIRST, *OTHERS = lesson_paths(ROOT)
@@ -52,16 +53,16 @@ def test_widgets(open_widgets, source):
 @pytest.mark.parametrize("source", [FIRST], ids=lambda path: path.stem)
 def test_run_all_and_answer_an_exercise(open_notebook, source):
     """The first notebook as a learner opens it: all cells, the explorer, and an exercise wrong and right."""
-    path = notebook_path(source, solved=False)
+    path = notebook_to_test(source, solved=False)
     start = time.monotonic()
-    classroom = open_notebook(path.name)
+    classroom = open_notebook(f"{source.stem}.ipynb")
     classroom.clear_outputs()
     ran = classroom.run_all()
     cells = nbformat.read(path, as_version=4).cells
     wanted = sum("raises-exception" in cell.metadata.get("tags", ()) for cell in cells)
     assert len(classroom.errors()) == wanted, classroom.errors()
     said = move_widgets(classroom, explorer=True)
-    answer_the_first_exercise(classroom, notebook_path(source, solved=True))
+    answer_the_first_exercise(classroom, notebook_to_test(source, solved=True))
     took = f"{classroom.cells().count()} cells run in {ran:.0f} s; {said}; {time.monotonic() - start:.0f} s in all"
     print(f"\n{path.stem}: {took}", flush=True)
 

@@ -1,87 +1,148 @@
-"""A learner's own work is no fault of the course: it is named, left alone, and git's version is tested."""
+"""A learner's own work does not make the lanes red, and what the course itself got wrong still does."""
 
-import json
+import os
+import shutil
 import subprocess
+import sys
 
+import nbformat
 import pytest
-import run_lanes
-import system_browser
-from build_notebooks import notebook_path
+from build_notebooks import as_built, main, notebook_path, out_of_step
 from kernel_run import ROOT
-from own_work import own_work, set_aside
+from lesson_source import read_lesson
+from own_work import changed_by_hand, git_for_own_work, notebook_to_test, own_copies
+
+needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+
+
+def git(course, *arguments):
+    who = ["-c", "user.name=A", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", *who, *arguments], cwd=course, check=True, capture_output=True)
 
 
 @pytest.fixture
-def clone(course, fake_build):
-    """The tiny course, built and in git."""
+def held(course, fake_build):
+    """The tiny course, built and held by git. Gives (source, learner's notebook)."""
     fake_build()
-    for arguments in (
-        ["init", "-q"],
-        ["add", "-A"],
-        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x"],
-    ):
-        subprocess.run(["git", *arguments], cwd=course, check=True)
-    return course
+    git(course, "init")
+    git(course, "add", ".")
+    git(course, "commit", "-m", "all")
+    source = course / "solutions" / "07_tiny.py"
+    return source, notebook_path(source, solved=False)
 
 
-def test_what_the_builder_wrote_is_nobodys_work(clone):
-    assert own_work(clone) == [] and set_aside(clone, clone / "build") == []
-    assert not (clone / "build").exists()
+def run_a_cell(path):
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[-1].outputs = [nbformat.v4.new_output("stream", text="mine")]
+    nbformat.write(notebook, path)
 
 
-@pytest.mark.parametrize("how", ["answered", "run again", "saved by another program"])
-def test_gits_version_of_a_notebook_that_was_worked_in_is_tested(clone, how):
-    path, before = clone / "notebooks" / "07_tiny.ipynb", (clone / "notebooks" / "07_tiny.ipynb").read_text()
-    content = json.loads(before)
-    if how == "answered":
-        content["cells"][6]["source"] = "def area(width, height): return width * height"
-    elif how == "run again":
-        content["cells"][1]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "now"}]
-    path.write_text(json.dumps(content), encoding="utf-8")
-    mine = path.with_name("07_tiny mine.ipynb")
-    mine.write_text("{}", encoding="utf-8")
-    theirs = path.read_text()
-    assert own_work(clone) == [mine, path]
-    said = set_aside(clone, clone / "build")
-    assert [line.split(" is ")[0].split(" holds ")[0] for line in said] == [
-        "notebooks/07_tiny mine.ipynb",
-        "notebooks/07_tiny.ipynb",
-    ]
-    assert [file.name for file in (clone / "build").iterdir()] == ["07_tiny.ipynb"]
-    assert (clone / "build" / "07_tiny.ipynb").read_text() == before
-    assert path.read_text() == theirs and mine.read_text() == "{}"
+def open_a_folded_output(path):
+    notebook = nbformat.read(path, as_version=4)
+    folded = next(cell for cell in notebook.cells if cell.metadata.get("jupyter", {}).get("outputs_hidden"))
+    del folded.metadata["jupyter"]
+    nbformat.write(notebook, path)
 
 
-def test_without_git_it_is_tested_as_it_is(course, fake_build):
-    fake_build()
-    path = course / "notebooks" / "07_tiny.ipynb"
-    path.write_text("{}", encoding="utf-8")
-    assert "git has no other version" in set_aside(course, course / "build")[0]
-    assert (course / "build" / "07_tiny.ipynb").read_text() == "{}"
+def edit(path):
+    path.write_text(path.read_text().replace('raise NotImplementedError(\\"your turn\\")', "return width * height"))
 
 
-def test_the_lanes_look_where_git_s_version_lies(monkeypatch, tmp_path):
-    source = ROOT / "solutions" / "07_tiny.py"
-    monkeypatch.setenv("COURSE_NOTEBOOKS", str(tmp_path))
-    assert notebook_path(source, solved=False) == tmp_path / "07_tiny.ipynb"
-    assert notebook_path(source, solved=True) == ROOT / "solutions" / "07_tiny.ipynb"
-    monkeypatch.setattr(run_lanes, "kernel_name", lambda: "course-cpu")
-    assert [argument for argument in run_lanes.pytest_arguments("unsolved") if argument.startswith(str(tmp_path))]
-
-
+@needs_git
 @pytest.mark.parametrize(
-    ("apt", "root", "forbidden", "said"),
-    [
-        ("/usr/bin/apt-get", True, False, "will install it for the whole system with `apt-get install chromium`"),
-        ("/usr/bin/apt-get", True, True, "COURSE_NO_INSTALL=1 forbids installing it: the lane browser will be skipped"),
-        (None, True, False, "this system has no apt-get: the lane browser will be skipped"),
-        ("/usr/bin/apt-get", False, False, "installing it takes root"),
-    ],
+    "work", [run_a_cell, open_a_folded_output, edit, lambda path: path.unlink(), lambda path: path.write_text("{")]
 )
-def test_what_happens_without_a_browser_is_said_first(monkeypatch, apt, root, forbidden, said):
-    monkeypatch.setattr(system_browser.shutil, "which", lambda name: apt if name == "apt-get" else None)
-    monkeypatch.setattr(system_browser.os, "geteuid", lambda: 0 if root else 1000)
-    monkeypatch.setenv("COURSE_NO_INSTALL", "1" if forbidden else "0")
-    assert said in system_browser.announcement()
-    monkeypatch.setattr(system_browser.shutil, "which", lambda name: "/usr/bin/chromium")
-    assert system_browser.announcement() == ""
+def test_gits_notebook_is_tested_where_somebody_worked(course, held, work):
+    source, path = held
+    as_held = path.read_text()
+    work(path)
+    mine = path.read_text() if path.exists() else None
+    assert mine != as_held and changed_by_hand(course) == [path]
+    assert out_of_step(read_lesson(source), course) != []
+    with git_for_own_work(course) as said:
+        assert notebook_to_test(source, solved=False).read_text() == as_held
+        assert notebook_to_test(source, solved=True) == notebook_path(source, solved=True)
+        assert out_of_step(read_lesson(source), course, notebook_to_test) == []
+    assert len(said) == 1 and said[0].startswith("notebooks/07_tiny.ipynb ") and "no fault" in said[0]
+    assert notebook_to_test(source, solved=False) == path
+    assert (path.read_text() if path.exists() else None) == mine  # nothing of it was touched
+
+
+@needs_git
+def test_a_solved_notebook_that_was_run_again_is_somebodys_work_too(course, held):
+    source, _ = held
+    solved = notebook_path(source, solved=True)
+    run_a_cell(solved)
+    with git_for_own_work(course) as said:
+        assert said[0].startswith("solutions/07_tiny.ipynb ") and len(said) == 1
+        assert notebook_to_test(source, solved=True) != solved
+        assert out_of_step(read_lesson(source), course, notebook_to_test) == []
+
+
+@needs_git
+def test_a_notebook_that_was_just_built_is_tested_as_it_lies(course, held, change, fake_build):
+    source, path = held
+    change("# *5 minutes", "# *6 minutes")
+    fake_build()
+    assert as_built(path) and changed_by_hand(course) == []
+    with git_for_own_work(course) as said:
+        assert said == [] and notebook_to_test(source, solved=False) == path
+
+
+@needs_git
+def test_what_git_holds_is_no_learners_work(course, held):
+    source, path = held
+    edit(path)
+    git(course, "commit", "-am", "an answer got in")
+    assert changed_by_hand(course) == []
+    with git_for_own_work(course) as said:
+        assert said == [] and out_of_step(read_lesson(source), course, notebook_to_test) != []
+
+
+@needs_git
+def test_copies_and_new_notebooks_are_left_alone_and_new_lessons_are_not(course, held):
+    source, path = held
+    names = ("07_tiny-Copy1.ipynb", "Untitled.ipynb")
+    for name in names:
+        shutil.copy(path, path.with_name(name))
+    shutil.copy(source, source.with_name("08_new.py"))
+    shutil.copy(path, path.with_name("08_new.ipynb"))
+    assert own_copies(course) == [path.with_name(name) for name in names]
+    with git_for_own_work(course) as said:
+        assert [sentence.split()[0] for sentence in said] == [f"notebooks/{name}" for name in names]
+    git(course, "add", ".")
+    assert own_copies(course) == []
+
+
+def test_without_git_notebooks_are_tested_as_they_lie(course, fake_build):
+    fake_build()
+    source = course / "solutions" / "07_tiny.py"
+    edit(notebook_path(source, solved=False))
+    with git_for_own_work(course) as said:
+        assert said == [] and notebook_to_test(source, solved=False) == notebook_path(source, solved=False)
+    assert main(["--root", str(course), "--check"]) == 1
+
+
+def test_nbval_runs_gits_notebook_with_the_settings_of_the_course():
+    """The folder with git's notebooks lies where the root's conftest.py and pyproject.toml hold."""
+    with git_for_own_work(ROOT):
+        folder = os.environ["COURSE_AS_IN_GIT"]
+        cell = nbformat.v4.new_code_cell("print('≈ 1 s')", execution_count=1)
+        cell.outputs = [nbformat.v4.new_output("stream", text="≈ 2 s\n")]
+        notebook = nbformat.v4.new_notebook(cells=[cell])
+        path = os.path.join(folder, "notebooks", "07_tiny.ipynb")
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        nbformat.write(notebook, path)
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "--nbval",
+            "--nbval-kernel-name=python3",
+            "-p",
+            "no:cacheprovider",
+        ]
+        done = subprocess.run([*command, os.path.relpath(path, ROOT)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout
+    assert not os.path.exists(folder)
