@@ -32,7 +32,8 @@ def load_fcn(name: str, stride: int) -> tuple[FCN, dict]:
 @torch.no_grad()
 def segment(net: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """The class of every pixel: (N, 3, H, W) -> (N, H, W)."""
-    return torch.cat([net(some.to(device)).argmax(dim=1).cpu() for some in images.split(25)])
+    scores = (net(some.to(device)) for some in images.split(25))    # (25, 7, H, W) each
+    return torch.cat([some.max(dim=1).indices.cpu() for some in scores])    # argmax, only faster
 
 # %%
 held_out = Toyworld("val", length=150)                          # 150 scenes that no network saw
