@@ -12,8 +12,10 @@ import ast
 import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from threading import Lock
 
 BUILDER = "2"  # raise it when the builder would write other outputs from the same lesson
+_PARSER = Lock()  # Python 3.11 cannot parse in two threads at once; two lessons are built at a time
 
 
 def lesson_key(source: Path, root: Path) -> dict[str, str]:
@@ -59,7 +61,9 @@ def dependencies(source: Path, root: Path) -> list[Path]:
 def _imported(file: Path, root: Path) -> Iterable[Path]:
     """The files of `lib` that a file imports, each with the packages around it."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(_text(file))):
+    with _PARSER:
+        tree = ast.parse(_text(file))
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

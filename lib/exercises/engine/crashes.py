@@ -49,6 +49,7 @@ def place_of(error: BaseException, function: Callable) -> Place | None:
         return None
     code, line = theirs[-1]
     name = code.co_name if code.co_name != "<module>" else "the cell"
+    line = line or code.co_firstlineno  # an alarm may ring between two lines
     return Place(name, line - code.co_firstlineno + 1, linecache.getline(code.co_filename, line).strip())
 
 
@@ -69,7 +70,7 @@ def source_files(function: Callable) -> set[str]:
     return {member.__code__.co_filename for member in members if hasattr(member, "__code__")}
 
 
-def _steps(traceback: TracebackType | None) -> list[tuple[CodeType, int]]:
+def _steps(traceback: TracebackType | None) -> list[tuple[CodeType, int | None]]:
     steps = []
     while traceback is not None:
         steps.append((traceback.tb_frame.f_code, traceback.tb_lineno))
