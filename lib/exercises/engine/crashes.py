@@ -71,7 +71,7 @@ def source_files(function: Callable) -> set[str]:
 
 
 def _steps(traceback: TracebackType | None) -> list[tuple[CodeType, int | None]]:
-    steps = []
+    steps: list[tuple[CodeType, int | None]] = []
     while traceback is not None:
         steps.append((traceback.tb_frame.f_code, traceback.tb_lineno))
         traceback = traceback.tb_next
