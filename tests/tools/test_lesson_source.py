@@ -1,5 +1,7 @@
 """Reading a lesson's source: what it becomes, and that each mistake names its line."""
 
+from pathlib import Path
+
 import pytest
 from lesson_source import SETTINGS, LessonError, read_lesson
 
@@ -147,3 +149,8 @@ def test_what_is_folded_stays_so(course, change):
 def test_an_exercise_may_have_a_number_and_one_minute(change):
     change("### Exercise · `area`", "### Exercise 2 · `area`")
     assert read_lesson(change("*5 minutes", "*1 minute")).cells
+
+
+def test_the_template_is_a_lesson():
+    template = Path(__file__).parents[2] / "solutions" / "template.py"
+    assert [cell.exercise for cell in read_lesson(template).cells if cell.exercise] == ["name_of_the_function"]
