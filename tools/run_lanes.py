@@ -37,8 +37,8 @@ LANES = {
 }
 OF_LESSONS = ("in step", "variants", "solved", "unsolved", "browser")  # the lanes that can be run for some lessons only
 STYLE = {  # name: the command, found beside this Python
-    "ruff format": ["ruff", "format", "--check", "."],
-    "ruff check": ["ruff", "check", "."],
+    "ruff format": ["ruff", "format", "--no-cache", "--check", "."],
+    "ruff check": ["ruff", "check", "--no-cache", "."],
     "mypy": ["mypy"],
     "import-linter": ["lint-imports"],
 }

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 from matplotlib import pyplot
-from tests.viz.networks import SmallNet
 
 from lib.viz.basics.draw import fingerprint, overlay, show_images, to_pixels
 from lib.viz.explorer.feature_pictures import (
@@ -15,6 +14,7 @@ from lib.viz.explorer.feature_pictures import (
     pca_colours,
     strongest_channels,
 )
+from tests.viz.networks import SmallNet
 
 matplotlib.use("agg")
 IMAGE = torch.rand(3, 32, 48, generator=torch.Generator().manual_seed(1))
