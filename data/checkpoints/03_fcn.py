@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lib.datasets.toyworld import Toyworld
 from lib.models.fcn import FCN, SmallBackbone
-from lib.training import OrderedBatches, RandomBatches, evaluate_segmentation, fit, save_checkpoint, toyworld_tensors
+from lib.training import Batches, evaluate_segmentation, fit, save_checkpoint, toyworld_tensors
 
 HERE = Path(__file__).parent
 CLASSES, WIDTH, SEEDS = 7, 12, (0, 1, 2)
@@ -31,7 +31,7 @@ def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
 
 def main() -> None:
     train = toyworld_tensors(Toyworld("train", PICTURES))
-    val = OrderedBatches(*toyworld_tensors(Toyworld("val", 150)))
+    val = Batches(*toyworld_tensors(Toyworld("val", 150)))
     scores, kept = {}, {}
     for seed in SEEDS:
         torch.manual_seed(seed)
@@ -41,7 +41,7 @@ def main() -> None:
                 start,
                 fit(
                     start,
-                    RandomBatches(*train, seed=seed),
+                    Batches(*train, batch_size=8, shuffle=True, flip=True, seed=seed),
                     loss,
                     steps=FIRST,
                     learning_rate=4e-3,
@@ -52,7 +52,14 @@ def main() -> None:
         }
         for stride in (32, 16, 8):
             model = continued(start, stride)
-            history = fit(model, RandomBatches(*train, seed=seed + 10), loss, steps=FURTHER, seed=seed, show=False)
+            history = fit(
+                model,
+                Batches(*train, batch_size=8, shuffle=True, flip=True, seed=seed + 10),
+                loss,
+                steps=FURTHER,
+                seed=seed,
+                show=False,
+            )
             models[f"03_fcn{stride}s"] = model, history
         for name, (model, history) in models.items():
             measured = evaluate_segmentation(model, val, CLASSES)

@@ -19,9 +19,8 @@ from lib.models.fcn import FCN, SmallBackbone
 from lib.models.unet import UNet
 from lib.ops.segmentation_metrics import boundary_f_score
 from lib.training import (
+    Batches,
     History,
-    OrderedBatches,
-    RandomBatches,
     evaluate_segmentation,
     fit,
     save_checkpoint,
@@ -49,7 +48,7 @@ def usual_start(model: UNet) -> UNet:
 
 def main() -> None:
     train = toyworld_tensors(Toyworld("train", PICTURES))
-    val = OrderedBatches(*toyworld_tensors(Toyworld("val", 200)))
+    val = Batches(*toyworld_tensors(Toyworld("val", 200)))
     kept, scores = {}, {name: [] for name in MODELS}
     for seed in SEEDS:
         for name, build in MODELS.items():
@@ -68,7 +67,7 @@ def trained(build: Callable[[], nn.Module], train: tuple[Tensor, Tensor], seed: 
     model = build()
     history = fit(
         model,
-        RandomBatches(*train, batch_size=BATCH, seed=seed),
+        Batches(*train, batch_size=BATCH, shuffle=True, flip=True, seed=seed),
         loss,
         steps=STEPS,
         seed=seed,
@@ -84,7 +83,7 @@ def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
 
 
 @torch.no_grad()
-def measured(model: nn.Module, val: OrderedBatches) -> dict[str, float]:
+def measured(model: nn.Module, val: Batches) -> dict[str, float]:
     """mIoU, the boundary score of all classes, and that of the outlines: any thing against sky and ground."""
     scores = evaluate_segmentation(model, val, CLASSES)
     outlines = [

@@ -18,9 +18,8 @@ from lib.datasets.toyworld import Toyworld
 from lib.models.fast_rcnn import fast_rcnn_small
 from lib.ops.selective_search import selective_search_small
 from lib.training import (
+    Batches,
     History,
-    OrderedDetectionBatches,
-    RandomDetectionBatches,
     evaluate_detection,
     fit,
     save_checkpoint,
@@ -69,7 +68,7 @@ def trained(train: Pictures, seed: int, frozen: bool) -> tuple[nn.Module, Histor
     model.backbone.requires_grad_(not frozen)
     history = fit(
         model,
-        RandomDetectionBatches(*train, batch_size=BATCH, seed=seed),
+        Batches(*train, batch_size=BATCH, shuffle=True, flip=True, seed=seed),
         loss,
         steps=STEPS,
         seed=seed,
@@ -84,7 +83,7 @@ def loss(model: nn.Module, batch: Pictures) -> dict[str, Tensor]:
 
 
 def precision(model: nn.Module, pictures: Pictures) -> dict[str, float]:
-    measured = evaluate_detection(model, OrderedDetectionBatches(*pictures), predict)
+    measured = evaluate_detection(model, Batches(*pictures), predict)
     return {name: round(float(measured[name]), 4) for name in ("AP", "AP50", "AP75", "AP_small", "AP_medium")}
 
 

@@ -21,8 +21,7 @@ from lib.models.faster_rcnn import faster_rcnn_small
 from lib.ops.boxes import box_iou
 from lib.ops.selective_search import selective_search_small
 from lib.training import (
-    OrderedDetectionBatches,
-    RandomDetectionBatches,
+    Batches,
     evaluate_detection,
     fit,
     save_checkpoint,
@@ -48,7 +47,7 @@ def main() -> None:
         untrained = learned(model, val)
         history = fit(
             model,
-            RandomDetectionBatches(*train, batch_size=BATCH, seed=seed),
+            Batches(*train, batch_size=BATCH, shuffle=True, flip=True, seed=seed),
             loss,
             steps=STEPS,
             seed=seed,
@@ -87,7 +86,7 @@ def main() -> None:
         model.roi_heads.box_roi_pool.pool = partial(roi_align, sampling_ratio=2, aligned=True)
         history = fit(
             model,
-            RandomDetectionBatches(*train, batch_size=BATCH, seed=seed),
+            Batches(*train, batch_size=BATCH, shuffle=True, flip=True, seed=seed),
             loss,
             steps=STEPS,
             seed=seed,
@@ -105,7 +104,7 @@ def loss(model: nn.Module, batch: tuple[Tensor, list[dict[str, Tensor]]]) -> dic
 
 
 def precision(model: nn.Module, pictures: tuple[Tensor, list[dict[str, Tensor]]]) -> dict[str, float]:
-    measured = evaluate_detection(model, OrderedDetectionBatches(*pictures))
+    measured = evaluate_detection(model, Batches(*pictures))
     return {name: round(float(measured[name]), 4) for name in ("AP", "AP50", "AP75", "AP_small", "AP_medium")}
 
 
@@ -114,11 +113,7 @@ def learned(model: nn.Module, pictures: tuple[Tensor, list[dict[str, Tensor]]]) 
     """The recall of the model's proposals."""
     was_training, device = model.training, next(model.parameters()).device
     model.eval()
-    found = [
-        one["boxes"].cpu()
-        for images, _ in OrderedDetectionBatches(*pictures)
-        for one in model.proposals(images.to(device))
-    ]
+    found = [one["boxes"].cpu() for images, _ in Batches(*pictures) for one in model.proposals(images.to(device))]
     model.train(was_training)
     return recalls(found, pictures[1])
 

@@ -1,11 +1,20 @@
-"""Batches of pictures with the truth for every pixel, cut from memory: thousands of cheap steps in a short run."""
+"""Batches of pictures with their truth, cut from memory: thousands of cheap steps in a short run."""
 
 from collections.abc import Iterator
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from lib.datasets.toyworld import Toyworld
+
+Target = dict[str, Tensor]  # the truth of one picture by name; `mirror` says which names there are
+Targets = TypeVar("Targets", Tensor, list[Target])
+
+BOXES = ("boxes", "proposals")  # (n, 4) xyxy pixels
+MAPS = ("masks", "amodal_masks", "semantic", "instance", "panoptic", "depth")  # (H, W), or (n, H, W)
+POINTS = ("points",)  # (n, 2) x, y pixels
+PLACELESS = ("labels", "track_ids")  # (n,); a mirror does not change them
 
 
 def toyworld_tensors(world: Toyworld) -> tuple[Tensor, Tensor]:
@@ -13,95 +22,167 @@ def toyworld_tensors(world: Toyworld) -> tuple[Tensor, Tensor]:
 
     Returns:
         images (N, 3, H, W) uint8, 0..255, and semantic (N, H, W) uint8, places in SEMANTIC_NAMES. Bytes take a quarter
-        of the memory of floats; `RandomBatches` and `OrderedBatches` turn them into 0..1 and int64.
+        of the memory of floats; `Batches` turns them into 0..1 and int64.
     """
     images = torch.from_numpy(world.arrays["image"].copy())  # (N, 3, H, W)
     semantic = torch.stack([world[index].semantic.to(torch.uint8) for index in range(len(world))])  # (N, H, W)
     return images, semantic
 
 
-class OrderedBatches:
-    """All pictures once, in order: for validation.
+def toyworld_detection(world: Toyworld) -> tuple[Tensor, list[Target]]:
+    """All pictures of a toyworld split, and which things are in them.
 
-    Args:
-        images: (N, C, H, W), uint8 0..255 or floats.
-        targets: (N, H, W) class numbers of any whole-number type.
-        batch_size: the last batch may be smaller.
-
-    Yields:
-        (images (B, C, H, W) float, targets (B, H, W) int64).
-
-    Raises:
-        ValueError: sizes do not fit together.
+    Returns:
+        images (N, 3, H, W) uint8, 0..255, and for each {"boxes": (n, 4) float, "labels": (n,) int64, 1..5}. Bytes take
+        a quarter of the memory of floats; `Batches` turns them into 0..1.
     """
-
-    def __init__(self, images: Tensor, targets: Tensor, batch_size: int = 50) -> None:
-        _check(images, targets, batch_size)
-        self.images, self.targets, self.batch_size = images, targets, batch_size
-
-    def __len__(self) -> int:
-        return -(-len(self.images) // self.batch_size)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for start in range(0, len(self.images), self.batch_size):
-            chosen = slice(start, start + self.batch_size)
-            yield _floats(self.images[chosen]), self.targets[chosen].long()
+    images = torch.from_numpy(world.arrays["image"].copy())  # (N, 3, H, W)
+    samples = (world[index] for index in range(len(world)))
+    return images, [{"boxes": sample.boxes, "labels": sample.labels} for sample in samples]
 
 
-class RandomBatches:
-    """Batch after batch of pictures drawn at random, without end: for training.
+class Batches(Generic[Targets]):
+    """Pictures and their truth, a batch at a time: once and in order, or shuffled and without end.
 
-    Every picture comes once before any comes again. Each new loop over the batches starts from the seed, so two models
-    trained with the same RandomBatches see the same pictures in the same order.
+    Shuffled, every picture comes once before any comes again. Each new loop over the batches starts from the seed, so
+    two models trained with the same batches see the same pictures in the same order.
 
     Args:
         images: (N, C, H, W), uint8 0..255 or floats.
-        targets: (N, H, W) class numbers of any whole-number type.
-        batch_size: at most N.
-        flip: whether each picture is mirrored left to right half of the time, its truth with it.
+        targets: (N, H, W) class numbers of any whole-number type; or a list with {"boxes": (n, 4) xyxy, "labels": (n,),
+            ...} for each picture, with the names that `mirror` knows.
+        batch_size: in order, the last batch may be smaller. Shuffled, at most N.
+        shuffle: False for validation, True for training.
+        flip: whether each picture is mirrored left to right half of the time, its truth with it. Needs `shuffle`.
         seed: of the order and of the mirroring.
 
     Yields:
-        (images (B, C, H, W) float, targets (B, H, W) int64).
+        (images (B, C, H, W) float, targets (B, H, W) int64 or a list of B dicts).
 
     Raises:
-        ValueError: sizes do not fit together.
+        ValueError: sizes do not fit together, or a truth is to be mirrored and nobody has said how.
     """
 
-    def __init__(self, images: Tensor, targets: Tensor, batch_size: int = 8, flip: bool = True, seed: int = 0) -> None:
-        _check(images, targets, batch_size)
-        if batch_size > len(images):
-            raise ValueError(f"batch_size is {batch_size}; expected at most the {len(images)} pictures there are")
-        self.images, self.targets, self.batch_size, self.flip, self.seed = images, targets, batch_size, flip, seed
+    def __init__(
+        self,
+        images: Tensor,
+        targets: Targets,
+        batch_size: int = 50,
+        *,
+        shuffle: bool = False,
+        flip: bool = False,
+        seed: int = 0,
+    ) -> None:
+        _check_images(images, batch_size, shuffle)
+        if isinstance(targets, Tensor):
+            _check_class_map(targets, images)
+        else:
+            _check_dicts(targets, images)
+        if flip and not shuffle:
+            raise ValueError("flip is True and shuffle is not; expected flip=True for shuffled batches alone")
+        self.images, self.batch_size = images, batch_size
+        self.targets: Targets = targets
+        self.shuffle, self.flip, self.seed = shuffle, flip, seed
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __len__(self) -> int:
+        if self.shuffle:
+            raise TypeError("shuffled batches have no length: they come without end")
+        return -(-len(self.images) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Targets]]:
+        return self._shuffled() if self.shuffle else self._in_order()
+
+    def _in_order(self) -> Iterator[tuple[Tensor, Targets]]:
+        for places in torch.arange(len(self.images)).split(self.batch_size):
+            yield self._cut(places)
+
+    def _shuffled(self) -> Iterator[tuple[Tensor, Targets]]:
         generator = torch.Generator().manual_seed(self.seed)
         waiting = torch.empty(0, dtype=torch.int64)
         while True:
             if len(waiting) < self.batch_size:
                 waiting = torch.cat([waiting, torch.randperm(len(self.images), generator=generator)])
-            chosen, waiting = waiting[: self.batch_size], waiting[self.batch_size :]  # (B,)
-            images, targets = _floats(self.images[chosen]), self.targets[chosen].long()
+            places, waiting = waiting[: self.batch_size], waiting[self.batch_size :]  # (B,)
+            images, targets = self._cut(places)
             if self.flip:
-                mirrored = torch.rand(self.batch_size, generator=generator) < 0.5  # (B,)
-                images[mirrored] = images[mirrored].flip(-1)
-                targets[mirrored] = targets[mirrored].flip(-1)
+                turned = torch.rand(self.batch_size, generator=generator) < 0.5  # (B,)
+                images, targets = mirror_some(images, targets, turned)
             yield images, targets
 
+    def _cut(self, places: Tensor) -> tuple[Tensor, Any]:
+        """The pictures at `places` (B,) and their truth, in memory of their own."""
+        images = self.images[places]  # (B, C, H, W)
+        images = images.float() / 255 if images.dtype == torch.uint8 else images.float()
+        if isinstance(self.targets, Tensor):
+            return images, self.targets[places].long()
+        return images, [dict(self.targets[place]) for place in places.tolist()]
 
-def _floats(images: Tensor) -> Tensor:
-    return images.float() / 255 if images.dtype == torch.uint8 else images.float()
+
+def mirror_some(images: Tensor, targets: Targets, turned: Tensor) -> tuple[Tensor, Any]:
+    """Mirror those pictures (B, C, H, W) of a batch for which `turned` (B,) is true, and their truth."""
+    width = images.shape[-1]
+    images = torch.where(turned[:, None, None, None], images.flip(-1), images)
+    if isinstance(targets, Tensor):
+        return images, torch.where(turned[:, None, None], targets.flip(-1), targets)
+    return images, [
+        mirror(target, width) if turn else target for target, turn in zip(targets, turned.tolist(), strict=True)
+    ]
 
 
-def _check(images: Tensor, targets: Tensor, batch_size: int) -> None:
+def mirror(target: Target, width: int) -> Target:
+    """The truth of a picture of this width that was mirrored left to right.
+
+    What was a box's right side is its left one now; a map is mirrored as the picture is; a point changes sides; a label
+    stays.
+
+    Raises:
+        ValueError: the target has a name that is in none of BOXES, MAPS, POINTS and PLACELESS.
+    """
+    turned = dict(target)
+    for name, value in target.items():
+        if name in BOXES:
+            left, top, right, bottom = value.unbind(-1)
+            turned[name] = torch.stack([width - right, top, width - left, bottom], dim=-1)  # (n, 4)
+        elif name in MAPS:
+            turned[name] = value.flip(-1)
+        elif name in POINTS:
+            turned[name] = torch.stack([width - value[:, 0], value[:, 1]], dim=-1)  # (n, 2)
+        elif name not in PLACELESS:
+            known = ", ".join((*BOXES, *MAPS, *POINTS, *PLACELESS))
+            raise ValueError(f"target has {name!r}, which nobody has said how to mirror; expected some of {known}")
+    return turned
+
+
+def _check_images(images: Tensor, batch_size: int, shuffle: bool) -> None:
     if images.ndim != 4 or len(images) == 0:
         raise ValueError(f"images is {tuple(images.shape)}; expected (N, C, H, W) with at least one picture")
-    if targets.shape != (len(images), *images.shape[2:]):
-        raise ValueError(
-            f"targets is {tuple(targets.shape)}; expected {(len(images), *images.shape[2:])}, one class "
-            "for each pixel of images"
-        )
-    if targets.is_floating_point():
-        raise ValueError(f"targets is {targets.dtype}; expected whole numbers")
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size is {batch_size!r}; expected a whole number of at least 1")
+    if shuffle and batch_size > len(images):
+        raise ValueError(f"batch_size is {batch_size}; expected at most the {len(images)} pictures there are")
+
+
+def _check_class_map(targets: Tensor, images: Tensor) -> None:
+    expected = (len(images), *images.shape[2:])
+    if targets.shape != expected:
+        raise ValueError(f"targets is {tuple(targets.shape)}; expected {expected}, one class for each pixel of images")
+    if targets.is_floating_point():
+        raise ValueError(f"targets is {targets.dtype}; expected whole numbers")
+
+
+def _check_dicts(targets: list[Target], images: Tensor) -> None:
+    if len(targets) != len(images):
+        raise ValueError(f"targets has {len(targets)} entries; expected one for each of {len(images)} pictures")
+    for number, target in enumerate(targets):
+        for name, value in target.items():
+            if name in BOXES and (value.ndim != 2 or value.shape[1] != 4):
+                raise ValueError(f"targets has {name} {tuple(value.shape)} for picture {number}; expected (n, 4)")
+            if name in POINTS and (value.ndim != 2 or value.shape[1] != 2):
+                raise ValueError(f"targets has {name} {tuple(value.shape)} for picture {number}; expected (n, 2)")
+            if name in MAPS and value.shape[-2:] != images.shape[-2:]:
+                size = f"(..., {images.shape[-2]}, {images.shape[-1]})"
+                raise ValueError(f"targets has {name} {tuple(value.shape)} for picture {number}; expected {size}")
+        if "boxes" not in target or len(target["boxes"]) != len(target.get("labels", ())):
+            raise ValueError(
+                f"targets has {', '.join(target) or 'nothing'} for picture {number}; expected boxes, and as many labels"
+            )

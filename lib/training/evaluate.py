@@ -33,7 +33,7 @@ def evaluate_segmentation(
     Args:
         model: (B, C, H, W) pictures in, (B, num_classes, H, W) scores out. It comes back in the mode (train or eval) in
             which it came.
-        batches: of (pictures, targets (B, H, W)); an `OrderedBatches`, a list or a DataLoader.
+        batches: of (pictures, targets (B, H, W)); `Batches`, a list or a DataLoader.
         device: where to compute; the model is moved there. None: where the model is.
         boundary: whether to measure boundaries too, which takes the most time.
 
@@ -85,7 +85,7 @@ def evaluate_detection(
     Args:
         model: pictures (B, 3, H, W) in, a list of {"boxes", "scores", "labels"} out. It comes back in the mode (train
             or eval) in which it came.
-        batches: of (pictures, list of {"boxes", "labels", ...}); an `OrderedDetectionBatches`, a list or a DataLoader.
+        batches: of (pictures, list of {"boxes", "labels", ...}); `Batches`, a list or a DataLoader.
         predict: how to ask a model that wants more than pictures: (model, pictures, targets) -> list of predictions,
             all on `device`. A detector that is given its proposals takes them from the targets. None: model(pictures).
         device: where to compute; the model is moved there. None: where the model is.

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from lib.models.unet import UNet
 from lib.ops.segmentation_metrics import confusion_matrix, iou_per_class
-from lib.training import RandomBatches, fit
+from lib.training import Batches, fit
 from lib.viz import show_images
 from tools.lesson_source import read_lesson
 
@@ -36,7 +36,7 @@ def run(monkeypatch, folder):
     names = {
         "F": F,
         "UNet": UNet,
-        "RandomBatches": RandomBatches,
+        "Batches": Batches,
         "fit": few_steps,
         "torch": torch,
         "plt": plt,

@@ -25,7 +25,7 @@ from lib.models.fast_rcnn import (
 )
 from lib.ops.boxes import box_iou
 from lib.ops.selective_search import selective_search_small
-from lib.training import OrderedDetectionBatches, evaluate_detection, load_checkpoint, toyworld_detection
+from lib.training import Batches, evaluate_detection, load_checkpoint, toyworld_detection
 
 CHECKPOINT = Path(__file__).resolve().parents[2] / "data" / "checkpoints" / "07_fast_rcnn.safetensors"
 
@@ -237,7 +237,7 @@ def test_the_shipped_weights_fit_and_know_toyworld():
         target["proposals"] = selective_search_small(image / 255)[: made["proposals"]]
     measured = evaluate_detection(
         model,
-        OrderedDetectionBatches(images, targets),
+        Batches(images, targets),
         lambda model, images, targets: model(images, [one["proposals"] for one in targets]),
     )
     assert measured["AP50"] > 0.6 and made["parameters"] == sum(parameter.numel() for parameter in model.parameters())

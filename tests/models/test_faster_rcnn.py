@@ -22,7 +22,7 @@ from lib.models.faster_rcnn import (
 )
 from lib.ops.anchors import AnchorGenerator
 from lib.ops.boxes import box_iou
-from lib.training import OrderedDetectionBatches, evaluate_detection, load_checkpoint, toyworld_detection
+from lib.training import Batches, evaluate_detection, load_checkpoint, toyworld_detection
 
 CHECKPOINT = Path(__file__).resolve().parents[2] / "data" / "checkpoints" / "08_faster_rcnn.safetensors"
 MIN_SIZE, MAX_SIZE = 160, 266
@@ -352,7 +352,7 @@ def test_the_small_one_is_small_and_takes_pictures_as_they_are():
 def test_the_shipped_weights_fit_and_know_toyworld():
     model = faster_rcnn_small()
     made = load_checkpoint(model, CHECKPOINT)
-    measured = evaluate_detection(model, OrderedDetectionBatches(*toyworld_detection(Toyworld("val", 20))))
+    measured = evaluate_detection(model, Batches(*toyworld_detection(Toyworld("val", 20))))
     assert measured["AP50"] > 0.6 and made["parameters"] == sum(parameter.numel() for parameter in model.parameters())
     assert CHECKPOINT.stat().st_size < 1.5e6
     assert [one["seed"] for one in made["runs"]] == [0, 1, 2]

@@ -1,60 +1,107 @@
+from functools import partial
 from itertools import islice
 
 import pytest
 import torch
 
 from lib.datasets.toyworld import Toyworld
-from lib.training.batches import OrderedBatches, RandomBatches, toyworld_tensors
+from lib.training.batches import Batches, mirror, toyworld_detection, toyworld_tensors
 
 IMAGES = torch.arange(7 * 3 * 2 * 4).view(7, 3, 2, 4).to(torch.uint8)
 TARGETS = torch.arange(7 * 2 * 4).view(7, 2, 4).to(torch.uint8)
+training = partial(Batches, shuffle=True, flip=True)
 
 
-def test_toyworld_as_tensors_is_what_its_samples_say(tmp_path, monkeypatch):
+def numbered(count=10, width=8):
+    """Pictures that carry their number in a column, and boxes and a mask of that column; one has no things at all."""
+    images, targets = torch.zeros(count, 3, 4, width), []
+    for number in range(count):
+        column = number % (width - 1)
+        images[number, 0, 0, column] = number + 1
+        boxes = torch.tensor([[column, 0, column + 1, 1]]).float()
+        targets.append(
+            {
+                "boxes": boxes,
+                "labels": torch.tensor([number + 1]),
+                "proposals": torch.cat([boxes, boxes + 1]),
+                "masks": images[number, :1] > 0,
+                "points": torch.tensor([[column + 0.5, 0.5]]),
+            }
+        )
+    targets[-1] = {name: value[:0] for name, value in targets[-1].items()}
+    return images, targets
+
+
+THINGS = numbered(7)
+
+
+def test_the_tensors_of_toyworld(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
     world = Toyworld("val", 3, 32)
     images, semantic = toyworld_tensors(world)
     assert images.shape == (3, 3, 32, 32) and images.dtype == semantic.dtype == torch.uint8
-    batch, targets = next(iter(OrderedBatches(images, semantic)))
+    batch, targets = next(iter(Batches(images, semantic)))
     torch.testing.assert_close(batch, torch.stack([world[i].image for i in range(3)]))
     assert torch.equal(targets, torch.stack([world[i].semantic for i in range(3)]))
 
+    same_images, things = toyworld_detection(world)
+    assert torch.equal(same_images, images)
+    for index, target in enumerate(things):
+        assert torch.equal(target["boxes"], world[index].boxes) and torch.equal(target["labels"], world[index].labels)
 
-def test_ordered_batches_hold_every_picture_once():
-    batches = list(OrderedBatches(IMAGES, TARGETS, 3))
-    assert [len(images) for images, _ in batches] == [3, 3, 1] and len(OrderedBatches(IMAGES, TARGETS, 3)) == 3
-    torch.testing.assert_close(torch.cat([images for images, _ in batches]), IMAGES.float() / 255)
-    targets = torch.cat([targets for _, targets in batches])
-    assert targets.dtype == torch.int64 and torch.equal(targets, TARGETS.long())
+
+@pytest.mark.parametrize("images, targets", [(IMAGES, TARGETS), THINGS])
+def test_in_order_every_picture_comes_once(images, targets):
+    batches = Batches(images, targets, 3)
+    assert len(batches) == 3
+    for _ in range(2):
+        parts = list(batches)
+        assert [len(part) for part, _ in parts] == [len(truth) for _, truth in parts] == [3, 3, 1]
+        scale = 255 if images.dtype == torch.uint8 else 1
+        torch.testing.assert_close(torch.cat([part for part, _ in parts]), images.float() / scale)
+        for mine, target in zip([one for _, truth in parts for one in truth], targets, strict=True):
+            if isinstance(target, dict):
+                assert mine is not target and all(mine[name] is target[name] for name in target)
+            else:
+                assert mine.dtype == torch.int64 and torch.equal(mine, target.long())
 
 
 def test_floats_pass_as_they_are():
     images = torch.randn(7, 1, 2, 4)
-    assert torch.equal(next(iter(OrderedBatches(images, TARGETS, 7)))[0], images)
+    assert torch.equal(next(iter(Batches(images, TARGETS, 7)))[0], images)
 
 
-def test_random_batches_start_over_from_their_seed():
+def test_shuffled_batches_start_over_from_their_seed_and_have_no_length():
     def first(source):
         return [tensor for batch in islice(source, 5) for tensor in batch]
 
-    source = RandomBatches(IMAGES, TARGETS, 4, seed=3)
+    source = training(IMAGES, TARGETS, 4, seed=3)
     torch.manual_seed(1)
     one = first(source)
     torch.manual_seed(2)
     assert all(torch.equal(a, b) for a, b in zip(one, first(source), strict=True))
-    assert not all(torch.equal(a, b) for a, b in zip(one, first(RandomBatches(IMAGES, TARGETS, 4, seed=4))))
+    assert not all(torch.equal(a, b) for a, b in zip(one, first(training(IMAGES, TARGETS, 4, seed=4))))
+    with pytest.raises(TypeError, match="without end"):
+        len(source)
 
 
 def test_every_picture_comes_once_before_any_comes_again():
-    drawn = [targets[:, 0, 0] // 8 for _, targets in islice(RandomBatches(IMAGES, TARGETS, 3, flip=False), 7)]
+    drawn = [targets[:, 0, 0] // 8 for _, targets in islice(Batches(IMAGES, TARGETS, 3, shuffle=True), 7)]
     rounds = torch.cat(drawn).view(3, 7)
     assert torch.equal(rounds.sort(1).values, torch.arange(7).expand(3, 7)) and not torch.equal(rounds[0], rounds[1])
 
 
-def test_pictures_and_truths_are_mirrored_together_half_of_the_time():
+def test_both_kinds_of_truth_see_the_same_pictures():
+    images = THINGS[0]
+    with_maps = training(images, torch.zeros(7, 4, 8, dtype=torch.int64), 3, seed=5)
+    for (one, _), (other, _) in zip(islice(with_maps, 6), training(*THINGS, 3, seed=5)):
+        assert torch.equal(one, other)
+
+
+def test_pictures_and_class_maps_are_mirrored_together_half_of_the_time():
     before = IMAGES.clone()
     mirrored = 0
-    for images, targets in islice(RandomBatches(IMAGES, TARGETS, 7), 30):
+    for images, targets in islice(training(IMAGES, TARGETS, 7), 30):
         for image, target in zip(images, targets):
             number = target.min().item() // 8
             flipped = target[0, 0] != target.min()
@@ -68,21 +115,77 @@ def test_pictures_and_truths_are_mirrored_together_half_of_the_time():
 def test_float_pictures_are_not_mirrored_in_place():
     images = torch.randn(7, 1, 2, 4)
     before, truths = images.clone(), TARGETS.long()
-    list(islice(RandomBatches(images, truths, 7), 3))
+    list(islice(training(images, truths, 7), 3))
     assert torch.equal(images, before) and torch.equal(truths, TARGETS.long())
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_boxes_masks_and_points_stay_on_what_they_mark(flip):
+    images, targets = numbered()
+    before, turned = images.clone(), 0
+    for batch, truths in islice(Batches(images, targets, 4, shuffle=True, flip=flip), 12):
+        for image, target in zip(batch, truths):
+            if not len(target["boxes"]):
+                continue
+            number = target["labels"].item()
+            for boxes in (target["boxes"], target["proposals"][:1]):
+                left, top, right, bottom = boxes[0].long().tolist()
+                assert image[0, top:bottom, left:right].tolist() == [[number]]
+            assert torch.equal(target["masks"], image[:1] > 0)
+            x, y = target["points"][0].long().tolist()
+            assert image[0, y, x] == number
+            is_turned = not torch.equal(image, before[number - 1])
+            turned += is_turned
+            move = target["proposals"][1] - target["proposals"][0]
+            sign = -1 if is_turned else 1
+            assert move.tolist() == [sign, 1, sign, 1]
+    assert torch.equal(images, before) and torch.equal(targets[0]["boxes"], numbered()[1][0]["boxes"])
+    assert (turned > 10) == flip
+
+
+def test_mirroring_twice_changes_nothing_and_keeps_left_left():
+    target = {"boxes": torch.tensor([[1.0, 2, 4, 5]]), "labels": torch.tensor([1])}
+    turned = mirror(target, 10)
+    assert turned["boxes"].tolist() == [[6, 2, 9, 5]] and turned["labels"] is target["labels"]
+    assert torch.equal(mirror(turned, 10)["boxes"], target["boxes"])
+
+
+def test_a_truth_is_not_mirrored_by_guessing():
+    with pytest.raises(ValueError, match="^target has 'uv'"):
+        mirror({"uv": torch.zeros(2, 4, 4)}, 4)
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        TARGETS[:5],
+        TARGETS.float(),
+        THINGS[1][:2],
+        [{"labels": torch.tensor([1])}] * 7,
+        [THINGS[1][0] | {"labels": torch.tensor([1, 2])}] * 7,
+        [THINGS[1][0] | {"proposals": torch.zeros(4)}] * 7,
+        [THINGS[1][0] | {"points": torch.zeros(1, 3)}] * 7,
+        [THINGS[1][0] | {"masks": torch.zeros(1, 8, 4)}] * 7,
+    ],
+)
+@pytest.mark.parametrize("kind", [Batches, training])
+def test_a_truth_that_does_not_fit_is_named(kind, targets):
+    images = IMAGES if isinstance(targets, torch.Tensor) else THINGS[0]
+    with pytest.raises(ValueError, match="^targets "):
+        kind(images, targets, 2)
+
+
+@pytest.mark.parametrize("targets", [TARGETS, THINGS[1]])
 @pytest.mark.parametrize(
     "call, named",
     [
-        (lambda: OrderedBatches(IMAGES[0], TARGETS), "images"),
-        (lambda: OrderedBatches(IMAGES[:0], TARGETS[:0]), "images"),
-        (lambda: RandomBatches(IMAGES, TARGETS[:5]), "targets"),
-        (lambda: RandomBatches(IMAGES, TARGETS.float(), 3), "targets"),
-        (lambda: OrderedBatches(IMAGES, TARGETS, 0), "batch_size"),
-        (lambda: RandomBatches(IMAGES, TARGETS, 8), "batch_size"),
+        (lambda targets: Batches(IMAGES[0], targets), "images"),
+        (lambda targets: Batches(IMAGES[:0], targets[:0]), "images"),
+        (lambda targets: Batches(IMAGES, targets, 0), "batch_size"),
+        (lambda targets: training(IMAGES, targets, 8), "batch_size"),
+        (lambda targets: Batches(THINGS[0] if isinstance(targets, list) else IMAGES, targets, flip=True), "flip"),
     ],
 )
-def test_bad_input_is_named(call, named):
+def test_bad_input_is_named(call, named, targets):
     with pytest.raises(ValueError, match=f"^{named} "):
-        call()
+        call(targets)
