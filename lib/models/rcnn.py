@@ -6,7 +6,6 @@ segmentation", section 2 and appendices A to C. Four parts that do not know of e
 each class a linear regression that moves the box. The paper also fine-tunes its network on warped boxes; we do not.
 """
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,17 +46,26 @@ def crop_resize(image: Tensor, boxes: Tensor, size: int, outside: Tensor) -> Ten
 
     Returns:
         (K, 3, size, size). Each pixel is the mean of bilinear samples at most a picture's pixel apart, so that
-        a large box is not only picked from but smoothed.
+        a large box is not only picked from but smoothed. A crop depends on its own box alone.
     """
     if image.ndim != 3 or 0 in image.shape:
         raise ValueError(f"image is {tuple(image.shape)}; expected (3, H, W)")
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"boxes is {tuple(boxes.shape)}; expected (K, 4)")
+    longest = (boxes[:, 2:] - boxes[:, :2]).amax(dim=1)  # (K,)
+    fine = (longest / size - 1e-4).ceil().clamp(min=1).long()  # (K,) samples along a side of an output pixel
+    crops = image.new_empty(len(boxes), 3, size, size)
+    for count in fine.unique().tolist():
+        alike = fine == count
+        crops[alike] = _sampled(image, boxes[alike], size, count, outside)
+    return crops
+
+
+def _sampled(image: Tensor, boxes: Tensor, size: int, fine: int, outside: Tensor) -> Tensor:
+    """`crop_resize` with `fine` × `fine` samples in each pixel of the squares."""
     height, width = image.shape[1:]
-    longest = (boxes[:, 2:] - boxes[:, :2]).amax().item() if len(boxes) else 1
-    fine = max(1, math.ceil(longest / size))  # samples along a side of an output pixel
     steps = (torch.arange(size * fine, device=image.device) + 0.5) / (size * fine)  # (S,) with S = size · fine
-    x = boxes[:, :1] + steps * (boxes[:, 2:3] - boxes[:, :1])  # (K, S)
+    x = boxes[:, :1] + steps * (boxes[:, 2:3] - boxes[:, :1])  # (k, S)
     y = boxes[:, 1:2] + steps * (boxes[:, 3:] - boxes[:, 1:2])
     grid = torch.stack(
         [
@@ -65,10 +73,10 @@ def crop_resize(image: Tensor, boxes: Tensor, size: int, outside: Tensor) -> Ten
             (2 * y / height - 1)[:, :, None].expand(-1, -1, len(steps)),
         ],
         dim=3,
-    )  # (K, S, S, 2)
+    )  # (k, S, S, 2)
     crops = F.grid_sample(image.expand(len(boxes), -1, -1, -1), grid, padding_mode="border", align_corners=False)
     inside = ((x >= 0) & (x <= width))[:, None, None, :] & ((y >= 0) & (y <= height))[:, None, :, None]
-    return F.avg_pool2d(torch.where(inside, crops, outside[:, None, None]), fine)  # (K, 3, size, size)
+    return F.avg_pool2d(torch.where(inside, crops, outside[:, None, None]), fine)  # (k, 3, size, size)
 
 
 def context_warp(image: Tensor, boxes: Tensor, size: int, context: int) -> Tensor:

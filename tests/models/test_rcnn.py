@@ -90,9 +90,21 @@ def test_many_boxes_are_warped_as_each_alone():
     image, boxes = torch.rand(3, 40, 60), random_boxes(6)
     fine = context_warp(image, boxes[:1], 8, 1)
     assert fine.shape == (1, 3, 8, 8)
-    together = context_warp(image, boxes, 64, 5)  # nothing is larger than the crop
+    together = context_warp(image, boxes, 64, 5)
     torch.testing.assert_close(together, torch.cat([context_warp(image, one[None], 64, 5) for one in boxes]))
     assert context_warp(image, boxes[:0], 64, 5).shape == (0, 3, 64, 64)
+
+
+def test_a_crop_does_not_depend_on_the_boxes_beside_it():
+    """Some are sampled once in a pixel, some more often, and a batch mixes them."""
+    torch.manual_seed(0)
+    image = torch.rand(3, 40, 60)
+    boxes = torch.tensor(
+        [[10.0, 10, 22, 20], [20.0, 4, 26, 38], [0.0, 0, 60, 40], [30.0, 10, 34, 14], [-5.0, 8, 40, 30]]
+    )
+    together = crop_resize(image, boxes, 16, torch.zeros(3))
+    for crop, box in zip(together, boxes):
+        torch.testing.assert_close(crop, crop_resize(image, box[None], 16, torch.zeros(3))[0])
 
 
 # ------------------------------------------------------------------------------------------------ training

@@ -37,17 +37,17 @@ def warped_by_steps(image: Tensor, boxes: Tensor, size: int, context: int) -> Te
     """The truth: the box fills the inner pixels of the crop, and `context` more steps of that width go on each side."""
     inner = size - 2 * context
     steps = (boxes[:, 2:] - boxes[:, :2]) / inner  # (K, 2): how far one pixel of the crop goes
-    fine = max(1, math.ceil(steps.amax().item() - 1e-9))  # samples along a side of a pixel, as in `crop_resize`
-    places = (torch.arange(size * fine) + 0.5) / fine - context
     crops = []
     for box, step in zip(boxes, steps):
+        fine = max(1, math.ceil(step.amax().item() - 1e-4))  # samples along a side of a pixel, as in `crop_resize`
+        places = (torch.arange(size * fine) + 0.5) / fine - context
         x, y = box[0] + places * step[0], box[1] + places * step[1]
         left, top = ((place - 0.5).clamp(0, side - 1) for place, side in ((x, image.shape[2]), (y, image.shape[1])))
         rows = torch.lerp(image[:, top.floor().long()], image[:, top.ceil().long()], (top % 1)[:, None])
         both = torch.lerp(rows[..., left.floor().long()], rows[..., left.ceil().long()], left % 1)
         seen = ((y >= 0) & (y <= image.shape[1]))[:, None] & ((x >= 0) & (x <= image.shape[2]))
-        crops.append(torch.where(seen, both, image.mean(dim=(1, 2))[:, None, None]))
-    return F.avg_pool2d(torch.stack(crops), fine)
+        crops.append(F.avg_pool2d(torch.where(seen, both, image.mean(dim=(1, 2))[:, None, None]), fine))
+    return torch.stack(crops)
 
 
 def warped_with(grow=None, outside=None):
