@@ -1,7 +1,7 @@
 """Writing files so that a reader, or a power cut, never meets half of one."""
 
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 
@@ -15,19 +15,11 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         OSError: it could not be written; then the old file is still there.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with os.fdopen(handle, "wb") as new:
+        with open(beside, "xb") as new:
             new.write(content)
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
+        os.replace(beside, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise
-
-
-def _umask() -> int:
-    """The process's mask; the system tells it only when a new one is set."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

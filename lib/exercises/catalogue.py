@@ -22,8 +22,8 @@ def find(name: str) -> Exercise | None:
 
 
 def names() -> list[str]:
-    """The names of all exercises that can be checked, lesson by lesson."""
-    return [file.stem for file in sorted(LESSONS.glob("lesson_[0-9][0-9]/*.py")) if file.stem != "__init__"]
+    """The names of all exercises that can be checked, lesson by lesson. `_parts.py` holds what several share."""
+    return [file.stem for file in sorted(LESSONS.glob("lesson_[0-9][0-9]/*.py")) if not file.stem.startswith("_")]
 
 
 def lesson_of(name: str) -> str | None:

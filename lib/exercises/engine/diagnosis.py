@@ -188,8 +188,8 @@ def _by_numbers(exercise: Exercise, attempts: list[Attempt]) -> Diagnosis | None
             return None
         if not others_right:
             continue
-        found = a_count(pairs, inputs, exercise.parameters, exercise.rtol, exercise.atol) or one_factor(
-            pairs, exercise.rtol, exercise.atol
+        found = one_factor(pairs, exercise.rtol, exercise.atol) or a_count(
+            pairs, inputs, exercise.parameters, exercise.rtol, exercise.atol
         )
         if found and parts is not None:
             found = Diagnosis(found.name, f"Only part {i + 1} of the {len(parts)} is wrong. {found.explanation}")
@@ -250,8 +250,9 @@ def _two_at_once(exercise: Exercise, attempts: list[Attempt], clock: Clock) -> D
         if len(others) != len(attempts) or not _have_values(others):
             continue
         slip = _spoils(exercise, attempts, [other.value for other in others])
-        if slip:
+        if slip and slip.of_form:
             return Diagnosis(
-                f"{mistake.name}; {slip.name}", f"Two things at once. {mistake.explanation} And: {slip.explanation}"
+                f"{mistake.name}; {slip.name}",
+                f"Two things at once. {mistake.explanation} And what is left comes in another form: {slip.name}.",
             )
     return None

@@ -189,6 +189,7 @@ class Exercise:
             It may raise `WrongResult`.
         probes: asked after all cases are right.
         forbidden: functions of PyTorch that the task forbids (`F.cross_entropy` where it is to be written).
+        required: functions of PyTorch that the task wants to be called.
         lesson_size: optionally makes arguments as large as the lesson's: the function must be done with them soon, or
             it is called too slow.
         picture: optionally `picture(got, expected, case)`, draws yours against ours as a matplotlib `Figure`, or
@@ -207,6 +208,7 @@ class Exercise:
     observe: Callable[..., Any] | None = None
     probes: Sequence[Probe] = ()
     forbidden: Sequence[Callable] = ()
+    required: Sequence[Callable] = ()
     lesson_size: Callable[[], tuple[Any, ...]] | None = None
     picture: Callable[[Any, Any, Case], Any] | None = None
     rtol: float = 1e-4

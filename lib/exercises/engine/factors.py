@@ -87,14 +87,15 @@ def _same_shape(got: Any, expected: Any) -> bool:
 
 
 def _scaled(pairs: Sequence[Pair], factors: Sequence[float], rtol: float, atol: float) -> bool:
-    """Whether each result is its truth times its factor; at least two truths must be another number than 0."""
-    telling = 0
+    """Whether each result is its truth times its factor. The factors must differ where the truth is not 0."""
+    telling: set[float] = set()
     for (got, expected), factor in zip(pairs, factors, strict=True):
         got, expected = as_tensor(got).double(), as_tensor(expected).double()
         if differing(got, factor * expected, rtol, atol).any():
             return False
-        telling += bool((expected.abs() > atol).any()) and abs(factor - 1) > rtol
-    return telling >= 2
+        if (expected.abs() > atol).any():
+            telling.add(round(factor, 6))
+    return len(telling) >= 2
 
 
 def _counts(arguments: tuple[Any, ...], parameters: Sequence[str]) -> Iterator[tuple[str, int]]:

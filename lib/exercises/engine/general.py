@@ -95,6 +95,8 @@ def general_mistake(exercise: Exercise, attempts: list[Attempt]) -> Diagnosis | 
     named = [_of_one(exercise, attempt) for attempt in failing]
     if named[0] is not None and all(other is not None and other.name == named[0].name for other in named):
         return named[0]
+    if all(attempt.difference is not None and attempt.difference.kind == "shape" for attempt in failing):
+        return _wrong_shape(failing[0].difference)
     if all(attempt.problem is Problem.DIFFERENCE and attempt.difference.kind == "values" for attempt in failing):
         return ALWAYS_THE_SAME if _always_the_same(attempts) else _in_values(exercise, failing)
     return None
@@ -188,8 +190,16 @@ def _changed_input(exercise: Exercise, attempt: Attempt) -> Diagnosis:
 
 
 def _gradient(attempt: Attempt) -> Diagnosis:
-    if any(gradient is None for gradient in attempt.gradients.values()):
+    without = [name for name, gradient in attempt.gradients.items() if gradient is None]
+    if len(without) == len(attempt.gradients):
         return CUT_OFF
+    if without:
+        said = " and ".join(f"`{name}`" for name in without)
+        return Diagnosis(
+            "gradient cut off",
+            f"The numbers are right, but no gradient reaches {said}. `.detach()`, `.data`, `.item()`, "
+            "`torch.no_grad()` and `torch.tensor(...)` around a tensor cut it.",
+        )
     return Diagnosis(
         "wrong gradient",
         "The numbers are right, but the gradient that flows back is not. Is a part of the computation cut off "
@@ -287,4 +297,9 @@ def _shape(difference: Difference) -> Diagnosis:
         return Diagnosis(
             "other shape", shapes + "There are as many numbers as there should be, but arranged otherwise."
         )
-    return Diagnosis("wrong shape", shapes.strip())
+    return _wrong_shape(difference)
+
+
+def _wrong_shape(difference: Difference) -> Diagnosis:
+    yours, ours = (tuple(as_tensor(value).shape) for value in (difference.got, difference.expected))
+    return Diagnosis("wrong shape", f"Your result has shape {yours}; the task asks for {ours}.")

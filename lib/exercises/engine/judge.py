@@ -45,7 +45,9 @@ def _judged(exercise: Exercise, function: Callable, clock: Clock) -> Outcome:
         return unwritten
     if any(attempt.problem for attempt in attempts):
         return report.failed(exercise, function, attempts, diagnosis(exercise, function, attempts))
-    return _forbidden(exercise, function) or _probed(exercise, function, clock) or report.correct(exercise, attempts)
+    return (
+        _by_other_means(exercise, function) or _probed(exercise, function, clock) or report.correct(exercise, attempts)
+    )
 
 
 def _not_attempted(exercise: Exercise, function: Callable, first: Attempt) -> Outcome | None:
@@ -79,25 +81,38 @@ class _Listening(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _forbidden(exercise: Exercise, function: Callable) -> Outcome | None:
-    """The outcome for a right answer that calls what the task forbids."""
-    if not exercise.forbidden:
-        return None
+def _called(exercise: Exercise, function: Callable) -> set[Any]:
+    """The functions of PyTorch that a right answer calls, over all cases."""
     listening = _Listening()
 
     def listened(*arguments: Any) -> Any:
         with listening:
             return function(*arguments)
 
-    run(listened, copy_of(cases_of(exercise)[0].arguments), exercise.seconds, SEED)
+    for case in cases_of(exercise):
+        run(listened, copy_of(case.arguments), exercise.seconds, SEED)
+    return listening.called
+
+
+def _by_other_means(exercise: Exercise, function: Callable) -> Outcome | None:
+    """The outcome for a right answer that calls what the task forbids, or does not call what it wants."""
+    if not exercise.forbidden and not exercise.required:
+        return None
+    called = _called(exercise, function)
     for banned in exercise.forbidden:
-        if banned in listening.called:
-            name = (resolve_name(banned) or banned.__name__).replace("torch.nn.functional.", "F.")
-            return report.wrong(
-                exercise,
-                Diagnosis(f"{name} used", f"Right, but `{name}` does the whole work. Here it is to be written."),
-            )
+        if banned in called:
+            said = f"Right, but the task asks to write it without `{_name_of(banned)}`."
+            return report.wrong(exercise, Diagnosis(f"{_name_of(banned)} used", said))
+    for wanted in exercise.required:
+        if wanted not in called:
+            said = f"Right, but the task asks for a call of `{_name_of(wanted)}`, and yours makes none."
+            return report.wrong(exercise, Diagnosis(f"{_name_of(wanted)} not used", said))
     return None
+
+
+def _name_of(function: Callable) -> str:
+    name = resolve_name(function) or function.__name__
+    return name.replace("torch.nn.functional.", "F.").replace("torch.conv", "F.conv")
 
 
 def _probed(exercise: Exercise, function: Callable, clock: Clock) -> Outcome | None:

@@ -92,8 +92,9 @@ def inputs_of(exercise: Exercise, arguments: tuple[Any, ...]) -> tuple[tuple[str
 
 def _which(first: Attempt, attempts: list[Attempt]) -> str:
     """What is special about the first input that fails, and how many others are right."""
-    right = sum(1 for attempt in attempts if not attempt.problem)
-    return f"{first.case.label} (right on {right} of {len(attempts)})" if right else first.case.label
+    tried = {id(attempt.case) for attempt in attempts}
+    right = tried - {id(attempt.case) for attempt in attempts if attempt.problem}
+    return f"{first.case.label} (right on {len(right)} of {len(tried)})" if right else first.case.label
 
 
 def _crash_told(first: Attempt, place: crashes.Place | None, explanation: str) -> tuple[Status, str]:

@@ -30,6 +30,23 @@ class Slip:
     explanation: str
     spoil: Callable[[Any], Any]
 
+    @property
+    def of_form(self) -> bool:
+        """Whether the numbers stay, and only their order or meaning changes: such a slip undoes no other mistake."""
+        return self.name in OF_FORM
+
+
+OF_FORM = {
+    "middle and size returned",
+    "corner and size returned",
+    "x and y swapped",
+    "x1, x2, y1, y2",
+    "corners swapped",
+    "four rows instead of four columns",
+    "axes swapped",
+    "returned in another order",
+}
+
 
 def slips(gives: Kind | tuple[Kind, ...], truth: Any) -> Iterator[Slip]:
     """All slips worth a try for a result of this kind, the most telling first.
