@@ -238,7 +238,7 @@ WRONG = {
     "sample_regions": [
         ("too many positives", every_positive),
         ("background below 0.1 too", no_lower_limit),
-        ("0.5 counts as background", above_half),
+        ("0.5 taken for background", above_half),
         ("drawn twice", put_back),
         ("positives that overlap too little", not_looked_up),
         ("too many backgrounds", all_backgrounds),

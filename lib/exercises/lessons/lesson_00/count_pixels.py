@@ -91,6 +91,13 @@ def a_third(image):
     return image.numel() // 3
 
 
+@mistake(
+    "one row and one column missing", "You multiplied height − 1 with width − 1. Count the squares of a 2 × 3 sheet."
+)
+def one_row_and_column_less(image):
+    return (image.shape[1] - 1) * (image.shape[2] - 1)
+
+
 EXERCISE = Exercise(
     name="count_pixels",
     reference=count_pixels,
@@ -109,5 +116,6 @@ EXERCISE = Exercise(
         width,
         bright,
         a_third,
+        one_row_and_column_less,
     ],
 )

@@ -7,14 +7,8 @@ from lib.exercises.engine.exercise import Case, Exercise, Mistake, mistake
 from lib.exercises.engine.inputs import random_values
 from lib.exercises.engine.kinds import Kind
 from lib.exercises.engine.map_pictures import compare_maps
+from lib.exercises.lessons.lesson_01._parts import make_linear
 from lib.layers import convolutionalize
-
-
-def make_linear(inputs: int, outputs: int, seed: int = 0) -> nn.Linear:
-    linear = nn.Linear(inputs, outputs)
-    linear.weight.data = random_values(outputs, inputs, seed=seed)
-    linear.bias.data = random_values(outputs, seed=seed + 1)
-    return linear
 
 
 def heatmap_by_loop(features: Tensor, classifier: nn.Linear, class_index: int) -> Tensor:

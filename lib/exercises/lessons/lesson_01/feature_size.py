@@ -19,7 +19,7 @@ def cases() -> list[Case]:
             ("one layer, no padding", 5, 9, [Window(3)]),
             ("one stride that does not fit evenly", 8, 12, [Window(3, 2)]),
             ("padding, and a picture wider than high", 7, 20, [Window(5, 2, 2)]),
-            ("three layers", 33, 50, [Window(7, 2, 3), Window(3, 2, 1), Window(2, 2)]),
+            ("three layers", 34, 51, [Window(7, 2, 3), Window(4, 1), Window(2, 3)]),
             ("no layers", 4, 6, []),
         )
     ]

@@ -16,7 +16,6 @@ def cases() -> list[Case]:
     for label, shape in (
         ("two colour pictures of 2 × 3 pixels", (2, 3, 2, 3)),
         ("4 × 4 pixels", (3, 3, 4, 4)),
-        ("no pictures at all", (0, 3, 2, 2)),
     ):
         images = torch.arange(math.prod(shape)).float().view(shape) / 10
         order = torch.randperm(shape[2] * shape[3], generator=torch.Generator().manual_seed(3))

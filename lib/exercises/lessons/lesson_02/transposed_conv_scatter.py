@@ -4,33 +4,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lib.exercises.engine.exercise import Case, Exercise, mistake
-from lib.exercises.engine.inputs import random_values
+from lib.exercises.engine.exercise import Exercise, mistake
 from lib.exercises.engine.kinds import Kind
 from lib.exercises.engine.map_pictures import compare_maps
+from lib.exercises.lessons.lesson_02._parts import by_torch, cases
 from lib.ops import upsampling
 
 
 def scatter(x: Tensor, weight: Tensor, stride: int) -> Tensor:
     """`lib.ops.upsampling.transposed_conv_scatter` without the padding and bias that lesson 02 leaves out."""
     return upsampling.transposed_conv_scatter(x, weight, stride)
-
-
-def by_torch(x: Tensor, weight: Tensor, stride: int) -> Tensor:
-    return F.conv_transpose2d(x, weight, stride=stride)
-
-
-def cases() -> list[Case]:
-    return [
-        Case.from_truth(label, (random_values(*x), random_values(*weight, seed=1), stride), by_torch)
-        for label, x, weight, stride in (
-            ("one channel, kernel 3, stride 2: stamps overlap", (1, 1, 2, 3), (1, 1, 3, 3), 2),
-            ("two pictures, 3 channels in, 2 out", (2, 3, 3, 2), (3, 2, 3, 3), 2),
-            ("as many channels out as in", (1, 2, 2, 2), (2, 2, 2, 2), 2),
-            ("stride 1", (1, 2, 3, 3), (2, 3, 3, 3), 1),
-            ("stride larger than the kernel: gaps", (1, 1, 2, 2), (1, 2, 2, 2), 3),
-        )
-    ]
 
 
 @mistake(

@@ -3,33 +3,16 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from lib.exercises.engine.exercise import Case, Exercise, Mistake, mistake
-from lib.exercises.engine.inputs import random_values
+from lib.exercises.engine.exercise import Exercise, Mistake, mistake
 from lib.exercises.engine.kinds import Kind
 from lib.exercises.engine.map_pictures import compare_maps
+from lib.exercises.lessons.lesson_02._parts import by_torch, cases
 from lib.ops import upsampling
 
 
 def zero_insertion(x: Tensor, weight: Tensor, stride: int) -> Tensor:
     """`lib.ops.upsampling.transposed_conv_zero_insertion` without padding and bias."""
     return upsampling.transposed_conv_zero_insertion(x, weight, stride)
-
-
-def by_torch(x: Tensor, weight: Tensor, stride: int) -> Tensor:
-    return F.conv_transpose2d(x, weight, stride=stride)
-
-
-def cases() -> list[Case]:
-    return [
-        Case.from_truth(label, (random_values(*x), random_values(*weight, seed=1), stride), by_torch)
-        for label, x, weight, stride in (
-            ("one channel, kernel 3, stride 2: stamps overlap", (1, 1, 2, 3), (1, 1, 3, 3), 2),
-            ("two pictures, 3 channels in, 2 out", (2, 3, 3, 2), (3, 2, 3, 3), 2),
-            ("as many channels out as in", (1, 2, 2, 2), (2, 2, 2, 2), 2),
-            ("stride 1", (1, 2, 3, 3), (2, 3, 3, 3), 1),
-            ("stride larger than the kernel: gaps", (1, 1, 2, 2), (1, 2, 2, 2), 3),
-        )
-    ]
 
 
 @mistake(
@@ -98,12 +81,18 @@ EXERCISE = Exercise(
     takes={"x": Kind.MAP, "weight": Kind.MAP},
     gives=Kind.MAP,
     forbidden=(F.conv_transpose2d,),
+    required=(F.conv2d,),
     mistakes=[
         stamp_turned,
         Mistake(
             "kernel turned in one direction only",
-            "The kernel must be turned by half a turn: upside down *and* left to right.",
+            "You turned the kernel's rows round, not its columns. Half a turn is upside down *and* left to right.",
             wrong=lambda x, weight, stride: by_torch(x, weight.flip(3), stride),
+        ),
+        Mistake(
+            "kernel turned left to right only",
+            "You turned the kernel's columns round, not its rows. Half a turn is upside down *and* left to right.",
+            wrong=lambda x, weight, stride: by_torch(x, weight.flip(2), stride),
         ),
         Mistake(
             "kernel transposed instead of turned",

@@ -129,7 +129,7 @@ EXERCISE = Exercise(
     cases=cases,
     takes={"logits": Kind.LOGITS, "target": Kind.CLASSES},
     gives=Kind.LOSS,
-    forbidden=(F.cross_entropy,),
+    forbidden=(F.cross_entropy, F.nll_loss),
     lesson_size=lambda: (random_values(8, 7, 96, 96), random_classes(8, 96, 96, classes=7)),
     mistakes=[
         looked_up_255,

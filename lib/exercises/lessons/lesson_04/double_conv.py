@@ -133,8 +133,13 @@ def one_conv_twice(channels_in: int, channels_out: int) -> nn.Module:
 
 
 def two_normalisations(block: nn.Module) -> bool:
-    """Whether the block holds two different batch normalisations."""
-    return len({id(module) for module in block.modules() if isinstance(module, nn.BatchNorm2d)}) >= 2
+    """Whether two different batch normalisations, each with a scale and a shift to learn, run in one pass."""
+    ran: set[nn.Module] = set()
+    for module in block.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.affine:
+            module.register_forward_hook(lambda module, inputs, output: ran.add(module) and None)
+    block(_picture(2))
+    return len(ran) >= 2
 
 
 def weights_are_its_own(function: Callable) -> bool:

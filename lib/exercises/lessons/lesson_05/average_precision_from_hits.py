@@ -148,12 +148,51 @@ def never_zero(hits: Tensor, num_truths: int) -> float:
 
 @mistake(
     "filled from the wrong side",
-    "You carried the best precision from left to right. A detector that begins badly would be called perfect"
-    " or one that begins well would stay so for ever. Carry it from right to left.",
+    "You carried the best precision from left to right. Then one early hit makes all later mistakes free. Carry it "
+    "from right to left: at each recall, the best that is reached there or further on.",
 )
 def envelope_from_the_left(hits: Tensor, num_truths: int) -> float:
     recall, precision = curve(hits, num_truths)
     return read_off(recall, precision.cummax(dim=0).values if len(precision) else precision)
+
+
+@mistake(
+    "recall divided by the hits",
+    "Your recall ends at 1 whatever was missed: you divided by the number of hits. Divide by `num_truths`.",
+)
+def recall_of_hits(hits: Tensor, num_truths: int) -> float:
+    recall, precision = curve(hits, max(int(hits.sum()), 1))
+    return read_off(recall, envelope(precision))
+
+
+@mistake(
+    "only the points that are reached",
+    "You averaged over the recalls that are reached. All 101 count; where the curve does not reach, precision is 0.",
+)
+def over_reached_points(hits: Tensor, num_truths: int) -> float:
+    recall, precision = curve(hits, num_truths)
+    points = torch.linspace(0, 1, 101, dtype=torch.float64)
+    reached = [precision[recall >= point].max() for point in points if (recall >= point).any()]
+    return torch.stack(reached).mean().item() if reached else 0.0
+
+
+@mistake("recall above the point", "A recall of exactly the point counts as reached: at least, not more than.")
+def beyond_the_point(hits: Tensor, num_truths: int) -> float:
+    recall, precision = curve(hits, num_truths)
+    points = torch.linspace(0, 1, 101, dtype=torch.float64)
+    return sum(precision[recall > point].max().item() for point in points if (recall > point).any()) / 101
+
+
+@mistake("a hundred points", "From 0 to 1 in steps of 0.01 there are 101 points, both ends included. You took 100.")
+def hundred_points(hits: Tensor, num_truths: int) -> float:
+    recall, precision = curve(hits, num_truths)
+    return read_off(recall, envelope(precision), points=100)
+
+
+@mistake("1 for no detections", "Without a detection nothing is found, and the AP is 0. You return 1.")
+def one_for_nothing(hits: Tensor, num_truths: int) -> float:
+    recall, precision = curve(hits, num_truths)
+    return read_off(recall, envelope(precision)) if len(hits) else 1.0
 
 
 EXERCISE = Exercise(
@@ -172,5 +211,10 @@ EXERCISE = Exercise(
         raw_area,
         area_of_envelope,
         eleven_points,
+        recall_of_hits,
+        over_reached_points,
+        beyond_the_point,
+        hundred_points,
+        one_for_nothing,
     ],
 )

@@ -5,27 +5,14 @@ import torchvision
 from torch import Tensor
 
 from lib.exercises.engine.exercise import Case, Exercise, mistake
-from lib.exercises.engine.inputs import boxes_of, crowded_boxes
 from lib.exercises.engine.kinds import Kind
+from lib.exercises.lessons.lesson_05._parts import inner_sides, overlap_cases
 from lib.ops import boxes
 from lib.ops.boxes import box_area, box_iou
 
 
-def pairs() -> list[tuple[str, Tensor, Tensor]]:
-    return [
-        ("the two boxes on squared paper", boxes_of((1, 1, 7, 5)), boxes_of((4, 3, 9, 8))),
-        ("two boxes that lie apart, to the right and below", boxes_of((0, 0, 4, 4)), boxes_of((6, 7, 9, 9))),
-        ("one inside the other", boxes_of((0, 0, 10, 10)), boxes_of((2, 3, 6, 8))),
-        ("2 boxes and 3 boxes", crowded_boxes(2, 1), crowded_boxes(3, 2)),
-        ("4 boxes with themselves", crowded_boxes(4, 3), crowded_boxes(4, 3)),
-        ("boxes that touch along an edge", boxes_of((0, 0, 4, 4)), boxes_of((4, 1, 9, 3))),
-        ("smaller than a pixel", boxes_of((0.2, 0.2, 0.6, 0.5)), boxes_of((0.3, 0.1, 0.9, 0.45))),
-        ("no boxes, and 3 boxes", torch.empty(0, 4), crowded_boxes(3, 2)),
-    ]
-
-
 def cases() -> list[Case]:
-    return [Case.from_truth(label, (first, second), giou_by_torchvision) for label, first, second in pairs()]
+    return overlap_cases(giou_by_torchvision)
 
 
 @mistake(
@@ -38,11 +25,6 @@ def iou_by_torchvision(boxes1: Tensor, boxes2: Tensor) -> Tensor:
 
 def giou_by_torchvision(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     return torchvision.ops.generalized_box_iou(boxes1, boxes2)
-
-
-def inner_sides(boxes1: Tensor, boxes2: Tensor) -> Tensor:
-    """(N, M, 2), negative where there is a gap."""
-    return torch.minimum(boxes1[:, None, 2:], boxes2[:, 2:]) - torch.maximum(boxes1[:, None, :2], boxes2[:, :2])
 
 
 def outer_area(boxes1: Tensor, boxes2: Tensor) -> Tensor:
@@ -122,6 +104,33 @@ def giou_gap_times_gap(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     return both / union - (outer - union) / outer
 
 
+@mistake(
+    "both areas taken off",
+    "You took both areas off the box around. Where the boxes overlap, that takes the shared part off twice: take off "
+    "the union.",
+)
+def both_areas_taken_off(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    (first, second), outer = areas(boxes1, boxes2), outer_area(boxes1, boxes2)
+    return box_iou(boxes1, boxes2) - (outer - first - second) / outer
+
+
+@mistake("empty area not divided", "You take the empty area itself off. It is its *share* of the box around.")
+def not_divided(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    first, second = areas(boxes1, boxes2)
+    union = first + second - shared(boxes1, boxes2)
+    return box_iou(boxes1, boxes2) - (outer_area(boxes1, boxes2) - union)
+
+
+@mistake(
+    "share of what is covered",
+    "You take off the share of the box around that *is* covered. Take off the share that is empty.",
+)
+def union_over_around(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    first, second = areas(boxes1, boxes2)
+    union = first + second - shared(boxes1, boxes2)
+    return box_iou(boxes1, boxes2) - union / outer_area(boxes1, boxes2)
+
+
 EXERCISE = Exercise(
     name="generalized_iou",
     reference=boxes.generalized_box_iou,
@@ -136,5 +145,8 @@ EXERCISE = Exercise(
         around_minus_shared,
         inner_corners,
         giou_gap_times_gap,
+        both_areas_taken_off,
+        not_divided,
+        union_over_around,
     ],
 )

@@ -62,6 +62,7 @@ def cases() -> list[Case]:
             two,
             0.5,
         ),
+        ("a threshold of 0.75", boxes_of((0, 0, 10, 7), (4, 0, 14, 9)), torch.tensor([0.9, 0.8]), two, 0.75),
         ("an overlap of exactly the threshold, 0.5", boxes_of((0, 0, 5, 10)), torch.tensor([0.9]), two[:1], 0.5),
         (
             "the better box has the lower score",
@@ -193,6 +194,18 @@ def objects_choose(boxes: Tensor, scores: Tensor, truth: Tensor, iou_threshold: 
     return hits
 
 
+@mistake(
+    "the worst goes first", "You began with the lowest score. `argsort` sorts upwards if it is not told otherwise."
+)
+def worst_first(boxes: Tensor, scores: Tensor, truth: Tensor, iou_threshold: float) -> Tensor:
+    return mark_detections(boxes, -scores, truth, iou_threshold)
+
+
+@mistake("always 0.5", "Your threshold is 0.5, whatever `iou_threshold` is.")
+def always_half(boxes: Tensor, scores: Tensor, truth: Tensor, iou_threshold: float) -> Tensor:
+    return mark_detections(boxes, scores, truth, 0.5)
+
+
 EXERCISE = Exercise(
     name="mark_detections",
     reference=mark_detections,
@@ -209,5 +222,7 @@ EXERCISE = Exercise(
         any_overlap,
         more_than_the_threshold,
         objects_choose,
+        worst_first,
+        always_half,
     ],
 )

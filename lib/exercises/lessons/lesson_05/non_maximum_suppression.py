@@ -25,6 +25,13 @@ def cases() -> list[Case]:
         ),
         ("two boxes whose IoU is exactly the threshold, 0.5", halves, torch.tensor([0.6, 0.9]), 0.5),
         ("scores below 0", chain, torch.tensor([-0.7, -2.0, -0.1]), 0.5),
+        (
+            "three boxes that all overlap",
+            boxes_of((0, 0, 10, 10), (1, 0, 11, 10), (0, 1, 10, 11)),
+            torch.tensor([0.9, 0.8, 0.7]),
+            0.5,
+        ),
+        ("a threshold of 0.7", crowded_boxes(12, 8), different_scores(12, 9), 0.7),
         ("ten boxes", crowded_boxes(10, 4), different_scores(10, 5), 0.3),
         ("thirty boxes", crowded_boxes(30, 6), different_scores(30, 7), 0.5),
         ("one box", boxes_of((1, 2, 3, 4)), torch.tensor([0.3]), 0.5),

@@ -5,8 +5,8 @@ import torchvision
 from torch import Tensor
 
 from lib.exercises.engine.exercise import Case, Exercise, mistake
-from lib.exercises.engine.inputs import boxes_of, crowded_boxes
 from lib.exercises.engine.kinds import Kind
+from lib.exercises.lessons.lesson_05._parts import inner_sides, overlap_cases
 from lib.ops import boxes
 from lib.ops.boxes import box_area, box_iou
 
@@ -15,30 +15,12 @@ def middle_as_corner(boxes: Tensor) -> Tensor:
     return torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], dim=1)
 
 
-def pairs() -> list[tuple[str, Tensor, Tensor]]:
-    return [
-        ("the two boxes on squared paper", boxes_of((1, 1, 7, 5)), boxes_of((4, 3, 9, 8))),
-        ("two boxes that lie apart, to the right and below", boxes_of((0, 0, 4, 4)), boxes_of((6, 7, 9, 9))),
-        ("one inside the other", boxes_of((0, 0, 10, 10)), boxes_of((2, 3, 6, 8))),
-        ("2 boxes and 3 boxes", crowded_boxes(2, 1), crowded_boxes(3, 2)),
-        ("4 boxes with themselves", crowded_boxes(4, 3), crowded_boxes(4, 3)),
-        ("boxes that touch along an edge", boxes_of((0, 0, 4, 4)), boxes_of((4, 1, 9, 3))),
-        ("smaller than a pixel", boxes_of((0.2, 0.2, 0.6, 0.5)), boxes_of((0.3, 0.1, 0.9, 0.45))),
-        ("no boxes, and 3 boxes", torch.empty(0, 4), crowded_boxes(3, 2)),
-    ]
-
-
 def cases() -> list[Case]:
-    return [Case.from_truth(label, (first, second), iou_by_torchvision) for label, first, second in pairs()]
+    return overlap_cases(iou_by_torchvision)
 
 
 def iou_by_torchvision(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     return torchvision.ops.box_iou(boxes1, boxes2)
-
-
-def inner_sides(boxes1: Tensor, boxes2: Tensor) -> Tensor:
-    """(N, M, 2), negative where there is a gap."""
-    return torch.minimum(boxes1[:, None, 2:], boxes2[:, 2:]) - torch.maximum(boxes1[:, None, :2], boxes2[:, :2])
 
 
 def shared(boxes1: Tensor, boxes2: Tensor) -> Tensor:
@@ -130,6 +112,34 @@ def box_by_box(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     return torch.stack([box_iou(a[None], b[None])[0, 0] for a, b in zip(boxes1, boxes2)])
 
 
+@mistake(
+    "divided by the second box",
+    "You divide by the area of the second box. Swap the boxes and you get another number: agreement should be the same "
+    "from both sides.",
+)
+def over_the_second(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    return shared(boxes1, boxes2) / areas(boxes1, boxes2)[1]
+
+
+@mistake(
+    "divided by the box around",
+    "You divide by the box around both boxes. The union is what the two cover, without the empty corners.",
+)
+def over_the_box_around(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    sides = torch.maximum(boxes1[:, None, 2:], boxes2[:, 2:]) - torch.minimum(boxes1[:, None, :2], boxes2[:, :2])
+    return shared(boxes1, boxes2) / sides.prod(-1)
+
+
+@mistake(
+    "a gap taken for a side",
+    "You took the absolute value of the sides of the intersection. A negative side is a gap: nothing is shared.",
+)
+def absolute_sides(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    both = inner_sides(boxes1, boxes2).abs().prod(-1)
+    first, second = areas(boxes1, boxes2)
+    return both / (first + second - both)
+
+
 EXERCISE = Exercise(
     name="pairwise_iou",
     reference=boxes.box_iou,
@@ -145,5 +155,8 @@ EXERCISE = Exercise(
         over_the_smaller,
         over_the_first,
         box_by_box,
+        over_the_second,
+        over_the_box_around,
+        absolute_sides,
     ],
 )

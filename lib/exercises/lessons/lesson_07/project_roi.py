@@ -19,6 +19,7 @@ def project_roi(box: Tensor, spatial_scale: float) -> Cells:
 def cases() -> list[Case]:
     named = {
         "a box of 37 × 21 pixels, stride 8": ([22, 34, 59, 55], 1 / 8),
+        "a side at 43.6 pixels: 5.45 cells": ([3.6, 11.6, 43.6, 59.6], 1 / 8),
         "the whole picture, stride 8": ([0, 0, 96, 96], 1 / 8),
         "a box with fractions of pixels, stride 8": ([10.5, 41.25, 33.75, 70.5], 1 / 8),
         "stride 16": ([30, 9, 90, 75], 1 / 16),
@@ -116,6 +117,16 @@ def half_to_even(box, spatial_scale):
     return tuple((box * spatial_scale).round().int().tolist())
 
 
+@mistake("rounded up", "You round all four up: 7.1 becomes 8. The paper rounds to the *nearest* whole number.")
+def rounded_up(box, spatial_scale):
+    return tuple((box * spatial_scale).ceil().int().tolist())
+
+
+@mistake("a half down", "Right, but for halves: you take 2.5 to 2. Here a half goes up.")
+def a_half_down(box, spatial_scale):
+    return tuple((box * spatial_scale - 0.5).ceil().int().tolist())
+
+
 EXERCISE = Exercise(
     name="project_roi",
     reference=project_roi,
@@ -131,5 +142,7 @@ EXERCISE = Exercise(
         rows_first,
         width_and_height,
         half_to_even,
+        rounded_up,
+        a_half_down,
     ],
 )

@@ -42,6 +42,7 @@ def cases() -> list[Case]:
         "a region of 6 × 6 cells in 2 × 2 bins": ((2, 12, 12), [16, 8, 56, 48], 2, 1 / 8),
         "a region of 7 × 5 cells in 3 × 3 bins": ((3, 12, 12), [9, 25, 57, 55], 3, 1 / 8),
         "a region of 3 × 2 cells in 4 × 4 bins": ((2, 12, 12), [22, 50, 38, 58], 4, 1 / 8),
+        "corners at half a cell: 20 / 8 is 2.5": ((2, 12, 12), [20, 36, 52, 76], 2, 1 / 8),
         "a map of 6 × 9 cells, stride 16": ((2, 6, 9), [17, 20, 120, 74], 3, 1 / 16),
         "a box that ends at the edge of the picture": ((2, 12, 12), [60, 30, 96, 96], 3, 1 / 8),
         "a small box in the corner of the picture": ((2, 12, 12), [91, 90, 96, 96], 3, 1 / 8),
@@ -217,6 +218,23 @@ def corners_rounded_down(features, box, output_size, spatial_scale):
     return _pooled(features, rounded_down(box, spatial_scale), output_size)
 
 
+@mistake(
+    "zeros beyond the map",
+    "Beyond the edge of the map you see zeros, and a 0 beats every negative number. What is not there cannot be the "
+    "largest.",
+)
+def zeros_at_the_edge(features, box, output_size, spatial_scale):
+    return _pooled(F.pad(features, (0, 2, 0, 2)), project_roi(box, spatial_scale), output_size)
+
+
+@mistake(
+    "corners rounded to the even number",
+    "Right, but for corners at half a cell: `round` takes 2.5 to 2. Use `project_roi`, where a half goes up.",
+)
+def half_to_even_corners(features, box, output_size, spatial_scale):
+    return _pooled(features, tuple((box * spatial_scale).round().int().tolist()), output_size)
+
+
 EXERCISE = Exercise(
     name="roi_max_pool",
     reference=roi_max_pool,
@@ -237,6 +255,8 @@ EXERCISE = Exercise(
         never_below_0,
         cut_before_dividing,
         corners_rounded_down,
+        zeros_at_the_edge,
+        half_to_even_corners,
     ],
     picture=compare_maps,
 )

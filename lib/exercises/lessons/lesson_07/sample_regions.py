@@ -32,6 +32,7 @@ def sampling() -> dict[str, tuple[Tensor, int]]:
     return {
         "20 of 120 regions are positive": (_overlaps(20, 60, 40, seed=0), 32),
         "count 7 is no multiple of 4": (_overlaps(20, 60, 40, seed=6), 7),
+        "one positive, one of background": (_overlaps(1, 1, 5, seed=8), 16),
         "only 3 are positive": (_overlaps(3, 60, 40, seed=1), 32),
         "none is positive": (_overlaps(0, 60, 40, seed=2), 32),
         "hardly any background to choose from": (_overlaps(30, 10, 40, seed=3), 32),
@@ -133,6 +134,54 @@ def drawn(overlaps: Tensor, positives: int, count: int, generator: torch.Generat
     return places, others[torch.randperm(len(others), generator=generator)[: max(0, count - len(places))]]
 
 
+def drawn_from(positive: Tensor, background: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The right draw, from other groups: both masks (P,)."""
+    places = positive.nonzero()[:, 0]
+    places = places[torch.randperm(len(places), generator=generator)[: count // 4]]
+    others = background.nonzero()[:, 0]
+    return places, others[torch.randperm(len(others), generator=generator)[: count - len(places)]]
+
+
+@mistake("0.1 left out", "A region with exactly 0.1 is background: *at least* 0.1. You leave it out.")
+def tenth_left_out(overlaps, count, generator):
+    return drawn_from(overlaps >= 0.5, (overlaps > 0.1) & (overlaps < 0.5), count, generator)
+
+
+@mistake(
+    "0.5 in both groups", "A region with exactly 0.5 is in both of your groups. It is positive, and no background."
+)
+def half_in_both(overlaps, count, generator):
+    return drawn_from(overlaps >= 0.5, (overlaps >= 0.1) & (overlaps <= 0.5), count, generator)
+
+
+@mistake("0.5 in no group", "A region with exactly 0.5 is in none of your groups. It is positive: 0.5 *or more*.")
+def half_left_out(overlaps, count, generator):
+    return drawn_from(overlaps > 0.5, (overlaps >= 0.1) & (overlaps < 0.5), count, generator)
+
+
+@mistake(
+    "0.5 taken for background", "A region with exactly 0.5 is background in your draw. It is positive: 0.5 *or more*."
+)
+def half_is_background(overlaps, count, generator):
+    return drawn_from(overlaps > 0.5, (overlaps >= 0.1) & (overlaps <= 0.5), count, generator)
+
+
+@mistake(
+    "places in the list of positives",
+    "You drew places in the *list of positives*, and in that of the backgrounds, and did not look up which regions "
+    "stand there.",
+)
+def not_looked_up(overlaps, count, generator):
+    positive, background = (overlaps >= 0.5).sum(), ((overlaps >= 0.1) & (overlaps < 0.5)).sum()
+    places = torch.randperm(int(positive), generator=generator)[: count // 4]
+    return places, torch.randperm(int(background), generator=generator)[: count - len(places)]
+
+
+@mistake("backgrounds first", "You return the backgrounds first. The positives come first.")
+def backgrounds_first(overlaps, count, generator):
+    return sample_regions(overlaps, count, generator)[::-1]
+
+
 @mistake("quarter rounded up", "A quarter of 7 is 1.75, and at most 1 may be positive: round it down.")
 def quarter_rounded_up(overlaps, count, generator):
     return drawn(overlaps, -(-count // 4), count, generator)
@@ -158,6 +207,12 @@ EXERCISE = Exercise(
     reference=sample_regions,
     cases=cases,
     mistakes=[
+        tenth_left_out,
+        half_in_both,
+        half_left_out,
+        half_is_background,
+        not_looked_up,
+        backgrounds_first,
         quarter_rounded_up,
         half_positive,
         rest_of_three_quarters,
@@ -180,7 +235,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "0.5 counts as background",
-            "Some of your backgrounds overlap by 0.5 or more. A region with exactly 0.5 is positive.",
+            "Some of your backgrounds overlap by 0.5 or more. A region of exactly 0.5 is positive, and nothing else.",
             when=lambda got, expected, case: got[BETTER] > 0,
         ),
         Mistake(

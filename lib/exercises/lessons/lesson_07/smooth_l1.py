@@ -20,6 +20,7 @@ def cases() -> list[Case]:
     named = {
         "from −3 to 3, β = 2": (line, 2.0),
         "from −3 to 3, β = 1": (line, 1.0),
+        "a difference of 0, β = 1": (torch.tensor([0.0, 0.25, -4.0]), 1.0),
         "β = 1/9, a table of numbers": (random_values(4, 4, seed=3) / 4, 1 / 9),
     }
     return [
@@ -130,6 +131,21 @@ def branches_swapped(difference, beta):
     return torch.where(difference.abs() >= beta, 0.5 * difference**2 / beta, difference.abs() - 0.5 * beta)
 
 
+@mistake("line lowered by β", "Your line is β too low at its start. Where must it be at β, to meet the parabola there?")
+def lowered_by_beta(difference, beta):
+    return torch.where(difference.abs() < beta, 0.5 * difference**2 / beta, difference.abs() - beta)
+
+
+@mistake("line everywhere", "You use the straight line for small differences too. There it should be a parabola.")
+def line_everywhere(difference, beta):
+    return difference.abs() - 0.5 * beta
+
+
+@mistake("parabola times β", "Your parabola is multiplied by β. Divide: it is the steeper, the smaller β is.")
+def times_beta(difference, beta):
+    return torch.where(difference.abs() < beta, 0.5 * beta * difference**2, difference.abs() - 0.5 * beta)
+
+
 EXERCISE = Exercise(
     name="smooth_l1",
     reference=smooth_l1,
@@ -148,5 +164,8 @@ EXERCISE = Exercise(
         huber,
         mean_of_all,
         branches_swapped,
+        lowered_by_beta,
+        line_everywhere,
+        times_beta,
     ],
 )

@@ -21,9 +21,10 @@ def decode_boxes(deltas: Tensor, anchors: Tensor) -> Tensor:
 
 
 def cases() -> list[Case]:
-    anchors = torch.tensor([[0.0, 0, 20, 10], [-6, 12, 26, 76], [40, 40, 48, 64], [10, 30, 60, 40]])
+    anchors = torch.tensor([[0.0, 0, 21, 10], [-6, 12, 26, 75.5], [40, 40, 48, 64], [10, 30, 60, 40]])
     named = {
         "moved, and another size": [[0.5, -0.25, math.log(2), -math.log(4)], [0.1, 0.2, 0.3, -0.5]],
+        "moved far: tx of 6, ty of −5": [[6.0, 0, 0, 0], [0, -5.0, 0, 0]],
         "nothing is to be moved": [[0.0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]],
         "only moved": [[0.5, 0, 0, 0], [0, -0.25, 0, 0], [0.1, 0.2, 0, 0], [-1, 0.5, 0, 0]],
         "only another size": [[0, 0, math.log(2), 0], [0, 0, 0, -math.log(4)], [0, 0, 0.3, 0.3], [0, 0, -0.5, 0.25]],
@@ -94,9 +95,9 @@ def one_plus_without_limit(deltas: Tensor, anchors: Tensor) -> Tensor:
 
 
 @mistake(
-    "no limit",
-    "For tw = 9 your box is 8,103 times as wide as the anchor, and a little more makes it infinite. Believe at most "
-    "log(1000 / 16) of tw and th.",
+    "limit missing or too high",
+    "For tw = 9 your box is 8,103 times as wide as the anchor. Believe at most log(1000 / 16) of tw and th: the "
+    "logarithm, about 4.1.",
 )
 def without_limit(deltas: Tensor, anchors: Tensor) -> Tensor:
     return grown(deltas, anchors, deltas[:, 2:].exp())
@@ -166,6 +167,26 @@ def only_resized(deltas: Tensor, anchors: Tensor) -> Tensor:
     return grown(0 * deltas, anchors, factors(deltas))
 
 
+@mistake("tx and ty swapped", "You move by ty in x and by tx in y. The first number is tx.")
+def moves_swapped(deltas: Tensor, anchors: Tensor) -> Tensor:
+    return grown(deltas[:, [1, 0, 2, 3]], anchors, factors(deltas))
+
+
+@mistake(
+    "added to the corners", "You added the four numbers to the four corners. They are two moves and two logarithms."
+)
+def added_to_the_corners(deltas: Tensor, anchors: Tensor) -> Tensor:
+    return anchors + deltas
+
+
+@mistake(
+    "divided by 10 and 5",
+    "You divide the numbers by 10, 10, 5, 5, as a second stage does. Here they are taken as they are.",
+)
+def with_weights(deltas: Tensor, anchors: Tensor) -> Tensor:
+    return decode_boxes(deltas / deltas.new_tensor([10, 10, 5, 5]), anchors)
+
+
 EXERCISE = Exercise(
     name="decode_boxes",
     reference=decode_boxes,
@@ -187,6 +208,9 @@ EXERCISE = Exercise(
         width_and_height_swapped,
         only_moved,
         only_resized,
+        moves_swapped,
+        added_to_the_corners,
+        with_weights,
     ],
     picture=compare_boxes,
 )

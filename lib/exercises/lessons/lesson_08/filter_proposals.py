@@ -70,6 +70,22 @@ def cases() -> list[Case]:
             10,
             0.7,
         ),
+        "the best lies outside, and only one may go out": (
+            [[100, 10, 120, 30], [10, 10, 30, 30]],
+            [3.0, 2.0],
+            square,
+            10,
+            1,
+            0.7,
+        ),
+        "a box that is 0.0005 pixels wide": (
+            [[10, 10, 10.0005, 30], [40, 10, 50, 30]],
+            [2.0, 1.0],
+            square,
+            10,
+            10,
+            0.7,
+        ),
         "a box of half a pixel, and one without width": (
             [[10, 10, 10.5, 10.5], [40, 10, 40, 30], [50, 50, 70, 70]],
             [3.0, 2.0, 1.0],
@@ -271,6 +287,35 @@ def places_returned(boxes, objectness, image_size, pre_nms, post_nms, threshold)
     return nms(boxes, objectness, threshold)[:post_nms]
 
 
+@mistake(
+    "tiny ones dropped last",
+    "You drop the tiny boxes after the cut to `post_nms`. By then they have taken the place of others.",
+)
+def dropped_last(boxes, objectness, image_size, pre_nms, post_nms, threshold):
+    boxes, objectness = best_first(boxes, objectness, pre_nms)
+    boxes = suppressed(clip_boxes_to_image(boxes, image_size), objectness, threshold)[:post_nms]
+    return boxes[remove_small_boxes(boxes, 1e-3)]
+
+
+@mistake(
+    "dropped instead of clipped",
+    "You drop every box that reaches out of the picture. It is cut at the border, and stays.",
+)
+def dropped_instead_of_clipped(boxes, objectness, image_size, pre_nms, post_nms, threshold):
+    boxes, objectness = best_first(boxes, objectness, pre_nms)
+    inside = (clip_boxes_to_image(boxes, image_size) == boxes).all(dim=1)
+    boxes, objectness = clipped(boxes[inside], objectness[inside], image_size)
+    return suppressed(boxes, objectness, threshold)[:post_nms]
+
+
+@mistake("boxes returned as they came", "You chose rightly, but return the boxes before they were cut at the border.")
+def unclipped_returned(boxes, objectness, image_size, pre_nms, post_nms, threshold):
+    boxes, objectness = best_first(boxes, objectness, pre_nms)
+    cut = clip_boxes_to_image(boxes, image_size)
+    keep = remove_small_boxes(cut, 1e-3)
+    return boxes[keep][nms(cut[keep], objectness[keep], threshold)][:post_nms]
+
+
 EXERCISE = Exercise(
     name="filter_proposals",
     reference=filter_proposals,
@@ -297,6 +342,9 @@ EXERCISE = Exercise(
         threshold_on_scores,
         positive_logits_only,
         places_returned,
+        dropped_last,
+        dropped_instead_of_clipped,
+        unclipped_returned,
     ],
     picture=compare_boxes,
 )

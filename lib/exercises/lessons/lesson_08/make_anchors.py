@@ -26,8 +26,7 @@ def cases() -> list[Case]:
         "one cell, one size, three ratios": (1, 1, 8, (16,), (0.5, 1.0, 2.0)),
         "two rows of three cells, two sizes, three ratios": (2, 3, 8, (10, 18), (0.5, 1.0, 2.0)),
         "a tall map, stride 16": (3, 2, 16, (32, 64), (1.0, 3.0)),
-        "sides that are no whole numbers": (2, 2, 4, (11, 7.5), (0.7, 1.0)),
-        "a map without cells": (0, 3, 8, (16,), (1.0, 2.0)),
+        "stride 3, and sides that must be rounded": (2, 2, 3, (10, 14.6), (0.7, 1.0)),
     }
     return [Case(label, numbers, anchors_by_torchvision(*numbers)) for label, numbers in named.items()]
 
@@ -149,6 +148,32 @@ def corner_at_the_place(height: int, width: int, stride: int, sizes: Numbers, ra
     return spread(anchors - anchors[:, :2].repeat(1, 2), height, width, stride).reshape(-1, 4)
 
 
+@mistake(
+    "width and height rounded",
+    "You rounded width and height, and halved them then. Round the four numbers around (0, 0).",
+)
+def sides_rounded(height: int, width: int, stride: int, sizes: Numbers, ratios: Numbers) -> Tensor:
+    halves = (2 * around_zero(sizes, ratios)[..., 2:]).round() / 2  # (ratios, sizes, 2)
+    return spread(torch.cat([-halves, halves], dim=2).reshape(-1, 4), height, width, stride).reshape(-1, 4)
+
+
+@mistake(
+    "cut off instead of rounded",
+    "You cut the decimals off. Round the four numbers around (0, 0) to the nearest whole pixel.",
+)
+def cut_off(height: int, width: int, stride: int, sizes: Numbers, ratios: Numbers) -> Tensor:
+    return spread(around_zero(sizes, ratios).reshape(-1, 4).trunc(), height, width, stride).reshape(-1, 4)
+
+
+@mistake(
+    "each size with one ratio",
+    "You went through sizes and ratios side by side. Each size comes with *each* ratio.",
+)
+def sizes_with_their_ratios(height: int, width: int, stride: int, sizes: Numbers, ratios: Numbers) -> Tensor:
+    pairs = [around_zero([size], [ratio]).reshape(-1, 4) for size, ratio in zip(sizes, ratios)]
+    return spread(torch.cat(pairs).round(), height, width, stride).reshape(-1, 4)
+
+
 EXERCISE = Exercise(
     name="make_anchors",
     reference=make_anchors,
@@ -168,6 +193,9 @@ EXERCISE = Exercise(
         not_rounded,
         twice_as_large,
         corner_at_the_place,
+        sides_rounded,
+        cut_off,
+        sizes_with_their_ratios,
     ],
     picture=compare_boxes,
 )

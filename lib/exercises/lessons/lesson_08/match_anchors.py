@@ -63,8 +63,8 @@ def by_thresholds(iou: Tensor, high: float, low: float) -> tuple[Tensor, Tensor]
 
 @mistake(
     "no anchor for small objects",
-    "The last rule is missing. An object that no anchor reaches with `high` has no positive at all, so nobody ever "
-    "learns to find it. Its best anchor must be positive, whatever the overlap.",
+    "The last rule is missing, or the thresholds undo it. An object that no anchor reaches with `high` has no "
+    "positive at all, so nobody ever learns to find it. Its best anchor must be positive, whatever the overlap.",
 )
 def without_rescue(iou: Tensor, high: float = 0.7, low: float = 0.3) -> Tensor:
     return by_thresholds(iou, high, low)[0]
