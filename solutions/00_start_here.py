@@ -117,7 +117,7 @@ check(count_pixels)
 # These rules hold for every exercise, unless its task says otherwise:
 #
 # - Tensors of numbers are float32, class numbers and places are int64, and all of them lie on the CPU during a check.
-#   What you return is of the same kind.
+#   What you return is of the same kind, and whole: what you print is shown to you, and counts for nothing.
 # - What goes in stays as it is: the caller may need it again.
 #   `x = x + 1` makes a new tensor, `x += 1` changes the caller's.
 # - The numbers and sizes of the check are not those of the lesson: write for any size, any number of classes, any batch.

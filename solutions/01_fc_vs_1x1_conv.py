@@ -238,7 +238,7 @@ assert same
 #
 # *8 minutes · ★★☆*
 #
-# The score of one class at every cell, without computing the other 999.
+# The score of one class at every cell; the other 999 need not be computed.
 #
 # - `features`: (B, C, h, w), a batch of maps just before the pooling.
 # - `classifier`: the `nn.Linear` from C features to K classes.
@@ -388,6 +388,7 @@ plt.show()
 #
 # - `height`, `width`: of the picture, in pixels.
 # - `layers`: a list of `Window(kernel, stride, padding)`, first layer first; each works the same way up and down as left and right.
+#   Ask for `layer.kernel`, `layer.stride`, `layer.padding`; a fourth field, `dilation`, is 1 in this lesson.
 # - Returns `(height, width)` of the last map as whole numbers.
 
 # %% tags=["exercise"]
@@ -453,7 +454,7 @@ for height, width in ((224, 224), (448, 672), (300, 451)):
 #
 # *10 minutes · ★★☆*
 #
-# - `layers`: a list of `Window(kernel, stride, padding)`, first layer first.
+# - `layers`: a list of `Window(kernel, stride, padding)` as before, first layer first.
 # - Returns `(size, step)`: the side of the square that one cell of the last map sees, and the distance between two neighbouring cells,
 #   both in pixels of the picture.
 #   With no layers at all: `(1, 1)`.

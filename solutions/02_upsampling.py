@@ -224,7 +224,7 @@ plt.show()
 # - `stride`: pixels from one stamp to the next.
 # - Returns (B, K, H, W), just large enough for all stamps.
 #
-# Loops over rows and columns are welcome.
+# Loops over rows and columns are welcome; `F.conv_transpose2d` is not.
 
 # %% tags=["exercise"]
 def transposed_conv_scatter(x: torch.Tensor, weight: torch.Tensor, stride: int) -> torch.Tensor:

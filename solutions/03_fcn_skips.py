@@ -73,7 +73,7 @@ draw(answers)
 # %%
 from lib.exercises import check, progress, use
 from lib.ops.segmentation_metrics import boundary_f_score
-from lib.training import RandomBatches, fit
+from lib.training import Batches, fit
 from lib.viz import explore, feature_strip, show_images, show_numbers
 
 # %% [markdown]
@@ -332,7 +332,7 @@ with torch.no_grad():
 #   They can be large: stay with *log* probabilities.
 # - `target`: (B, H, W) classes; pixels with `ignore_index` are left out, of the sum and of the count.
 # - Returns the mean of −log p(true class) over all pixels of the batch that count, as a tensor with one number.
-#   Write it out, without `F.cross_entropy`.
+#   Write it out, without `F.cross_entropy` and `F.nll_loss`.
 #   Gradients must flow.
 
 # %% tags=["exercise"]
@@ -382,7 +382,7 @@ def validate(net: nn.Module) -> dict[str, float]:
 # %%
 torch.manual_seed(0)
 fcn32s = FCN(SmallBackbone(width=12), num_classes=7, stride=32)
-batches = RandomBatches(train_images, train_truth, batch_size=8, seed=0)
+batches = Batches(train_images, train_truth, batch_size=8, shuffle=True, flip=True, seed=0)
 history = fit(fcn32s, batches, loss, steps=60, learning_rate=4e-3, validate=validate,
               validations=2)
 print(history)
@@ -757,7 +757,7 @@ nets, scores = {}, {}
 for stride in (32, 16, 8):
     print(f"FCN-{stride}s")
     nets[stride] = continued(stride)
-    batches = RandomBatches(train_images, train_truth, batch_size=8, seed=10)
+    batches = Batches(train_images, train_truth, batch_size=8, shuffle=True, flip=True, seed=10)
     fit(nets[stride], batches, loss, steps=80, validate=validate, validations=2)
 
 # %%
@@ -883,8 +883,8 @@ with torch.no_grad():
     equal_at_start = torch.allclose(concat(first), continued(8)(first), atol=1e-4)
 print("the same as FCN-8s at step 0:", equal_at_start)
 assert equal_at_start
-fit(concat, RandomBatches(train_images, train_truth, batch_size=8, seed=10), loss, steps=80,
-    validate=validate, validations=2)
+batches = Batches(train_images, train_truth, batch_size=8, shuffle=True, flip=True, seed=10)
+fit(concat, batches, loss, steps=80, validate=validate, validations=2)
 
 # %%
 concat_score = summary(segment(concat, images))

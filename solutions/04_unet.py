@@ -69,7 +69,7 @@ from lib.datasets.photos import crop_square, load_photo
 from lib.exercises import check, progress, use
 from lib.ops.segmentation_metrics import boundary_f_score, confusion_matrix, iou_per_class, mean_iou
 from lib.ops.receptive_field import Window, receptive_field
-from lib.training import OrderedBatches, RandomBatches, fit, toyworld_tensors
+from lib.training import Batches, fit, toyworld_tensors
 from lib.viz import explore, pca_colours, show_images, show_numbers
 from lib.viz.diagrams.u_diagram import draw_u
 
@@ -412,7 +412,7 @@ class MyUNet(nn.Module):
 images, classes = toyworld_tensors(Toyworld("train", length=600))
 val_images, val_classes = toyworld_tensors(val_world)
 three_names, three_colours = ("sky", "ground", "thing"), SEMANTIC_COLOURS[:3]
-batches = RandomBatches(images, classes.clamp(max=2), batch_size=8, seed=0)
+batches = Batches(images, classes.clamp(max=2), batch_size=8, shuffle=True, flip=True, seed=0)
 diary = []
 
 
@@ -526,7 +526,7 @@ for size in (188, 300, 572):
 def scores(model: nn.Module, images: torch.Tensor, classes: torch.Tensor) -> tuple[float, float]:
     """mIoU over the seven classes, and the boundary F-score of things against background."""
     answers = torch.cat([model(batch.to(device)).argmax(dim=1).cpu()
-                         for batch, _ in OrderedBatches(images, classes)])      # (N, 96, 96)
+                         for batch, _ in Batches(images, classes)])             # (N, 96, 96)
     matrix = confusion_matrix(answers, classes, num_classes=7)
     things, true_things = (answers > 1).long(), (classes > 1).long()            # 0 sky, 1 ground
     outlines = boundary_f_score(things, true_things, num_classes=2, tolerance=1)[:, 1]
@@ -663,7 +663,7 @@ dice_loss = use(dice_loss)
 # After 300 steps, how many of the figures' pixels will each of them find: most, about half, a few, or none?
 
 # %%
-rare = RandomBatches(images, figures, batch_size=8, seed=0)
+rare = Batches(images, figures, batch_size=8, shuffle=True, flip=True, seed=0)
 finders = {}
 for name, loss in (("cross-entropy", F.cross_entropy), ("dice", dice_loss)):
     torch.manual_seed(0)
@@ -676,7 +676,7 @@ recall = {}
 for name, finder in finders.items():
     with torch.no_grad():
         guess = torch.cat([finder(batch.to(device)).argmax(dim=1).cpu()         # (50, 96, 96)
-                           for batch, _ in OrderedBatches(val_images, val_figures)])
+                           for batch, _ in Batches(val_images, val_figures)])
     matrix = confusion_matrix(guess, val_figures.long(), num_classes=2)
     recall[name], iou = (matrix[1, 1] / matrix[1].sum()).item(), iou_per_class(matrix)[1]
     print(f"{name:<14} finds ≈ {recall[name]:.0%} of their pixels, IoU ≈ {iou:.2f}")
@@ -873,7 +873,7 @@ def tiles(slices: list, side: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
 if slices:
     train_slices, last_five = split_isbi_em(slices)         # 25 to learn from, 5 to be tested on
     microscopist = UNet(1, num_classes=2, width=16, depth=3, stem_stride=2)
-    fit(microscopist, RandomBatches(*tiles(train_slices), batch_size=8),
+    fit(microscopist, Batches(*tiles(train_slices), batch_size=8, shuffle=True, flip=True),
         lambda model, batch: F.cross_entropy(model(batch[0]), batch[1]), steps=600)
 
 # %%

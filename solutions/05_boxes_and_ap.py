@@ -134,6 +134,7 @@ for side in (9, 90, 900):
 #
 # - `boxes`: (N, 4) floats, each row middle x, middle y, width, height.
 # - Returns (N, 4): left, top, right, bottom.
+#   Gradients must flow.
 
 # %% tags=["exercise"]
 def box_cxcywh_to_xyxy(boxes: torch.Tensor) -> torch.Tensor:
@@ -211,6 +212,7 @@ print(squares, "IoU", squares["both"] / squares["either"])
 #
 # - `boxes1`: (N, 4) and `boxes2`: (M, 4), both xyxy.
 # - Returns (N, M): row i, column j is the IoU of `boxes1[i]` and `boxes2[j]`.
+#   Gradients must flow: later in this lesson a box learns from them.
 #
 # What do you get for boxes that lie apart?
 # Draw such a pair before you trust your formula.
@@ -328,7 +330,7 @@ plt.show()
 # *10 minutes · ★★☆*
 #
 # - `boxes1`: (N, 4) and `boxes2`: (M, 4), xyxy.
-# - Returns (N, M), between −1 and 1.
+# - Returns (N, M), between −1 and 1; gradients must flow.
 #   1 for equal boxes only.
 
 # %% tags=["exercise"]

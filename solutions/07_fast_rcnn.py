@@ -104,8 +104,7 @@ from lib.exercises import check, progress, use
 from lib.ops.box_coder import BoxCoder
 from lib.ops.boxes import box_iou
 from lib.ops.matching import Matcher
-from lib.training import (OrderedDetectionBatches, RandomDetectionBatches, evaluate_detection, fit,
-                          toyworld_detection)
+from lib.training import Batches, evaluate_detection, fit, toyworld_detection
 from lib.viz import explore, show_numbers
 from lib.viz.detection.detections import draw_detections, draw_matches
 from lib.viz.detection.roi_grid import draw_roi_grid
@@ -711,7 +710,7 @@ print(f"proposals for 200 pictures: ≈ {time.perf_counter() - start:.0f} second
 # %%
 torch.manual_seed(0)
 fresh = fast_rcnn_small().to(device)
-batch = next(iter(RandomDetectionBatches(*train, batch_size=8)))
+batch = next(iter(Batches(*train, batch_size=8, shuffle=True, flip=True)))
 batch = batch[0].to(device), [{name: value.to(device) for name, value in target.items()}
                               for target in batch[1]]
 generator.manual_seed(0)
@@ -743,7 +742,7 @@ def on_their_proposals(model, images, targets):
 
 
 def ap(model) -> dict:
-    return evaluate_detection(model, OrderedDetectionBatches(*val), on_their_proposals, device)
+    return evaluate_detection(model, Batches(*val), on_their_proposals, device)
 
 # %%
 results = {}
@@ -752,7 +751,7 @@ for name in ("backbone frozen", "end to end"):
     generator.manual_seed(0)
     model = fast_rcnn_small().to(device)
     model.backbone.requires_grad_(name == "end to end")
-    fit(model, RandomDetectionBatches(*train, batch_size=8), my_loss, steps=200,
+    fit(model, Batches(*train, batch_size=8, shuffle=True, flip=True), my_loss, steps=200,
         show=name == "end to end")
     results[name] = ap(model)["AP50"]
 for name, value in results.items():

@@ -75,8 +75,7 @@ from lib.models.faster_rcnn import RPNHead
 from lib.ops.box_coder import BoxCoder
 from lib.ops.boxes import box_area, box_iou
 from lib.ops.matching import BalancedPositiveNegativeSampler
-from lib.training import (OrderedDetectionBatches, RandomDetectionBatches, evaluate_detection,
-                          fit, toyworld_detection)
+from lib.training import Batches, evaluate_detection, fit, toyworld_detection
 from lib.viz import draw_glow, explore
 from lib.viz.detection.anchors import explore_anchors
 from lib.viz.detection.curves import draw_recall_curve, draw_speed_accuracy
@@ -619,7 +618,7 @@ def watch(model: nn.Module) -> dict[str, float]:
 # %%
 watch(first_stage.eval())                                       # before the first step
 train_scenes = toyworld_detection(Toyworld("train", length=2000))
-batches = RandomDetectionBatches(*train_scenes, batch_size=4)
+batches = Batches(*train_scenes, batch_size=4, shuffle=True, flip=True)
 fit(first_stage, batches, first_stage_loss, steps=400, learning_rate=4e-3,
     validate=watch, validations=8)
 
@@ -951,7 +950,7 @@ assert seconds["R-CNN"] > 3 * seconds["Fast R-CNN"] > 9 * seconds["Faster R-CNN"
 # %%
 with_both = [dict(target, searched=searched, learned=learned) for target, searched, learned in
              zip(some_targets, found_by["searched"], found_by["learned, doubles from 0.7"])]
-some_batches = OrderedDetectionBatches(some_images.cpu(), with_both)
+some_batches = Batches(some_images.cpu(), with_both)
 
 
 def exchange(model: nn.Module, which: str) -> dict:
