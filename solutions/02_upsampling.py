@@ -720,7 +720,7 @@ plt.show()
 #
 # <details><summary>Answer</summary>
 #
-# **(b)** Between "nothing" (0) and "box" (2), bilinear mixing would find a "sphere" (1) along every edge, and so would the stamps in (c).
+# **(b)** Between "nothing" (0) and "crate" (2), bilinear mixing would find a "sphere" (1) along every edge, and so would the stamps in (c).
 # Class numbers must not be averaged; scores may.
 # </details>
 

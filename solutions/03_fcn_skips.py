@@ -448,7 +448,7 @@ plt.show()
 # What is gained in return?
 # Pictures suggest; let us **measure**, with two questions to each map:
 #
-# - **what**: is this pixel part of a sphere, box, cylinder, cone or figure?
+# - **what**: is this pixel part of a sphere, crate, cylinder, cone or figure?
 #   (Guessing: 20 %.)
 # - **where**: does this pixel lie *on* an outline, or 3 to 8 pixels beside one?
 #   (Guessing: 50 %.)

@@ -4,7 +4,7 @@
 # Lesson 03 ended with FCN-8s: it names the things, and draws them with a thick brush.
 # Below is the same scene, cut up by FCN-8s and by the network of this lesson.
 # Both have about as many weights, and learned from the same pictures in as many steps.
-# Look at the corners of the box.
+# Look at the corners of the crate.
 
 # %%
 import matplotlib.pyplot as plt
@@ -437,7 +437,7 @@ plt.show()
 
 # %% [markdown]
 # Sky and ground first, then blobs, then outlines.
-# All seven classes take longer: a sphere and a box are told apart by their shading.
+# All seven classes take longer: a sphere and a crate are told apart by their shading.
 # The network at the top of the page is the same as yours with 7 classes.
 # It made 2,000 steps on 2,000 scenes, a minute and a half of one core.
 
@@ -780,7 +780,7 @@ assert abs(joined - added) < 0.03
 # %%
 explorer = explore(unet, picture)
 explorer.layer = "expanding.1"
-explorer.cell = (17, 8)                                         # on the box
+explorer.cell = (17, 8)                                         # on the crate
 explorer
 
 # %% [markdown]
@@ -828,7 +828,7 @@ plt.show()
 
 # %% [markdown]
 # Cut the **fine** bridge, and the outlines are gone.
-# Cut the **coarse** one, and the outlines stay, but the box becomes a cone: *what* crosses over there.
+# Cut the **coarse** one, and the outlines stay, but the crate becomes a cone: *what* crosses over there.
 # So the two do different work, as the idea of the U would have it.
 #
 # And the bottom?

@@ -264,7 +264,7 @@ assert same
 
 # %% [markdown]
 # Read it by columns: each thing has one box of A that overlaps it by more than half.
-# But the figure in the middle stands in front of the box, so a good box for one also overlaps the other.
+# But the figure in the middle stands in front of the crate, so a good box for one also overlaps the other.
 # Such pairs will cause trouble in section 3.
 #
 # **Predict.**
@@ -541,12 +541,12 @@ for threshold in (0.2, 0.75):
 plt.show()
 
 # %% [markdown]
-# With 0.2 the figure in the middle and the box behind it cannot both live: their *true* boxes overlap by 0.38.
+# With 0.2 the figure in the middle and the crate behind it cannot both live: their *true* boxes overlap by 0.38.
 # With 0.75 things are named several times.
 #
 # ### One class at a time
 #
-# A figure and a box may well stand in the same place.
+# A figure and a crate may well stand in the same place.
 # So NMS should only let boxes of the *same class* remove each other.
 # That could be a loop over classes.
 # There is a neater trick: **move each class to a place of its own, far from all others**, and run NMS once.

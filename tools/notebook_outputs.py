@@ -12,7 +12,8 @@ from nbformat import NotebookNode
 from PIL import Image
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
-LARGE_PICTURE = 150_000  # bytes; a larger one is stored with 256 colours
+LARGE_PICTURE = 150_000  # bytes; a larger one is stored as a JPEG
+JPEG_QUALITY = 90
 
 # tests/nbval_sanitise.cfg holds the same rewriting, for the outputs that nbval compares with the stored ones.
 ADDRESS = (re.compile(r"\bat 0x[0-9a-fA-F]{6,}"), "at 0x0")
@@ -37,11 +38,15 @@ def _tidy_output(output: NotebookNode) -> NotebookNode:
         output.traceback = [f"{output.ename}: {output.evalue}"]  # the frames hold paths of the machine that ran it
     else:
         output.data.pop(WIDGET, None)
-        for kind, value in output.data.items():
+        for kind, value in list(output.data.items()):
             if kind == "image/png":
-                output.data[kind] = plain_png(value)
+                del output.data[kind]
+                stored_as, data = plain_picture(value)
+                output.data[stored_as] = data
             elif kind.startswith("text/") or kind == "image/svg+xml":
-                value = _EMBEDDED_PNG.sub(lambda found: found[1] + plain_png(found[2]).strip(), value)
+                value = _EMBEDDED_PNG.sub(
+                    lambda found: found[1] + plain_picture(found[2], photo=False)[1].strip(), value
+                )
                 output.data[kind] = _plain(value)
     return output
 
@@ -52,16 +57,22 @@ def _plain(text: str) -> str:
     return text
 
 
-def plain_png(encoded: str) -> str:
-    """A PNG (base64) as a function of its pixels alone: no metadata, and 256 colours where it would be large."""
+def plain_picture(encoded: str, *, photo: bool = True) -> tuple[str, str]:
+    """A PNG (base64) as a function of its pixels alone, without metadata: its kind and its bytes (base64).
+
+    A large one, photos mostly, becomes a JPEG of full colour resolution where `photo` allows it. (A palette of 256
+    colours would mix the others out of dots, and dots look like the patterns that some lessons speak of.)
+    """
     picture = Image.open(io.BytesIO(base64.b64decode(encoded)))
     if picture.mode == "RGBA" and picture.getextrema()[3][0] == 255:
         picture = picture.convert("RGB")  # opaque everywhere
-    data = _png_bytes(picture)
-    if len(data) > LARGE_PICTURE and picture.mode == "RGB":
-        palette = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE)  # rare colours, of a legend say, keep theirs
-        data = min(data, _png_bytes(picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)), key=len)
-    return base64.b64encode(data).decode("ascii") + "\n"
+    kind, data = "image/png", _png_bytes(picture)
+    if photo and len(data) > LARGE_PICTURE and picture.mode == "RGB":
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0, optimize=True)
+        if len(buffer.getvalue()) < len(data):
+            kind, data = "image/jpeg", buffer.getvalue()
+    return kind, base64.b64encode(data).decode("ascii") + "\n"
 
 
 def _png_bytes(picture: Image.Image) -> bytes:

@@ -1,7 +1,7 @@
 """Where rays meet toyworld's solids: closed-form intersections, and what the surface is like at the point that was hit.
 
 Rays are arrays of origins o and directions d, three components each, in the solid's *own* frame (see `Solid.to_own`):
-origin at the middle of a sphere or box, at the middle of the foot of the others. Every function answers the number of
+origin at the middle of a sphere or crate, at the middle of the foot of the others. Every function answers the number of
 steps t to the first hit, infinity where there is none, and which piece was hit. Only exactly rounded operations are
 used: `scene` says why.
 """
@@ -16,8 +16,8 @@ from lib.datasets.toyworld.scene import Camera, Scene, Solid
 
 # Names of the numbers in `parts`. The first six are body parts; the rest are the charts of the other solids.
 PARTS = (
-    "none", "head", "torso", "left arm", "right arm", "left leg", "right leg", "sphere", "box top", "box right",
-    "box left", "box back", "box front", "cylinder side", "cylinder top", "cone side",
+    "none", "head", "torso", "left arm", "right arm", "left leg", "right leg", "sphere", "crate top", "crate right",
+    "crate left", "crate back", "crate front", "cylinder side", "cylinder top", "cone side",
 )  # fmt: skip
 INF = np.float32(np.inf)
 
@@ -124,7 +124,7 @@ def meet_figure(o, d, capsules):
 
 def own_rays(solid: Solid, camera: Camera, rays):
     """The camera's rays in the solid's own frame. They start `solid.z` steps ahead: near by, float32 loses nothing."""
-    middle = -solid.half[1] if solid.kind in ("sphere", "box") else 0.0
+    middle = -solid.half[1] if solid.kind in ("sphere", "crate") else 0.0
     start = [solid.z * rays[0] - solid.x, solid.z * rays[1] - camera.height - middle, solid.z * rays[2] - solid.z]
     return solid.to_own(*start), solid.to_own(*rays)
 
@@ -133,7 +133,7 @@ def meet(solid: Solid, o, d):
     """First hit of own rays with the solid: steps t and piece."""
     if solid.kind == "sphere":
         return meet_sphere(o, d, solid.half[0])
-    if solid.kind == "box":
+    if solid.kind == "crate":
         return meet_box(o, d, solid.half)
     if solid.kind == "cylinder":
         return meet_cylinder(o, d, solid.half[0], solid.height)
@@ -146,14 +146,14 @@ def surface(solid: Solid, p, d, piece):
     """Normal (own frame), part number and chart coordinates u, v in 0..1 at points p that were hit along d.
 
     A sphere's and the round sides' u runs once around the axis and their v from the foot (0) to the top (1); a lid's
-    and a box face's u, v run along its edges. A limb's v runs from its shoulder or hip (0) to its end (1), u around
+    and a crate face's u, v run along its edges. A limb's v runs from its shoulder or hip (0) to its end (1), u around
     it.
     """
     x, y, z = p
     if solid.kind == "sphere":
         radius = solid.half[0]
         return (x / radius, y / radius, z / radius), np.full(x.shape, 7, np.uint8), turns(z, x), 0.5 - y / (2 * radius)
-    if solid.kind == "box":
+    if solid.kind == "crate":
         a, b, c = (x / (2 * solid.half[0]) + 0.5, y / (2 * solid.half[1]) + 0.5, z / (2 * solid.half[2]) + 0.5)
         towards = np.where(piece == 0, d[0], np.where(piece == 1, d[1], d[2]))
         sign = np.where(towards > 0, np.float32(-1), np.float32(1))

@@ -50,7 +50,7 @@ def own_mesh(solid: Solid) -> tuple[np.ndarray, np.ndarray]:
     wide, half, thick = solid.half
     if solid.kind == "sphere":
         return BALL[0] * wide, BALL[1]
-    if solid.kind == "box":
+    if solid.kind == "crate":
         return BOX[0] * (wide, half, thick) - (0, half, 0), BOX[1]
     if solid.kind == "cylinder":
         corners, triangles = lathe([(0.0, wide), (-solid.height, wide)], 0.0, -solid.height)
@@ -89,7 +89,7 @@ def solid_mesh(solid: Solid, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
 
 
 def outline(solid: Solid) -> list[tuple[float, float, float]]:
-    """Points of the scene whose convex hull is the box, cylinder or cone."""
+    """Points of the scene whose convex hull is the crate, cylinder or cone."""
     corners, _ = own_mesh(solid)
     x, y, z = solid.to_scene(*corners.T)
     return list(zip((x + solid.x).tolist(), y.tolist(), (z + solid.z).tolist()))

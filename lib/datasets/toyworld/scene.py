@@ -23,7 +23,7 @@ import numpy as np
 
 from lib.datasets.toyworld.figure import Capsule, Pose, figure_capsules, random_pose, turn, walking_pose
 
-CLASSES = ("sphere", "box", "cylinder", "cone", "figure")  # label 1 is a sphere, label 5 a figure; 0 is background
+CLASSES = ("sphere", "crate", "cylinder", "cone", "figure")  # label 1 is a sphere, label 5 a figure; 0 is background
 SIZES = ("small", "big")
 COLOURS = {
     "red": (0.86, 0.14, 0.13), "orange": (0.96, 0.49, 0.08), "yellow": (0.97, 0.83, 0.13), "green": (0.16, 0.62, 0.24),
@@ -123,7 +123,7 @@ class Solid:
     @cached_property
     def radius(self) -> float:
         """Nothing of the object is farther than this from the upright line through its middle, metres."""
-        if self.kind == "box":
+        if self.kind == "crate":
             return sqrt(self.half[0] * self.half[0] + self.half[2] * self.half[2])
         if self.kind == "figure":
             return max(sqrt(x * x + z * z) + c.radius for c in self.capsules for x, _, z in (c.start, c.end))
@@ -172,10 +172,10 @@ def random_solid(rng: np.random.Generator, camera: Camera) -> Solid:
     """One object somewhere in front of the camera, not yet checked against the others."""
     kind, colour, size = pick(rng, CLASSES), pick(rng, tuple(COLOURS)), pick(rng, SIZES)
     height = between(rng, 0.84, 1.10) if size == "small" else between(rng, 1.50, 1.90)
-    height = height * {"sphere": 0.95, "box": 0.90, "cylinder": 1.05, "cone": 1.2, "figure": 1.35}[kind]
-    width = {"box": between(rng, 0.40, 0.60), "cylinder": between(rng, 0.28, 0.42), "cone": between(rng, 0.36, 0.50)}
+    height = height * {"sphere": 0.95, "crate": 0.90, "cylinder": 1.05, "cone": 1.2, "figure": 1.35}[kind]
+    width = {"crate": between(rng, 0.40, 0.60), "cylinder": between(rng, 0.28, 0.42), "cone": between(rng, 0.36, 0.50)}
     half_width = height * width.get(kind, 0.5)
-    half_depth = half_width * between(rng, 0.75, 1.25) if kind == "box" else half_width
+    half_depth = half_width * between(rng, 0.75, 1.25) if kind == "crate" else half_width
     distance = between(rng, 0.0, 1.0)
     distance = 3.5 + 6.5 * distance * (0.35 + 0.65 * distance)
     across = between(rng, -0.44, 0.44)

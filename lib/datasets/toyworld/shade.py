@@ -77,11 +77,11 @@ def solid_colour(solid: Solid, parts: np.ndarray, uv: np.ndarray, normal: np.nda
     base, second = linear(COLOURS[solid.colour]), 0.36
     u, v = uv
     around, high = 6.2832 * solid.half[0], solid.height
-    if solid.kind == "box":
+    if solid.kind == "crate":
         around = 2 * solid.half[0]
     if solid.kind == "figure":
         around, high = 0.75 * solid.height, 0.4 * solid.height
-    columns, rows = (4, 4) if solid.kind in ("box", "figure") else (12, 6)
+    columns, rows = (4, 4) if solid.kind in ("crate", "figure") else (12, 6)
     across, up = stripes(u * columns, pixel * columns / around), stripes(v * rows, pixel * rows / high)
     pattern = {"plain": np.ones_like(u), "bands": up, "stripes": across, "checks": across * up}[solid.texture]
     mix = second + (1 - second) * (0.5 + 0.5 * pattern)

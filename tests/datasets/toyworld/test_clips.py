@@ -21,7 +21,7 @@ def inside(solid, points):
     wide, half, thick = solid.half
     if solid.kind == "sphere":
         return (points[:, 0] - solid.x) ** 2 + (points[:, 1] + half) ** 2 + (points[:, 2] - solid.z) ** 2 < wide**2
-    if solid.kind == "box":
+    if solid.kind == "crate":
         return (abs(x) < wide) & (abs(y + half) < half) & (abs(z) < thick)
     if solid.kind in ("cylinder", "cone"):
         reach = wide if solid.kind == "cylinder" else wide * (1 + y / solid.height)

@@ -28,7 +28,13 @@ from lib.datasets.toyworld.meshes import own_mesh
 from lib.datasets.toyworld.render import least_pixels, render
 from lib.datasets.toyworld.scene import GROUNDS, SKIES, Camera, Scene, Solid, between, random_scene
 
-PARTS_OF = {"sphere": {7}, "box": {8, 9, 10, 11, 12}, "cylinder": {13, 14}, "cone": {15}, "figure": {1, 2, 3, 4, 5, 6}}
+PARTS_OF = {
+    "sphere": {7},
+    "crate": {8, 9, 10, 11, 12},
+    "cylinder": {13, 14},
+    "cone": {15},
+    "figure": {1, 2, 3, 4, 5, 6},
+}
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +218,7 @@ STANDING = Pose((0.9, 0.15), (0.1, 0.1), 0.0)
 
 
 def standing(kind, x=0.0, z=5.0, pose=STANDING):
-    half = {"sphere": (0.6, 0.6, 0.6), "box": (0.5, 0.6, 0.4), "figure": (0.8, 0.8, 0.8)}.get(kind, (0.4, 0.7, 0.4))
+    half = {"sphere": (0.6, 0.6, 0.6), "crate": (0.5, 0.6, 0.4), "figure": (0.8, 0.8, 0.8)}.get(kind, (0.4, 0.7, 0.4))
     pose = pose if kind == "figure" else None
     return Solid(kind, "red", "big", x, z, (1.0, 0.0), (1.0, 0.0), half, "plain", pose)
 
@@ -234,7 +240,7 @@ def test_a_figure_that_faces_us_has_its_left_hand_on_our_right():
 
 
 def test_an_object_that_is_hidden_is_dropped_from_everything():
-    front = standing("box", z=4.0)
+    front = standing("crate", z=4.0)
     small = Solid("cone", "blue", "small", 0.0, 7.5, (1.0, 0.0), (1.0, 0.0), (0.1, 0.2, 0.1), "plain")
     drawn, alone = render(scene_of(front, small), 96), render(scene_of(front), 96)
     assert drawn.solids == (front,)
