@@ -2,11 +2,7 @@
 
 from torch import Tensor, nn
 
-
-def conv_block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    """Convolution, BatchNorm, ReLU. The size stays, or is divided by the stride (kernel 4, stride 2)."""
-    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=(kernel - 1) // 2, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+from lib.layers.conv_block import conv_block
 
 
 class SmallBackbone(nn.Module):

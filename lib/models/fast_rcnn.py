@@ -185,22 +185,26 @@ class RoIHeads(nn.Module):
 
     def select_training_samples(self, proposals: list[Tensor], targets: list[dict[str, Tensor]]) -> TrainingSamples:
         """Draw the regions to learn from. The true boxes join the proposals: so there are positives from the start."""
-        proposals = [torch.cat([one, target["boxes"].to(one)]) for one, target in zip(proposals, targets, strict=True)]
-        matched = [
-            self.proposal_matcher(box_iou(target["boxes"].to(one), one))  # (P_i,) place, -1 or -2
-            for one, target in zip(proposals, targets, strict=True)
-        ]
-        labels = [labels_of(places, target["labels"]) for places, target in zip(matched, targets, strict=True)]
-        drawn = [torch.where(positive | negative)[0] for positive, negative in zip(*self.fg_bg_sampler(labels))]
-        proposals, matched, labels = (
-            [one[places] for one, places in zip(values, drawn, strict=True)] for values in (proposals, matched, labels)
-        )
-        matched = [places.clamp(min=0) for places in matched]  # (R_i,)
-        true_boxes = [
-            target["boxes"].to(one)[places] if len(target["boxes"]) else one  # (R_i, 4)
-            for one, places, target in zip(proposals, matched, targets, strict=True)
-        ]
-        return TrainingSamples(proposals, matched, labels, list(self.box_coder.encode(true_boxes, proposals)))
+        pictures = []
+        for boxes, target in zip(proposals, targets, strict=True):
+            candidates, matches = self._matched(boxes, target["boxes"].to(boxes))
+            labels = labels_of(matches, target["labels"])  # (P_i,)
+            drawn = self._drawn(labels)  # (R_i,) places
+            candidates, matches = candidates[drawn], matches[drawn].clamp(min=0)  # (R_i, 4), (R_i,)
+            true_boxes = target["boxes"].to(boxes)[matches] if len(target["boxes"]) else candidates  # (R_i, 4)
+            moves = self.box_coder.encode_single(true_boxes, candidates)  # (R_i, 4)
+            pictures.append((candidates, matches, labels[drawn], moves))
+        return TrainingSamples(*(list(values) for values in zip(*pictures, strict=True)))
+
+    def _matched(self, proposals: Tensor, true_boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """All candidates of a picture (P, 4), the true boxes last, and what each matches (P,): a place, -1 or -2."""
+        candidates = torch.cat([proposals, true_boxes])  # (P, 4)
+        return candidates, self.proposal_matcher(box_iou(true_boxes, candidates))
+
+    def _drawn(self, labels: Tensor) -> Tensor:
+        """Places of the candidates to learn from, drawn by their labels (P,) -> (R,)."""
+        (positive,), (negative,) = self.fg_bg_sampler([labels])  # (P,) bool each
+        return torch.where(positive | negative)[0]
 
 
 def labels_of(matches: Tensor, true_labels: Tensor) -> Tensor:
@@ -272,7 +276,7 @@ class FastRCNN(nn.Module):
         Raises:
             ValueError: a picture or a set of proposals has the wrong shape, or they are not equally many.
         """
-        check_boxes("proposals", proposals, len(images))
+        check_sets("proposals", proposals, len(images))
         batch = self.transform(images)
         moved = self.transform.resize_targets([{"proposals": one} for one in proposals], batch)
         features = self.backbone(batch.tensors)  # by name (B, C, h, w)
@@ -290,14 +294,14 @@ class FastRCNN(nn.Module):
             ValueError: an entry is missing or has the wrong shape.
         """
         check_targets(targets, len(images))
-        check_boxes("proposals", [target.get("proposals") for target in targets], len(images))
+        check_sets("proposals", [target.get("proposals") for target in targets], len(images))
         batch = self.transform(images)
         targets = self.transform.resize_targets(targets, batch)
         features = self.backbone(batch.tensors)  # by name (B, C, h, w)
         return self.roi_heads.loss(features, [target["proposals"] for target in targets], batch.image_sizes, targets)
 
 
-def check_boxes(name: str, sets: list[Tensor], count: int) -> None:
+def check_sets(name: str, sets: list[Tensor], count: int) -> None:
     """Raise ValueError, naming the argument, unless there is a set of boxes (N, 4) for each of `count` pictures."""
     if len(sets) != count:
         raise ValueError(f"{name} has {len(sets)} entries; expected one for each of {count} pictures")
@@ -309,7 +313,7 @@ def check_boxes(name: str, sets: list[Tensor], count: int) -> None:
 
 def check_targets(targets: list[dict[str, Tensor]], count: int) -> None:
     """Raise ValueError unless each of `count` pictures has boxes with an area, and as many labels."""
-    check_boxes("targets", [target.get("boxes") for target in targets], count)
+    check_sets("targets", [target.get("boxes") for target in targets], count)
     for number, target in enumerate(targets):
         boxes, labels = target["boxes"], target.get("labels")
         if not isinstance(labels, Tensor) or labels.shape != boxes.shape[:1] or labels.dtype != torch.int64:

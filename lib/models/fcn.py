@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lib.layers.conv_block import conv_block
 from lib.layers.resnet import resnet50
 from lib.ops.upsampling import bilinear_kernel
 
@@ -21,12 +22,6 @@ class BackboneMaps(NamedTuple):
     pool3: Tensor  # (B, C3, H/8, W/8)
     pool4: Tensor  # (B, C4, H/16, W/16)
     fc7: Tensor  # (B, C7, H/32, W/32), after the former fully connected layers
-
-
-def conv_block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    """Convolution, BatchNorm, ReLU. The size stays, or is divided by the stride (kernel 4, stride 2)."""
-    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=(kernel - 1) // 2, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
 class SmallBackbone(nn.Module):

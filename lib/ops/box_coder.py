@@ -12,6 +12,8 @@ import math
 import torch
 from torch import Tensor
 
+from lib.ops.boxes import check_boxes
+
 
 class BoxCoder:
     """Turns pairs of boxes into four numbers (tx, ty, tw, th), and back.
@@ -60,8 +62,8 @@ class BoxCoder:
         Returns:
             (N, 4): tx, ty, tw, th. Infinite or nan where a proposal has no width or height.
         """
-        _check_boxes("reference_boxes", reference_boxes)
-        _check_boxes("proposals", proposals)
+        check_boxes("reference_boxes", reference_boxes)
+        check_boxes("proposals", proposals)
         if len(reference_boxes) != len(proposals):
             raise ValueError(
                 f"proposals has {len(proposals)} boxes; expected one for each of the "
@@ -90,7 +92,7 @@ class BoxCoder:
         Returns:
             (N, 4 · K) xyxy.
         """
-        _check_boxes("boxes", boxes)
+        check_boxes("boxes", boxes)
         if rel_codes.ndim != 2 or len(rel_codes) != len(boxes) or rel_codes.shape[1] % 4 or not rel_codes.shape[1]:
             raise ValueError(f"rel_codes is {tuple(rel_codes.shape)}; expected ({len(boxes)}, 4 · K)")
         px, py, pw, ph = (value[:, None] for value in _middle_and_size(boxes.to(rel_codes.dtype)))  # (N, 1) each
@@ -107,8 +109,3 @@ def _middle_and_size(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     x1, y1, x2, y2 = boxes.unbind(dim=1)
     w, h = x2 - x1, y2 - y1
     return x1 + w / 2, y1 + h / 2, w, h
-
-
-def _check_boxes(name: str, boxes: Tensor) -> None:
-    if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise ValueError(f"{name} is {tuple(boxes.shape)}; expected (N, 4), xyxy")

@@ -118,7 +118,7 @@ def generalized_box_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
 def _intersection_and_union(boxes1: Tensor, boxes2: Tensor) -> tuple[Tensor, Tensor]:
     """The area that two boxes share and the area that they cover together: two times (N, M)."""
     for name, boxes in (("boxes1", boxes1), ("boxes2", boxes2)):
-        _check_set(name, boxes)
+        check_boxes(name, boxes)
     top_left = torch.maximum(boxes1[:, None, :2], boxes2[:, :2])  # (N, M, 2)
     bottom_right = torch.minimum(boxes1[:, None, 2:], boxes2[:, 2:])  # (N, M, 2)
     sides = (bottom_right - top_left).clamp(min=0)  # a negative side is a gap: nothing is shared
@@ -146,7 +146,7 @@ def clip_boxes_to_image(boxes: Tensor, size: tuple[int, int]) -> Tensor:
 
 def remove_small_boxes(boxes: Tensor, min_size: float) -> Tensor:
     """Which boxes have both sides of at least `min_size` pixels: (N, 4) xyxy -> (kept,) int64 places, in order."""
-    _check_set("boxes", boxes)
+    check_boxes("boxes", boxes)
     sides = boxes[:, 2:] - boxes[:, :2]  # (N, 2)
     return (sides >= min_size).all(1).nonzero()[:, 0]  # (kept,)
 
@@ -157,6 +157,7 @@ def _columns(name: str, boxes: Tensor) -> tuple[Tensor, ...]:
     return boxes.unbind(-1)
 
 
-def _check_set(name: str, boxes: Tensor) -> None:
+def check_boxes(name: str, boxes: Tensor) -> None:
+    """Raise ValueError, naming the argument `name`, unless `boxes` is a set of boxes (N, 4)."""
     if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise ValueError(f"{name} is {tuple(boxes.shape)}; expected (N, 4): one box a row")
+        raise ValueError(f"{name} is {tuple(boxes.shape)}; expected (N, 4): one box a row, xyxy pixels")

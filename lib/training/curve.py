@@ -29,9 +29,9 @@ class LiveCurve(anywidget.AnyWidget):
     _css = HERE / "curve.css"
     curve = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, history: History, steps: int | None, seconds: float | None) -> None:
+    def __init__(self, history: History, end: float) -> None:
         super().__init__()
-        self._history, self._end, self._running = history, steps if steps is not None else seconds, True
+        self._history, self._end, self._running = history, end, True
         self.redraw()
         in_notebook = getattr(get_ipython(), "kernel", None) is not None
         self._handle = display(self, display_id=True) if in_notebook else None

@@ -57,6 +57,14 @@ class History:
         """What validation measured last."""
         return {name: values[-1] for name, values in self.metrics.items()}
 
+    def add_step(self, seconds: float, learning_rate: float, loss: float, parts: dict[str, float]) -> None:
+        """One more step: `seconds` of training are over after it."""
+        self.times.append(seconds)
+        self.learning_rates.append(learning_rate)
+        self.losses.append(loss)
+        for name, value in parts.items():
+            self.parts.setdefault(name, []).append(value)
+
     def summary(self) -> dict:
         """How the model was made, for the JSON of a checkpoint. No date and no duration: same training, same bytes."""
         made = {"model": self.model, "seed": self.seed, "steps": self.steps, "loss": round(self.loss, 4)}

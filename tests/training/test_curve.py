@@ -16,20 +16,20 @@ def run(steps, **more):
 
 def test_the_browser_gets_a_thinned_curve_that_ends_with_the_latest_step():
     for steps in (1, POINTS - 1, POINTS, POINTS + 1, 5000):
-        curve = LiveCurve(run(steps), steps=9000, seconds=None).curve
+        curve = LiveCurve(run(steps), end=9000).curve
         assert len(curve["x"]) == len(curve["loss"]) == len(curve["single"]) <= POINTS
         assert curve["steps"][-1] == curve["x"][-1] == steps and curve["single"][-1] == 1 / steps
         assert curve["end"] == 9000 and len(json.dumps(curve)) < 25_000
 
 
 def test_before_the_first_step_there_is_an_empty_curve():
-    curve = LiveCurve(History("UNet"), steps=10, seconds=None).curve
+    curve = LiveCurve(History("UNet"), end=10).curve
     assert curve["x"] == [] and curve["metric"] == "" and curve["state"] == "running"
 
 
 def test_redrawing_follows_the_history():
     history = run(4, timed=True)
-    live = LiveCurve(history, steps=None, seconds=10.0)
+    live = LiveCurve(history, end=10.0)
     assert live.curve["x"] == [0.5, 1.0, 1.5, 2.0] and live.curve["unit"] == "s" and live.curve["end"] == 10.0
     history.metric_steps.append(3)
     history.metrics["mIoU"] = [0.4]
@@ -41,7 +41,7 @@ def test_redrawing_follows_the_history():
 
 
 def test_text_is_the_same_before_and_after_and_the_picture_comes_at_the_end():
-    live = LiveCurve(run(5, metric_steps=[5], metrics={"mIoU": [0.5]}), steps=5, seconds=None)
+    live = LiveCurve(run(5, metric_steps=[5], metrics={"mIoU": [0.5]}), end=5)
     before, _ = live._repr_mimebundle_()
     live.close()
     after, _ = live._repr_mimebundle_()
@@ -52,6 +52,6 @@ def test_text_is_the_same_before_and_after_and_the_picture_comes_at_the_end():
 
 
 def test_nothing_is_displayed_outside_a_notebook(capsys):
-    live = LiveCurve(run(5), steps=5, seconds=None)
+    live = LiveCurve(run(5), end=5)
     live.close()
     assert capsys.readouterr() == ("", "")

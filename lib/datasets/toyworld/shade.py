@@ -191,50 +191,88 @@ def polygon_distance(points: list[tuple[float, float]], pa: np.ndarray, pb: np.n
 def shade(scene: Scene, hits: Hits, solids: tuple[Solid, ...], size: int) -> np.ndarray:
     """Linear light (3, R), each 0..1, of what the rays see. `solids` are the owners; all of the scene cast shadows."""
     out = np.zeros((3, len(hits.owner)), np.float32)
-    sky = np.flatnonzero(~np.isfinite(hits.depth))
+    met = np.isfinite(hits.depth)
+    sky, solid = np.flatnonzero(~met), np.flatnonzero(met)
     if len(sky):
         sky_colour(scene, hits.rays, out, sky)
-    solid = np.flatnonzero(np.isfinite(hits.depth))
-    depth, owner, normal = hits.depth[solid], hits.owner[solid], hits.normal[:, solid]
-    rays = [ray[solid] for ray in hits.rays]
-    hits = Hits(tuple(rays), owner, depth, normal, hits.parts[solid], hits.uv[:, solid], hits.covers[solid])
-    points = [depth * rays[0], depth * rays[1] - scene.camera.height, depth * rays[2]]
-    pixel = depth / (scene.camera.focal * size)
-    albedo, contact = np.zeros_like(normal), np.ones_like(depth)
-    ground = np.flatnonzero(owner == 0)
+    hits = hits_at(hits, solid)  # R is from here on the number of rays that meet something
+    points = points_of(scene, hits)
+    albedo, openness = surfaces(scene, hits, points, solids, size)
+    light = np.maximum(along(hits.normal, scene.sun), 0) * lit(scene, scene.solids, hits, points, solids)
+    out[:, solid] = mixed(scene, hits, albedo, openness, light)
+    return np.clip(out, 0, 1)
+
+
+def hits_at(hits: Hits, index: np.ndarray) -> Hits:
+    rays = tuple(ray[index] for ray in hits.rays)
+    return Hits(
+        rays, hits.owner[index], hits.depth[index], hits.normal[:, index],
+        hits.parts[index], hits.uv[:, index], hits.covers[index],
+    )  # fmt: skip
+
+
+def points_of(scene: Scene, hits: Hits) -> list[np.ndarray]:
+    """Where the rays meet the scene: x, y, z, (R,) each, metres, y = 0 on the ground."""
+    x, y, z = hits.rays
+    return [hits.depth * x, hits.depth * y - scene.camera.height, hits.depth * z]
+
+
+def along(vectors, direction) -> np.ndarray:
+    """The product of vectors (3, R) with one direction (3,), or pair by pair with (3, R): (R,)."""
+    return vectors[0] * direction[0] + vectors[1] * direction[1] + vectors[2] * direction[2]
+
+
+def surfaces(
+    scene: Scene, hits: Hits, points: list[np.ndarray], solids: tuple[Solid, ...], size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Albedo (3, R) of the points, and their openness (R,): how much of the sky's light reaches them, 0..1."""
+    pixel = hits.depth / (scene.camera.focal * size)  # how wide a pixel is there, metres
+    albedo, openness = np.zeros_like(hits.normal), np.ones_like(hits.depth)
+    ground = np.flatnonzero(hits.owner == 0)
     x, z = points[0][ground], points[2][ground]
-    slant = pixel[ground] * np.maximum(depth[ground] / (2 * scene.camera.height), 1)  # the ground is seen at a slant
+    slant = pixel[ground] * np.maximum(hits.depth[ground] / (2 * scene.camera.height), 1)  # it is seen at a slant
     albedo[:, ground] = ground_colour(scene, (x, z), slant)
-    dim = np.ones_like(x)
-    for caster in scene.solids:  # less of the sky is seen from beside an object
+    openness[ground] = ground_openness(scene, x, z)
+    for number, one in enumerate(solids, start=1):
+        index = np.flatnonzero(hits.owner == number)
+        own = one.to_own(*hits.normal[:, index])
+        albedo[:, index] = solid_colour(one, hits.parts[index], hits.uv[:, index], own, pixel[index])
+        openness[index] = 0.55 + 0.45 * np.clip(-points[1][index] / (0.5 * one.height), 0, 1)
+    return albedo, openness
+
+
+def ground_openness(scene: Scene, x: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Less of the sky is seen from the ground beside an object: (R,), 0..1."""
+    share = np.ones_like(x)
+    for caster in scene.solids:
         dx, dz = x - caster.x, z - caster.z
         wide = caster.radius if caster.kind != "figure" else 0.25 * caster.height
         gap = np.clip(1.15 - (np.sqrt(dx * dx + dz * dz) - 0.5 * wide) / (0.9 * wide + 0.15), 0, 1)
-        dim = dim * (1 - 0.55 * gap * gap)
-    contact[ground] = dim
-    for number, one in enumerate(solids, start=1):
-        index = np.flatnonzero(owner == number)
-        own = one.to_own(*normal[:, index])
-        albedo[:, index] = solid_colour(one, hits.parts[index], hits.uv[:, index], own, pixel[index])
-        contact[index] = 0.55 + 0.45 * np.clip(-points[1][index] / (0.5 * one.height), 0, 1)
-    sun = scene.sun
-    facing = normal[0] * sun[0] + normal[1] * sun[1] + normal[2] * sun[2]
-    light = np.maximum(facing, 0) * lit(scene, scene.solids, hits, points, solids)
-    upward = 0.5 - 0.5 * normal[1]
-    length = np.sqrt(rays[0] * rays[0] + rays[1] * rays[1] + rays[2] * rays[2])
-    hx, hy, hz = (sun[i] - rays[i] / length for i in range(3))  # half way between the sun and the eye
-    shine = normal[0] * hx + normal[1] * hy + normal[2] * hz
-    shine = np.maximum(shine, 0) / np.sqrt(hx * hx + hy * hy + hz * hz)
+        share = share * (1 - 0.55 * gap * gap)
+    return share
+
+
+def gloss(scene: Scene, hits: Hits, light: np.ndarray) -> np.ndarray:
+    """The sun's reflection on objects (R,): bright where the normal halves the angle between sun and eye (Blinn)."""
+    length = np.sqrt(along(hits.rays, hits.rays))
+    half = [scene.sun[i] - hits.rays[i] / length for i in range(3)]
+    shine = np.maximum(along(hits.normal, half), 0) / np.sqrt(along(half, half))
     for _ in range(5):
         shine = shine * shine  # to the 32nd power
-    shine = np.where(owner > 0, 0.30 * shine * light, 0)
-    far = np.maximum(depth - 4, 0)
+    return np.where(hits.owner > 0, 0.30 * shine * light, 0)
+
+
+def mixed(scene: Scene, hits: Hits, albedo: np.ndarray, openness: np.ndarray, light: np.ndarray) -> np.ndarray:
+    """Light (3, R): of the sun, of sky and ground around, the gloss, and over all of it the haze of the distance."""
+    upward, shine = 0.5 - 0.5 * hits.normal[1], gloss(scene, hits, light)
+    far = np.maximum(hits.depth - 4, 0)
     haze = 0.9 * far / (far + 70)
     zenith, horizon, glow, _ = scene.sky
+    out = np.zeros_like(albedo)
     for channel in range(3):
         above, below = 0.34 * zenith[channel] + 0.40 * horizon[channel], scene.ground[channel]
-        around = contact * (0.52 * above * upward + 0.34 * below * below * (1 - upward))
+        around = openness * (0.52 * above * upward + 0.34 * below * below * (1 - upward))
         colour = albedo[channel] * (1.2 * glow[channel] * light + around) + shine * glow[channel]
         misty = horizon[channel] * horizon[channel]
-        out[channel, solid] = colour + (misty - colour) * haze
-    return np.clip(out, 0, 1)
+        out[channel] = colour + (misty - colour) * haze
+    return out

@@ -12,6 +12,7 @@ from matplotlib.textpath import TextPath
 from torch import Tensor
 
 from lib.ops.boxes import box_iou
+from lib.ops.boxes import check_boxes as check_shape
 from lib.viz.basics.draw import to_pixels
 
 # By label; 0 is background. Out of the eight colours of Okabe & Ito (2008), those for 1 to 5 are the five that differ
@@ -32,8 +33,7 @@ def check_boxes(name: str, boxes: Tensor) -> Tensor:
     Raises:
         ValueError: they are not (N, 4); it begins with `name`.
     """
-    if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise ValueError(f"{name} has the shape {tuple(boxes.shape)}; expected (N, 4), xyxy pixels")
+    check_shape(name, boxes)
     return boxes.detach().cpu().float()
 
 
