@@ -1,0 +1,190 @@
+"""R-CNN, Fast R-CNN and Faster R-CNN drawn alike, at work on one picture (lessons 06 to 08)."""
+
+from collections.abc import Callable
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+from torchvision.utils import make_grid
+
+from lib.models.fast_rcnn import FastRCNN, RoIHeads
+from lib.models.faster_rcnn import FasterRCNN
+from lib.models.rcnn import RCNN, context_warp
+from lib.ops.selective_search import selective_search_small
+from lib.timing import milliseconds
+from lib.viz.basics.draw import to_pixels
+from lib.viz.detection.boxes import box_patch, class_colour, show_picture, thin_boxes
+from lib.viz.diagrams.system import Loss, Stage, draw_system
+from lib.viz.explorer.feature_pictures import pca_colours
+
+SEARCHED = 100  # proposals of selective search
+SHOWN = 16  # regions that a drawing shows
+LEAST_SCORE = 0.5  # of a detection that is drawn; R-CNN's scores are distances, and 0 is its border
+
+
+@torch.no_grad()
+def draw_rcnn(model: RCNN, image: Tensor) -> Figure:
+    """R-CNN on a picture (3, H, W): four parts, and no gradient runs from one to another."""
+    proposals = selective_search_small(image.cpu())[:SEARCHED].to(image)
+    crops = context_warp(image, proposals, model.size, model.context)  # (P, 3, size, size)
+    features = model.region_features(image, proposals)  # (P, width)
+    found = model.detect(features, proposals, (image.shape[1], image.shape[2]))
+    warp = milliseconds(lambda: context_warp(image, proposals, model.size, model.context), repeats=3)
+    both = milliseconds(lambda: model.region_features(image, proposals), repeats=3)
+    judge = milliseconds(lambda: model.detect(features, proposals, (image.shape[1], image.shape[2])), repeats=3)
+    stages = (
+        _picture(image),
+        _search(image, proposals),
+        Stage("cut out,\nwarp", _grid(crops[:SHOWN]), _shape(crops), warp, new=True),
+        Stage("network, once\nfor each crop", _matrix(features), f"{len(features)} × {features.shape[1]}\nfeatures",
+              max(both - warp, 0.0), new=True),
+        Stage("SVMs, box\nregression, NMS", _matrix(model.svm(features)),
+              f"{len(features)} × {model.num_classes - 1} scores", judge, new=True),
+        Stage("detections", _detections(image, found, 0.0), _count(found, 0.0)),
+    )  # fmt: skip
+    losses = (
+        Loss("ImageNet's classes", 3, 3),
+        Loss("SVMs: hinge loss", 4, 4),
+        Loss("boxes: squared error", 4, 4),
+    )
+    return draw_system(stages, losses, "R-CNN: every proposal is a picture of its own")
+
+
+@torch.no_grad()
+def draw_fast_rcnn(model: FastRCNN, image: Tensor) -> Figure:
+    """Fast R-CNN on a picture (3, H, W): one map for all proposals, and a gradient that reaches the backbone."""
+    proposals = selective_search_small(image.cpu())[:SEARCHED].to(image)
+    features = model.backbone(image[None])  # {"0": (1, C, h, w)}
+    sizes = [(image.shape[1], image.shape[2])]
+    run = milliseconds(lambda: model.backbone(image[None]))
+    stages = (
+        _picture(image),
+        _search(image, proposals),
+        Stage("backbone,\nonce", _map(features["0"][0]), _shape(features["0"][0]), run, new=True),
+        *_second_stage(model.roi_heads, features, proposals, sizes, new=True),
+        _answer(image, model.roi_heads, features, proposals, sizes),
+    )
+    losses = (Loss("which class?", 4, 2), Loss("where exactly?", 4, 2))
+    return draw_system(stages, losses, "Fast R-CNN: all proposals are cut out of one map")
+
+
+@torch.no_grad()
+def draw_faster_rcnn(model: FasterRCNN, image: Tensor) -> Figure:
+    """Faster R-CNN on a picture (3, H, W): the proposals come from the map, and all of it learns."""
+    batch = model.transform(image[None])
+    features = model.backbone(batch.tensors)  # {"0": (1, C, h, w)}
+    proposals = model.rpn(batch, features)[0]["boxes"]  # (P, 4)
+    run = milliseconds(lambda: model.backbone(batch.tensors))
+    propose = milliseconds(lambda: model.rpn(batch, features))
+    stages = (
+        _picture(image),
+        Stage("backbone,\nonce", _map(features["0"][0]), _shape(features["0"][0]), run),
+        Stage("region proposal\nnetwork", _boxes(image, proposals[:10]), f"{len(proposals)} boxes;\nthe best ten",
+              propose, new=True),
+        *_second_stage(model.roi_heads, features, proposals, batch.image_sizes, new=False),
+        _answer(image, model.roi_heads, features, proposals, batch.image_sizes),
+    )  # fmt: skip
+    losses = (
+        Loss("a thing?", 2, 1),
+        Loss("the anchor's move", 2, 1),
+        Loss("which class?", 4, 1),
+        Loss("where exactly?", 4, 1),
+    )
+    return draw_system(stages, losses, "Faster R-CNN: the network proposes its own boxes")
+
+
+# ------------------------------------------------------------------------------------------------ stages they share
+
+
+def _picture(image: Tensor) -> Stage:
+    return Stage("picture", lambda axis: show_picture(axis, image), _shape(image))
+
+
+def _search(image: Tensor, proposals: Tensor) -> Stage:
+    time = milliseconds(lambda: selective_search_small(image.cpu()), repeats=3)
+    return Stage("selective\nsearch", _boxes(image, proposals), f"{len(proposals)} boxes", time)
+
+
+def _second_stage(
+    heads: RoIHeads, features: dict[str, Tensor], proposals: Tensor, sizes: list[tuple[int, int]], new: bool
+) -> tuple[Stage, Stage]:
+    """RoI pooling, and the two heads on what it gives."""
+    regions = heads.box_roi_pool(features, [proposals], sizes)  # (P, C, rows, columns)
+    logits, _ = heads.box_predictor(heads.box_head(regions))  # (P, K)
+    pool = milliseconds(lambda: heads.box_roi_pool(features, [proposals], sizes))
+    judge = milliseconds(lambda: heads.box_predictor(heads.box_head(regions)))
+    count, channels, rows, columns = regions.shape
+    return (
+        Stage("RoI pooling", _map(_mosaic(regions[:SHOWN])), f"{count} × {channels} × {rows} × {columns}", pool, new),
+        Stage(
+            "head: class\nand box",
+            _matrix(logits.softmax(dim=1)),
+            f"{count} × {logits.shape[1]} probabilities,\n{count} × {4 * logits.shape[1]} moves",
+            judge,
+            new,
+        ),
+    )
+
+
+def _answer(
+    image: Tensor, heads: RoIHeads, features: dict[str, Tensor], proposals: Tensor, sizes: list[tuple[int, int]]
+) -> Stage:
+    logits, moves = heads.predict(features, [proposals], sizes)
+    found = heads.postprocess_detections(logits, moves, [proposals], sizes)[0]
+    time = milliseconds(lambda: heads.postprocess_detections(logits, moves, [proposals], sizes))
+    return Stage("NMS, class\nby class", _detections(image, found, LEAST_SCORE), _count(found, LEAST_SCORE), time)
+
+
+# ------------------------------------------------------------------------------------------------ what a panel shows
+
+Draw = Callable[[Axes], object]
+
+
+def _shape(values: Tensor) -> str:
+    return " × ".join(str(side) for side in values.shape)
+
+
+def _boxes(image: Tensor, boxes: Tensor) -> Draw:
+    def draw(axis: Axes) -> None:
+        show_picture(axis, image, dim=0.4)
+        thin_boxes(axis, boxes.cpu(), "white", width=0.9)
+
+    return draw
+
+
+def _detections(image: Tensor, found: dict[str, Tensor], least: float) -> Draw:
+    def draw(axis: Axes) -> None:
+        show_picture(axis, image, dim=0.4)
+        for box, score, label in zip(found["boxes"].cpu(), found["scores"], found["labels"].tolist()):
+            if score >= least:
+                box_patch(axis, box, class_colour(label))
+
+    return draw
+
+
+def _count(found: dict[str, Tensor], least: float) -> str:
+    return f"{int((found['scores'] >= least).sum())} boxes\nof score {least:g} or more"
+
+
+def _map(features: Tensor) -> Draw:
+    """A map (C, h, w) in colours: like cells look alike."""
+    return lambda axis: axis.imshow(pca_colours(features.cpu()), aspect="auto")
+
+
+def _mosaic(regions: Tensor) -> Tensor:
+    """Sixteen regions (16, C, r, c) side by side: (C, 4 · r, 4 · c). Missing ones are zero."""
+    count, channels, rows, columns = regions.shape
+    full = regions.new_zeros(SHOWN, channels, rows, columns)
+    full[:count] = regions
+    return full.reshape(4, 4, channels, rows, columns).permute(2, 0, 3, 1, 4).reshape(channels, 4 * rows, 4 * columns)
+
+
+def _grid(crops: Tensor) -> Draw:
+    tiles = make_grid(crops.cpu(), nrow=4, padding=2, pad_value=1.0)
+    return lambda axis: axis.imshow(to_pixels(tiles))
+
+
+def _matrix(values: Tensor) -> Draw:
+    """A row for each region, a column for each number."""
+    return lambda axis: axis.imshow(values.cpu().numpy(), aspect="auto", interpolation="nearest", cmap="magma")

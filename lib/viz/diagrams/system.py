@@ -1,0 +1,131 @@
+"""The whole of a detector in one drawing, the same layout from lesson to lesson (from lesson 06).
+
+From left to right the stages, each with a real picture of what comes out of it. What is new has a coloured frame. Above
+each stage the time that it takes, as a bar; below, for each loss, how far its gradient runs back.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+NEW, OLD, INK = "#D55E00", "#888888", "#333333"
+LOSS_COLOURS = ("#0072B2", "#CC79A7", "#009E73", "#E69F00")
+WIDTH = 9.6  # of the drawing, inches
+BARS, NAMES, WORDS, LOSS, TITLE = 0.75, 0.42, 0.42, 0.24, 0.32  # heights of its rows, inches
+GAP = 0.22  # inches between two stages, for the arrow
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One station on the way from the picture to the answer.
+
+    Attributes:
+        name: what it is called, at most two lines.
+        draw: called with an axis, draws on it what comes out of the stage.
+        words: shape or number of what comes out, at most two lines.
+        milliseconds: how long it takes; None where nothing is computed.
+        new: whether it is what the lesson is about.
+    """
+
+    name: str
+    draw: Callable[[Axes], object]
+    words: str = ""
+    milliseconds: float | None = None
+    new: bool = False
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss, and how far its gradient runs back.
+
+    Attributes:
+        name: what it is called.
+        at: number of the stage whose answer it judges, from 0.
+        back_to: number of the first stage that learns from it, at most `at`.
+    """
+
+    name: str
+    at: int
+    back_to: int
+
+
+def draw_system(stages: Sequence[Stage], losses: Sequence[Loss] = (), title: str = "") -> Figure:
+    """All stages in a row; see the file's first lines for how to read it.
+
+    Raises:
+        ValueError: there is no stage, or a loss names a stage that is not there or runs forward.
+    """
+    if not stages:
+        raise ValueError("stages is empty; expected at least one")
+    for loss in losses:
+        if not 0 <= loss.back_to <= loss.at < len(stages):
+            raise ValueError(f"losses has {loss}; expected 0 <= back_to <= at < {len(stages)}")
+    pitch = WIDTH / len(stages)
+    side = pitch - GAP
+    height = TITLE * bool(title) + BARS + NAMES + side + WORDS + LOSS * len(losses) + 0.05
+    figure = plt.figure(figsize=(WIDTH, height))
+    paper = figure.add_axes((0, 0, 1, 1))  # measured in inches, from the lower left corner
+    paper.set(xlim=(0, WIDTH), ylim=(0, height))
+    paper.axis("off")
+    foot = LOSS * len(losses) + WORDS  # where the pictures stand
+    longest = max((stage.milliseconds or 0.0 for stage in stages), default=0.0)
+    for number, stage in enumerate(stages):
+        left = number * pitch + GAP / 2
+        panel = figure.add_axes((left / WIDTH, foot / height, side / WIDTH, side / height))
+        _panel(panel, stage)
+        middle, top = left + side / 2, foot + side
+        paper.text(middle, top + 0.06, stage.name, ha="center", va="bottom", fontsize=8.5, color=INK, weight="bold")
+        paper.text(middle, foot - 0.06, stage.words, ha="center", va="top", fontsize=7.5, color=INK, linespacing=1.1)
+        if stage.milliseconds is not None:
+            _bar(paper, stage, (middle, top + NAMES), longest)
+        if number:
+            paper.annotate(
+                "",
+                (left, foot + side / 2),
+                (left - GAP, foot + side / 2),
+                arrowprops={"arrowstyle": "-|>", "color": INK},
+            )
+    for row, loss in enumerate(losses):
+        ends = ((loss.at + 1) * pitch - GAP / 2, loss.back_to * pitch + GAP / 2)
+        _loss(paper, loss, ends, LOSS * (len(losses) - row - 0.5), LOSS_COLOURS[row % len(LOSS_COLOURS)])
+    paper.text(GAP / 2, foot + side + NAMES, "how long it takes", va="bottom", fontsize=7.5, color=INK, style="italic")
+    if losses:
+        words = "how far the gradient\nof each loss runs back"
+        paper.text(GAP / 2, foot - WORDS, words, va="top", fontsize=7.5, color=INK, style="italic")
+    if title:
+        paper.text(WIDTH / 2, height - 0.06, title, ha="center", va="top", fontsize=10.5)
+    return figure
+
+
+def _panel(axis: Axes, stage: Stage) -> None:
+    stage.draw(axis)
+    axis.set(xticks=[], yticks=[], title="", xlabel="", ylabel="")
+    axis.axis("on")
+    for edge in axis.spines.values():
+        edge.set(visible=True, color=NEW if stage.new else OLD, linewidth=3 if stage.new else 0.8)
+
+
+def _bar(paper: Axes, stage: Stage, foot: tuple[float, float], longest: float) -> None:
+    """A bar as high as its share of the longest stage, and the number above it."""
+    x, y = foot
+    time = stage.milliseconds or 0.0
+    high = (BARS - 0.28) * time / longest if longest else 0.0
+    colour = NEW if stage.new else OLD
+    paper.bar(x, high, width=0.4, bottom=y, color=colour)
+    paper.plot((x - 0.2, x + 0.2), (y, y), color=colour, linewidth=1)
+    said = f"{time:.0f} ms" if time >= 9.95 else f"{time:.1f} ms"
+    paper.text(x, y + high + 0.03, f"≈ {said}", ha="center", va="bottom", fontsize=8, color=INK)
+
+
+def _loss(paper: Axes, loss: Loss, ends: tuple[float, float], y: float, colour: str) -> None:
+    """A line from the judged stage back to the last that learns, with its name on the line's right end."""
+    right, left = ends
+    paper.annotate("", (left, y), (right, y), arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 1.6})
+    paper.plot((left, left), (y - 0.08, y + 0.08), color=colour, linewidth=2)
+    paper.text(
+        right - 0.06, y, loss.name, ha="right", va="center", fontsize=7.5, color=colour,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
+    )  # fmt: skip

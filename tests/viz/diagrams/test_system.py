@@ -1,0 +1,74 @@
+"""The drawing of a whole detector, and the three that lessons 06 to 08 draw with it."""
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+from matplotlib.colors import to_hex
+from torch import nn
+
+from lib.datasets.toyworld import Toyworld
+from lib.models.fast_rcnn import fast_rcnn_small
+from lib.models.faster_rcnn import faster_rcnn_small
+from lib.models.rcnn import RCNN
+from lib.viz.diagrams.rcnn_family import draw_fast_rcnn, draw_faster_rcnn, draw_rcnn
+from lib.viz.diagrams.system import NEW, Loss, Stage, draw_system
+
+
+def stage(name, milliseconds=None, new=False):
+    return Stage(name, lambda axis: axis.imshow(torch.rand(4, 4).numpy()), "4 × 4", milliseconds, new)
+
+
+def words(figure):
+    return [text.get_text() for axis in figure.axes for text in axis.texts if text.get_text()]
+
+
+def test_every_stage_has_a_panel_its_name_its_words_and_its_time():
+    figure = draw_system((stage("picture"), stage("search", 12.3), stage("look", 0.25, new=True)), title="A detector")
+    paper, *panels = figure.axes
+    assert len(panels) == 3 and all(panel.images for panel in panels)
+    assert {"picture", "search", "look", "4 × 4", "≈ 12 ms", "≈ 0.2 ms", "A detector"} <= set(words(figure))
+    assert [to_hex(panel.spines["left"].get_edgecolor()).upper() == NEW for panel in panels] == [False, False, True]
+    bars = [patch.get_height() for patch in paper.patches if hasattr(patch, "get_height")]
+    assert bars[1] / bars[0] == pytest.approx(0.25 / 12.3)  # one scale for all
+    plt.close(figure)
+
+
+def test_a_gradient_runs_from_the_judged_stage_to_the_last_that_learns():
+    figure = draw_system([stage(str(number)) for number in range(4)], [Loss("which class?", 2, 1)])
+    paper, *panels = figure.axes
+    arrow = next(text for text in paper.texts if not text.get_text() and text.arrow_patch.get_linewidth() > 1.5)
+    left, right = arrow.xy[0], arrow.xyann[0]
+    inches = [[edge * figure.get_figwidth() for edge in panel.get_position().intervalx] for panel in panels]
+    assert left == pytest.approx(inches[1][0]) and right == pytest.approx(inches[2][1])
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("loss", [Loss("a", 0, 1), Loss("a", 2, 0), Loss("a", 1, -1)])
+def test_a_loss_that_fits_no_stage_is_refused(loss):
+    with pytest.raises(ValueError, match="^losses"):
+        draw_system([stage("one"), stage("two")], [loss])
+
+
+def test_no_stage_is_refused():
+    with pytest.raises(ValueError, match="^stages"):
+        draw_system([])
+
+
+@pytest.mark.parametrize(
+    ("draw", "model", "losses"),
+    [
+        (draw_rcnn, lambda: RCNN(nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten()), 12, 6, size=16, context=1), 3),
+        (draw_fast_rcnn, lambda: fast_rcnn_small(6).eval(), 2),
+        (draw_faster_rcnn, lambda: faster_rcnn_small(6).eval(), 4),
+    ],
+)
+def test_the_family_is_drawn_in_six_stages_that_look_alike(draw, model, losses):
+    torch.manual_seed(0)
+    figure = draw(model(), Toyworld("val", length=200)[32].image)
+    paper, *panels = figure.axes
+    assert len(panels) == 6 and "3 × 96 × 96" in words(figure)
+    arrows = [text.arrow_patch for text in paper.texts if getattr(text, "arrow_patch", None)]
+    assert sum(arrow.get_linewidth() > 1.5 for arrow in arrows) == losses
+    heights = [round(panel.get_position().height * figure.get_figheight(), 3) for panel in panels]
+    assert len(set(heights)) == 1  # the same from drawing to drawing
+    plt.close(figure)
