@@ -61,7 +61,7 @@ def flatten_fc_as_conv(fc: nn.Linear, channels: int, height: int, width: int) ->
     )
     with torch.no_grad():
         conv.weight.copy_(fc.weight.view(fc.out_features, channels, height, width))  # (K, C·h·w) -> (K, C, h, w)
-        if fc.bias is not None:
+        if fc.bias is not None and conv.bias is not None:
             conv.bias.copy_(fc.bias)
     return conv
 

@@ -143,7 +143,7 @@ def infer_scale(feature: Tensor, image_sizes: list[tuple[int, int]]) -> float:
     return 2.0 ** round(torch.tensor(feature.shape[2] / height).log2().item())
 
 
-def _accept_old_names(module: nn.Module, state_dict: dict, prefix: str, *_: object) -> None:
+def _accept_old_names(module: FeaturePyramidNetwork, state_dict: dict, prefix: str, *_: object) -> None:
     """Weights published before torchvision 0.14 say `inner_blocks.0.weight` for `inner_blocks.0.0.weight`."""
     for block in ("inner_blocks", "layer_blocks"):
         for number in range(len(module.inner_blocks)):

@@ -54,11 +54,11 @@ class GeneralizedRCNNTransform(nn.Module):
             if image.ndim != 3 or image.shape[0] != 3 or 0 in image.shape or not image.is_floating_point():
                 raise ValueError(f"images has a picture {tuple(image.shape)} {image.dtype}; expected (3, H, W) floats")
         resized = [self.resize(self.normalize(image)) for image in images]  # (3, h, w) each
-        sizes = [tuple(image.shape[1:]) for image in resized]
+        sizes = [(image.shape[1], image.shape[2]) for image in resized]
         step = self.size_divisible
         height, width = (-(-max(sides) // step) * step for sides in zip(*sizes, strict=True))  # rounded up
         padded = [F.pad(image, (0, width - w, 0, height - h)) for image, (h, w) in zip(resized, sizes, strict=True)]
-        return ImageList(torch.stack(padded), sizes, [tuple(image.shape[1:]) for image in images])
+        return ImageList(torch.stack(padded), sizes, [(image.shape[1], image.shape[2]) for image in images])
 
     def normalize(self, image: Tensor) -> Tensor:
         """(3, H, W) -> (3, H, W): each channel minus its mean, divided by its deviation."""

@@ -111,7 +111,7 @@ class AnchorGenerator:
             )
         levels = []
         for anchors, feature_map in zip(self.cell_anchors, feature_maps):
-            grid_size = tuple(feature_map.shape[-2:])
+            grid_size = (feature_map.shape[-2], feature_map.shape[-1])
             stride = (image_size[0] // max(grid_size[0], 1), image_size[1] // max(grid_size[1], 1))
             if min(stride) < 1:
                 raise ValueError(

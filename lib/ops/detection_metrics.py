@@ -49,7 +49,7 @@ def average_precision(predictions: Sequence[dict[str, Tensor]], targets: Sequenc
         raise ValueError(f"predictions has {len(predictions)} pictures; expected as many as targets, {len(targets)}")
     found = [_numpy(f"predictions[{i}]", each, ("boxes", "scores", "labels")) for i, each in enumerate(predictions)]
     truth = [_numpy(f"targets[{i}]", each, ("boxes", "labels")) for i, each in enumerate(targets)]
-    labels = np.unique(np.concatenate([each["labels"] for each in found + truth] or [[]])).astype(int).tolist()
+    labels = np.unique(np.concatenate([each["labels"] for each in found + truth] or [np.empty(0)])).astype(int).tolist()
 
     shape = (len(labels), len(AREAS), len(IOU_THRESHOLDS))
     precision = np.full((*shape, len(RECALL_POINTS)), np.nan)  # (K, A, T, R)
@@ -122,7 +122,8 @@ def _curves(pictures: list[dict[str, np.ndarray]], a: int) -> tuple[np.ndarray, 
     """One class, one range of areas: precision (T, R) at the 101 recalls, and recall (T, M) by detections allowed."""
     objects = sum(picture["objects"][a] for picture in pictures)
     if not objects:
-        return (np.full((len(IOU_THRESHOLDS), size), np.nan) for size in (len(RECALL_POINTS), len(MAX_DETECTIONS)))
+        rows = len(IOU_THRESHOLDS)
+        return np.full((rows, len(RECALL_POINTS)), np.nan), np.full((rows, len(MAX_DETECTIONS)), np.nan)
     recall = [sum(picture["right"][a][:, :most].sum(1) for picture in pictures) / objects for most in MAX_DETECTIONS]
 
     order = np.argsort(-np.concatenate([picture["scores"] for picture in pictures]), kind="stable")

@@ -3,6 +3,7 @@
 import base64
 import io
 from pathlib import Path
+from typing import Any
 
 import anywidget
 import traitlets
@@ -68,8 +69,8 @@ class LiveCurve(anywidget.AnyWidget):
     def __repr__(self) -> str:
         return f"Loss curve of {self._history.model}"
 
-    def _repr_mimebundle_(self, **arguments: object) -> tuple[dict, dict]:
-        data, metadata = super()._repr_mimebundle_(**arguments)
+    def _repr_mimebundle_(self, **arguments: Any) -> tuple[dict, dict]:
+        data, metadata = super()._repr_mimebundle_(**arguments) or ({}, {})
         data = dict(data) | {"text/plain": repr(self)}
         if not self._running:
             buffer = io.BytesIO()

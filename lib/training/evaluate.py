@@ -1,6 +1,7 @@
 """How good a model is: one evaluation for segmentation and one for detection, which all lessons use."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -66,7 +67,7 @@ def evaluate_segmentation(
         model.train(was_training)
     if not matrix.any():
         raise ValueError("batches gave no pixel to count; expected at least one batch with pixels that are not ignored")
-    result = {"mIoU": mean_iou(matrix), "pixel accuracy": pixel_accuracy(matrix)}
+    result: dict[str, Any] = {"mIoU": mean_iou(matrix), "pixel accuracy": pixel_accuracy(matrix)}
     if boundary:
         per_class = torch.cat(edges).nanmean(0)  # (N, K) -> (K,)
         result |= {"boundary F": per_class.nanmean().item(), "boundary F per class": per_class}

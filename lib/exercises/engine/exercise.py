@@ -221,7 +221,7 @@ class Exercise:
         unknown = sorted(set(self.takes) - set(self.parameters))
         if unknown:
             raise ValueError(f"takes of {self.name} names {unknown}; expected some of {list(self.parameters)}")
-        names = [known.name for known in [*self.mistakes, *self.probes]]
+        names = [*(known.name for known in self.mistakes), *(probe.name for probe in self.probes)]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"mistakes of {self.name} name {twice} twice; expected a name for each")

@@ -127,7 +127,7 @@ def _table(attempt: Attempt, exercise: Exercise) -> list[Comparison]:
     if difference.kind == "keys":
         return [Comparison(f"keys of {where}", ", ".join(map(repr, got)), ", ".join(map(repr, expected)))]
     rows = [Comparison(where, describe(got), describe(expected))]
-    if difference.kind == "values" and hasattr(expected, "shape") and getattr(expected, "ndim", 0):
+    if difference.kind == "values" and hasattr(expected, "shape") and len(expected.shape):
         rows += _places(difference, exercise)
     return rows
 

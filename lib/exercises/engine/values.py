@@ -184,6 +184,7 @@ def _describe_array(value: Tensor | np.ndarray) -> str:
     dtype = str(value.dtype).removeprefix("torch.")
     shape = "(" + ", ".join(map(str, value.shape)) + ("," if len(value.shape) == 1 else "") + ")"
     if not _is_plain(value):
+        assert isinstance(value, Tensor)  # the numbers of an array always lie there
         return f"{kind_of(value)} of shape {shape}" if value.layout is torch.strided else f"{kind_of(value)}, {dtype}"
     what = f"{kind} of shape {shape}, {dtype}"
     if math.prod(value.shape) == 0:
