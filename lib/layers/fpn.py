@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
+from lib.layers.backbone import Backbone
 from lib.ops.boxes import box_area
 
 
@@ -57,7 +58,7 @@ class LastLevelMaxPool(nn.Module):
         return {"pool": F.max_pool2d(last, kernel_size=1, stride=2)}
 
 
-class BackboneWithFPN(nn.Module):
+class BackboneWithFPN(Backbone):
     """A backbone and the pyramid on top of it.
 
     Args:
@@ -103,7 +104,7 @@ class MultiScaleRoIAlign(nn.Module):
     ):
         super().__init__()
         self.featmap_names, self.sampling_ratio = featmap_names, sampling_ratio
-        self.output_size = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
+        self.output_size = (output_size, output_size) if isinstance(output_size, int) else output_size
         self.canonical_scale, self.canonical_level = canonical_scale, canonical_level
 
     def forward(self, maps: dict[str, Tensor], boxes: list[Tensor], image_sizes: list[tuple[int, int]]) -> Tensor:

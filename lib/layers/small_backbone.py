@@ -2,10 +2,11 @@
 
 from torch import Tensor, nn
 
+from lib.layers.backbone import Backbone
 from lib.layers.conv_block import conv_block
 
 
-class SmallBackbone(nn.Module):
+class SmallBackbone(Backbone):
     """Three blocks that halve the map with their stride, then three that look further around.
 
     Made to learn toyworld in a minute from nothing: nothing runs at full size, and BatchNorm takes the place of

@@ -5,7 +5,7 @@ Where the proposals come from is left open: from selective search here, from a n
 2015, "Fast R-CNN", section 2 (RoI pooling, two tasks, one loss, sampling of regions).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import batched_nms, roi_pool
 
+from lib.layers.backbone import Backbone
 from lib.layers.fpn import infer_scale
 from lib.layers.rcnn_transform import GeneralizedRCNNTransform
 from lib.layers.small_backbone import SmallBackbone
@@ -83,11 +84,11 @@ def fastrcnn_loss(
     Returns:
         Loss of the classes, loss of the boxes.
     """
-    labels, regression_targets = torch.cat(labels), torch.cat(regression_targets)  # (R,), (R, 4)
-    things = torch.where(labels > 0)[0]  # (positives,)
-    of_true_class = box_regression.unflatten(1, (-1, 4))[things, labels[things]]  # (positives, 4)
-    box_loss = F.smooth_l1_loss(of_true_class, regression_targets[things], beta=1 / 9, reduction="sum")
-    return F.cross_entropy(class_logits, labels), box_loss / max(len(labels), 1)
+    classes, moves = torch.cat(labels), torch.cat(regression_targets)  # (R,), (R, 4)
+    things = torch.where(classes > 0)[0]  # (positives,)
+    of_true_class = box_regression.unflatten(1, (-1, 4))[things, classes[things]]  # (positives, 4)
+    box_loss = F.smooth_l1_loss(of_true_class, moves[things], beta=1 / 9, reduction="sum")
+    return F.cross_entropy(class_logits, classes), box_loss / max(len(classes), 1)
 
 
 class TrainingSamples(NamedTuple):
@@ -123,7 +124,7 @@ class RoIHeads(nn.Module):
         bg_iou_thresh: float = 0.5,
         batch_size_per_image: int = 512,
         positive_fraction: float = 0.25,
-        bbox_reg_weights: tuple[float, ...] = (10.0, 10.0, 5.0, 5.0),
+        bbox_reg_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0),
         score_thresh: float = 0.05,
         nms_thresh: float = 0.5,
         detections_per_img: int = 100,
@@ -232,7 +233,7 @@ class FastRCNN(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         num_classes: int,
         output_size: int = 7,
         representation_size: int = 1024,
@@ -301,7 +302,7 @@ class FastRCNN(nn.Module):
         return self.roi_heads.loss(features, [target["proposals"] for target in targets], batch.image_sizes, targets)
 
 
-def check_sets(name: str, sets: list[Tensor], count: int) -> None:
+def check_sets(name: str, sets: Sequence[Tensor | None], count: int) -> None:
     """Raise ValueError, naming the argument, unless there is a set of boxes (N, 4) for each of `count` pictures."""
     if len(sets) != count:
         raise ValueError(f"{name} has {len(sets)} entries; expected one for each of {count} pictures")

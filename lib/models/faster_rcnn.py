@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d, batched_nms
 
+from lib.layers.backbone import Backbone
 from lib.layers.fpn import BackboneWithFPN, MultiScaleRoIAlign
 from lib.layers.rcnn_transform import GeneralizedRCNNTransform, ImageList
 from lib.layers.resnet import resnet50
@@ -31,13 +32,14 @@ class RPNHead(nn.Module):
 
     def __init__(self, in_channels: int, num_anchors: int):
         super().__init__()
-        between = nn.Sequential(nn.Conv2d(in_channels, in_channels, 3, padding=1), nn.ReLU(inplace=True))
-        self.conv = nn.Sequential(between)  # once more in a row: so torchvision's weights call it
+        conv = nn.Conv2d(in_channels, in_channels, 3, padding=1)
+        self.conv = nn.Sequential(nn.Sequential(conv, nn.ReLU(inplace=True)))  # so torchvision's weights call it
         self.cls_logits = nn.Conv2d(in_channels, num_anchors, 1)
         self.bbox_pred = nn.Conv2d(in_channels, num_anchors * 4, 1)
-        for layer in (between[0], self.cls_logits, self.bbox_pred):
+        for layer in (conv, self.cls_logits, self.bbox_pred):
             nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
         self.register_load_state_dict_pre_hook(_accept_old_names)
 
     def forward(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
@@ -104,7 +106,7 @@ class RegionProposalNetwork(nn.Module):
         # A row for each anchor, in the order of `AnchorGenerator`: row by row, cell by cell, anchor by anchor.
         objectness = torch.cat([one.permute(0, 2, 3, 1).flatten(1) for one in objectness], dim=1)  # (B, A)
         deltas = torch.cat([one.permute(0, 2, 3, 1).reshape(len(one), -1, 4) for one in deltas], dim=1)  # (B, A, 4)
-        anchors = self.anchor_generator(tuple(images.tensors.shape[2:]), maps)  # (A, 4)
+        anchors = self.anchor_generator((images.tensors.shape[2], images.tensors.shape[3]), maps)  # (A, 4)
         boxes = self.box_coder.decode(deltas.detach().flatten(0, 1), [anchors] * len(deltas))  # (B · A, 1, 4)
         return RPNOutput(anchors, objectness, deltas, boxes.reshape_as(deltas), level_sizes)
 
@@ -112,11 +114,11 @@ class RegionProposalNetwork(nn.Module):
     def filter_proposals(self, output: RPNOutput, image_sizes: list[tuple[int, int]]) -> list[dict[str, Tensor]]:
         """The best of each level, cut at the picture's edge, without tiny ones and without doubles."""
         before, after = (top_n[0 if self.training else 1] for top_n in (self.pre_nms_top_n, self.post_nms_top_n))
-        best, first = [], 0
+        best_of_levels, first = [], 0
         for level in output.objectness.split(output.level_sizes, dim=1):
-            best.append(first + level.topk(min(before, level.shape[1]), dim=1).indices)  # (B, n) each
+            best_of_levels.append(first + level.topk(min(before, level.shape[1]), dim=1).indices)  # (B, n) each
             first += level.shape[1]
-        best = torch.cat(best, dim=1)  # (B, N)
+        best = torch.cat(best_of_levels, dim=1)  # (B, N)
         levels = torch.cat(
             [torch.full((size,), number, device=best.device) for number, size in enumerate(output.level_sizes)]
         )  # (A,)
@@ -148,9 +150,9 @@ class RegionProposalNetwork(nn.Module):
         labels, true_boxes = self.assign_targets_to_anchors(output.anchors, targets)
         positive, negative = (torch.where(torch.cat(drawn))[0] for drawn in self.fg_bg_sampler(labels))
         drawn = torch.cat([positive, negative])  # places among all B · A anchors
-        labels = torch.cat(labels)  # (B · A,)
+        answers = torch.cat(labels)[drawn]  # (drawn,)
         moves = torch.cat(self.box_coder.encode(true_boxes, [output.anchors] * len(targets)))  # (B · A, 4)
-        objectness_loss = F.binary_cross_entropy_with_logits(output.objectness.flatten()[drawn], labels[drawn])
+        objectness_loss = F.binary_cross_entropy_with_logits(output.objectness.flatten()[drawn], answers)
         box_loss = F.smooth_l1_loss(output.deltas.flatten(0, 1)[positive], moves[positive], beta=1 / 9, reduction="sum")
         return {"loss_objectness": objectness_loss, "loss_rpn_box_reg": box_loss / len(drawn)}
 
@@ -175,10 +177,10 @@ class FasterRCNN(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         num_classes: int,
         rpn_anchor_generator: AnchorGenerator | None = None,
-        box_roi_pool: nn.Module | None = None,
+        box_roi_pool: RoIPooling | MultiScaleRoIAlign | None = None,
         representation_size: int = 1024,
         min_size: int | None = 800,
         max_size: int = 1333,
