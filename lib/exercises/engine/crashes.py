@@ -78,8 +78,10 @@ def _steps(traceback: TracebackType | None) -> list[tuple[CodeType, int | None]]
     return steps
 
 
-def message_of(error: BaseException) -> str:
-    """The exception as Python would print it in its last line, cut if it is long."""
+def message_of(error: BaseException | None) -> str:
+    """The exception as Python would print it in its last line, cut if it is long; "" if there is none."""
+    if error is None:
+        return ""
     try:
         text = str(error)
     except BaseException:  # a learner's exception class may be broken, too

@@ -177,8 +177,7 @@ def _by_numbers(exercise: Exercise, attempts: list[Attempt]) -> Diagnosis | None
         return None
     parts = exercise.gives if isinstance(exercise.gives, tuple) else None
     inputs = [attempt.case.arguments for attempt in attempts]
-    for i in [None] if parts is None else range(len(parts)):
-        kind = exercise.gives if parts is None else parts[i]
+    for i, kind in [(None, exercise.gives)] if parts is None else enumerate(parts):
         if kind in (Kind.CLASSES, Kind.INDICES, Kind.MASK):
             continue
         try:
@@ -191,7 +190,7 @@ def _by_numbers(exercise: Exercise, attempts: list[Attempt]) -> Diagnosis | None
         found = one_factor(pairs, exercise.rtol, exercise.atol) or a_count(
             pairs, inputs, exercise.parameters, exercise.rtol, exercise.atol
         )
-        if found and parts is not None:
+        if found and parts is not None and i is not None:
             found = Diagnosis(found.name, f"Only part {i + 1} of the {len(parts)} is wrong. {found.explanation}")
         if found:
             return found

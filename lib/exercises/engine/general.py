@@ -95,10 +95,12 @@ def general_mistake(exercise: Exercise, attempts: list[Attempt]) -> Diagnosis | 
     named = [_of_one(exercise, attempt) for attempt in failing]
     if named[0] is not None and all(other is not None and other.name == named[0].name for other in named):
         return named[0]
-    if all(attempt.difference is not None and attempt.difference.kind == "shape" for attempt in failing):
-        return _wrong_shape(failing[0].difference)
-    if all(attempt.problem is Problem.DIFFERENCE and attempt.difference.kind == "values" for attempt in failing):
-        return ALWAYS_THE_SAME if _always_the_same(attempts) else _in_values(exercise, failing)
+    differences = [attempt.difference for attempt in failing if attempt.difference is not None]
+    kinds = {difference.kind for difference in differences}
+    if len(differences) == len(failing) and kinds == {"shape"}:
+        return _wrong_shape(differences[0])
+    if all(attempt.problem is Problem.DIFFERENCE for attempt in failing) and kinds == {"values"}:
+        return ALWAYS_THE_SAME if _always_the_same(attempts) else _in_values(exercise, differences)
     return None
 
 
@@ -108,6 +110,7 @@ def _of_one(exercise: Exercise, attempt: Attempt) -> Diagnosis | None:
         case Problem.NOTHING_RETURNED:
             return NOTHING_RETURNED
         case Problem.UNUSABLE:
+            assert attempt.unusable is not None
             return Diagnosis(attempt.unusable.name, attempt.unusable.explanation)
         case Problem.CRASH:
             return _crash(attempt)
@@ -116,15 +119,13 @@ def _of_one(exercise: Exercise, attempt: Attempt) -> Diagnosis | None:
         case Problem.GRADIENT:
             return _gradient(attempt)
     by_kind = {"type": _type, "length": _length, "keys": _keys, "shape": _shape, "dtype": _dtype}
-    kind = attempt.difference.kind
-    if kind in by_kind:
-        return by_kind[kind](attempt.difference)
+    if attempt.difference is not None and attempt.difference.kind in by_kind:
+        return by_kind[attempt.difference.kind](attempt.difference)
     return _changed_input(exercise, attempt) if attempt.changed else None
 
 
-def _in_values(exercise: Exercise, failing: list[Attempt]) -> Diagnosis | None:
+def _in_values(exercise: Exercise, differences: list[Difference]) -> Diagnosis | None:
     """What can be said of numbers that are wrong, whatever the exercise."""
-    differences = [attempt.difference for attempt in failing]
     if any(isinstance(d.expected, str | bool | None) for d in differences):
         return None
     pairs = [(as_tensor(d.got), as_tensor(d.expected)) for d in differences]

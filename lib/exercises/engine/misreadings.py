@@ -7,6 +7,7 @@ exchanged, two arguments swapped), it reads its input that way. Which rewritings
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -41,17 +42,23 @@ def misreadings(takes: Mapping[str, Kind], parameters: tuple[str, ...]) -> Itera
                 yield Misreading(
                     one,
                     explanation.format(spoken),
-                    lambda arguments, group=group, change=change: {
-                        name: change(value) if name in group else value for name, value in arguments.items()
-                    },
+                    partial(_changed, names=group, change=change),
                 )
     for a, b in itertools.combinations(parameters, 2):
         if takes.get(a) is takes.get(b):
             yield Misreading(
                 "two inputs exchanged",
                 f"Your function takes `{a}` for `{b}` and `{b}` for `{a}`.",
-                lambda arguments, a=a, b=b: dict(arguments) | {a: arguments[b], b: arguments[a]},
+                partial(_exchanged, a=a, b=b),
             )
+
+
+def _changed(arguments: Mapping[str, Any], names: list[str], change: Callable[[Any], Any]) -> dict[str, Any]:
+    return {name: change(value) if name in names else value for name, value in arguments.items()}
+
+
+def _exchanged(arguments: Mapping[str, Any], a: str, b: str) -> dict[str, Any]:
+    return dict(arguments) | {a: arguments[b], b: arguments[a]}
 
 
 def _cxcywh(boxes: Tensor) -> Tensor:

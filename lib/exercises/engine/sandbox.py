@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -97,7 +97,7 @@ def run(function: Callable, arguments: tuple, seconds: float, seed: int) -> Run:
     screen = _Screen()
     with global_states_kept(seed), _keyboard_away(), warnings.catch_warnings():
         warnings.simplefilter("always")
-        warnings.showwarning = lambda message, category, *_: screen.write(f"{category.__name__}: {message}\n")
+        warnings.showwarning = screen.warn
         with redirect_stdout(screen), redirect_stderr(screen):
             on_main_thread = threading.current_thread() is threading.main_thread()
             call = _call_with_alarm if hasattr(signal, "setitimer") and on_main_thread else _call_in_thread
@@ -106,6 +106,18 @@ def run(function: Callable, arguments: tuple, seconds: float, seed: int) -> Run:
 
 class _Screen(io.StringIO):
     """Keeps the first characters printed to it and lets the rest go: an endless loop prints a lot."""
+
+    def warn(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        """What Python calls to show a warning: here its kind and its text alone."""
+        self.write(f"{category.__name__}: {message}\n")
 
     def write(self, text: str) -> int:
         if self.tell() < KEPT_CHARACTERS:

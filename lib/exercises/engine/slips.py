@@ -9,6 +9,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -77,7 +78,7 @@ def _slips_of_tuples(gives: tuple[Kind, ...], truth: Any) -> Iterator[Slip]:
             yield Slip(
                 "returned in another order",
                 f"All {count} parts are right, but they come in another order than the task asks for.",
-                lambda parts, order=order: tuple(parts[i] for i in order),
+                partial(_in_order, order=order),
             )
     yield Slip("added together", f"You returned the sum of the {count} parts. The task asks for them one by one.", sum)
     yield Slip(
@@ -91,11 +92,23 @@ def _slips_of_tuples(gives: tuple[Kind, ...], truth: Any) -> Iterator[Slip]:
             yield Slip(
                 slip.name,
                 which + slip.explanation,
-                lambda parts, i=i, slip=slip: (*parts[:i], slip.spoil(parts[i]), *parts[i + 1 :]),
+                partial(_one_spoiled, place=i, spoil=slip.spoil),
             )
     if len(set(gives)) == 1:
         for slip in slips(gives[0], truth[0]):
-            yield Slip(slip.name, slip.explanation, lambda parts, slip=slip: tuple(map(slip.spoil, parts)))
+            yield Slip(slip.name, slip.explanation, partial(_all_spoiled, spoil=slip.spoil))
+
+
+def _in_order(parts: tuple, order: tuple[int, ...]) -> tuple:
+    return tuple(parts[i] for i in order)
+
+
+def _one_spoiled(parts: tuple, place: int, spoil: Callable[[Any], Any]) -> tuple:
+    return *parts[:place], spoil(parts[place]), *parts[place + 1 :]
+
+
+def _all_spoiled(parts: tuple, spoil: Callable[[Any], Any]) -> tuple:
+    return tuple(map(spoil, parts))
 
 
 # --- places -----------------------------------------------------------------------------------------------------------
@@ -118,13 +131,13 @@ def _moved(axes: int) -> Iterator[Slip]:
             yield Slip(
                 "axes swapped",
                 "The numbers are right, but the axes are in another order.",
-                lambda values, order=order: values.permute(order),
+                partial(torch.permute, dims=order),
             )
     for axis in range(axes):
         yield Slip(
             "in reverse order" if axes == 1 else "mirrored",
             f"The numbers are right, but in reverse order along axis {axis}.",
-            lambda values, axis=axis: values.flip(axis),
+            partial(torch.flip, dims=(axis,)),
         )
     if axes >= 2:
         yield Slip("turned by half a turn", "Your result is turned by 180 degrees.", lambda values: values.flip(-1, -2))
@@ -134,7 +147,7 @@ def _moved(axes: int) -> Iterator[Slip]:
         yield Slip(
             "shifted by one cell",
             f"The numbers are right, but each stands one cell too far {where}.",
-            lambda values, axis=axis, amount=amount: _shifted(values, axis, amount),
+            partial(_shifted, axis=axis, amount=amount),
         )
 
 

@@ -108,7 +108,7 @@ def same(one: Attempt, other: Attempt, exercise: Exercise) -> bool:
         return False
     if one.problem == Problem.CRASH:
         return type(one.run.error) is type(other.run.error)
-    if one.problem == Problem.UNUSABLE:
+    if one.unusable and other.unusable:
         return one.unusable.name == other.unusable.name
     if one.problem == Problem.CHANGED_INPUT:
         return one.changed == other.changed
