@@ -54,6 +54,39 @@ class SmallBackbone(nn.Module):
         return BackboneMaps(pool3, pool4, self.fc7(self.fc6(pool5)))
 
 
+class DilatedBackbone(SmallBackbone):
+    """`SmallBackbone` without its last two halvings: the same layers and weights, all maps from block 3 on at stride 8.
+
+    Where a map is not halved, the windows after it are spread instead (dilation 2, then 4), so each cell of fc7 sees as
+    far as before. Loaded with the weights of a `SmallBackbone`, every fourth cell of fc7 is a cell of that network
+    and has the same features; between them, the same is computed for the places in between. Source: section 3.2 of the
+    FCN paper ("filter rarefaction"); Chen et al. 2015, "Semantic Image Segmentation with Deep Convolutional Nets and
+    Fully Connected CRFs", who trained with it.
+
+    Args:
+        width: as in `SmallBackbone`.
+    """
+
+    def __init__(self, width: int = 16):
+        super().__init__(width)
+        self.block4[2] = dense_pool(dilation=1)
+        self.block5[0][0].dilation = self.block5[0][0].padding = (2, 2)
+        self.block5[1] = dense_pool(dilation=2)
+        self.fc6[0].dilation = self.fc6[0].padding = (4, 4)
+
+    def forward(self, x: Tensor) -> BackboneMaps:
+        """Pictures (B, 3, H, W), with multiples of 8 for H and W, into three maps (B, C, H/8, W/8)."""
+        return super().forward(x)
+
+
+def dense_pool(dilation: int) -> nn.Sequential:
+    """2×2 max pooling that keeps the size: cell i takes the largest of i and i + dilation, along both axes.
+
+    What lies beyond the map is 0, the least that a ReLU can leave.
+    """
+    return nn.Sequential(nn.ZeroPad2d((0, dilation, 0, dilation)), nn.MaxPool2d(2, stride=1, dilation=dilation))
+
+
 class FCN(nn.Module):
     """FCN-32s, FCN-16s or FCN-8s: class scores at stride 32, refined by those at 16 and 8, upsampled to the pixels.
 
@@ -108,6 +141,35 @@ class FCN(nn.Module):
             scores = self.upscore2(scores) + self.score_pool4(maps.pool4)  # (B, K, H/16, W/16)
         if self.stride == 8:
             scores = self.upscore_pool4(scores) + self.score_pool3(maps.pool3)  # (B, K, H/8, W/8)
+        return self.upscore(scores)[:, :, :height, :width]  # (B, K, H, W)
+
+
+class DilatedFCN(nn.Module):
+    """The scores of a dilated backbone at stride 8, upsampled to the pixels: as fine as FCN-8s, without a skip.
+
+    Layers are named as in `FCN`. For the comparison of lesson 03 a skip from pool3 can be added.
+
+    Args:
+        backbone: takes pictures whose sides are multiples of 8, returns `BackboneMaps` that are all at stride 8.
+        num_classes: K.
+        skip: whether the scores of pool3 are added as well.
+    """
+
+    def __init__(self, backbone: DilatedBackbone, num_classes: int, skip: bool = False):
+        super().__init__()
+        self.backbone = backbone
+        pool3, _, fc7 = backbone.channels
+        self.score_fr = score_layer(fc7, num_classes)
+        self.score_pool3 = score_layer(pool3, num_classes) if skip else None
+        self.upscore = FixedUpscore(num_classes, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Class scores of every pixel: (B, 3, H, W) -> (B, K, H, W), no softmax."""
+        height, width = x.shape[2:]
+        maps = self.backbone(F.pad(x, (0, -width % 8, 0, -height % 8), mode="replicate"))
+        scores = self.score_fr(maps.fc7)  # (B, K, H/8, W/8)
+        if self.score_pool3 is not None:
+            scores = scores + self.score_pool3(maps.pool3)
         return self.upscore(scores)[:, :, :height, :width]  # (B, K, H, W)
 
 

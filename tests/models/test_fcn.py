@@ -5,6 +5,8 @@ import torchvision
 from lib.models.fcn import (
     FCN,
     BackboneMaps,
+    DilatedBackbone,
+    DilatedFCN,
     FCNResNet50,
     FixedUpscore,
     SmallBackbone,
@@ -52,6 +54,37 @@ def test_the_backbone_halves_five_times():
     assert isinstance(maps, BackboneMaps)
     assert [tuple(one.shape[2:]) for one in maps] == [(8, 12), (4, 6), (2, 3)]
     assert tuple(one.shape[1] for one in maps) == SmallBackbone(4).channels
+
+
+def test_a_dilated_backbone_computes_the_same_and_the_places_in_between():
+    torch.manual_seed(0)
+    halving, dilated = SmallBackbone(4).eval(), DilatedBackbone(4).eval()
+    dilated.load_state_dict(halving.state_dict())  # same names, same shapes
+    x = torch.rand(2, 3, 64, 96)
+    dense, coarse = dilated(x), halving(x)
+    assert [tuple(one.shape[2:]) for one in dense] == [(8, 12)] * 3
+    assert torch.equal(dense.pool3, coarse.pool3)
+    torch.testing.assert_close(dense.pool4[:, :, ::2, ::2], coarse.pool4)
+    torch.testing.assert_close(dense.fc7[:, :, ::4, ::4], coarse.fc7)
+
+
+def test_a_dilated_backbone_moves_with_the_picture_by_its_own_stride():
+    torch.manual_seed(0)
+    dilated, x = DilatedBackbone(4).eval(), torch.rand(1, 3, 512, 64)
+    rows = slice(24, 40)  # far from the edges of the picture: 91 pixels are seen to either side
+    torch.testing.assert_close(dilated(x.roll(8, dims=2)).fc7[:, :, 25:41], dilated(x).fc7[:, :, rows])
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_dilated_fcn_starts_at_zero_takes_any_size_and_learns_in_all_its_score_layers(skip):
+    torch.manual_seed(0)
+    model = DilatedFCN(DilatedBackbone(4), 3, skip)
+    x = torch.rand(2, 3, 33, 70)
+    scores = model(x)
+    assert scores.shape == (2, 3, 33, 70) and scores.abs().max() == 0
+    scores.square().add(scores).sum().backward()
+    layers = [layer for name, layer in model.named_children() if name.startswith("score")]
+    assert len(layers) == 1 + skip and all(layer.weight.grad.abs().max() > 0 for layer in layers)
 
 
 class Staircase(torch.nn.Module):
