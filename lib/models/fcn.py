@@ -58,10 +58,10 @@ class DilatedBackbone(SmallBackbone):
     """`SmallBackbone` without its last two halvings: the same layers and weights, all maps from block 3 on at stride 8.
 
     Where a map is not halved, the windows after it are spread instead (dilation 2, then 4), so each cell of fc7 sees as
-    far as before. Loaded with the weights of a `SmallBackbone`, every fourth cell of fc7 is a cell of that network
-    and has the same features; between them, the same is computed for the places in between. Source: section 3.2 of the
-    FCN paper ("filter rarefaction"); Chen et al. 2015, "Semantic Image Segmentation with Deep Convolutional Nets and
-    Fully Connected CRFs", who trained with it.
+    far as before. Loaded with the weights of a `SmallBackbone`, cells 2, 6, 10, ... of fc7 have the features of that
+    network's cells 0, 1, 2, ...; the others hold the same for the places in between. Source: section 3.2 of the FCN
+    paper ("filter rarefaction"); Chen et al. 2015, "Semantic Image Segmentation with Deep Convolutional Nets and Fully
+    Connected CRFs", who trained with it.
 
     Args:
         width: as in `SmallBackbone`.
@@ -69,9 +69,9 @@ class DilatedBackbone(SmallBackbone):
 
     def __init__(self, width: int = 16):
         super().__init__(width)
-        self.block4[2] = dense_pool(dilation=1)
+        self.block4[2] = dense_pool(dilation=1, before=0)  # each window is now centred 4 pixels beyond its cell,
         self.block5[0][0].dilation = self.block5[0][0].padding = (2, 2)
-        self.block5[1] = dense_pool(dilation=2)
+        self.block5[1] = dense_pool(dilation=2, before=2)  # and now 4 pixels before it: half a cell remains
         self.fc6[0].dilation = self.fc6[0].padding = (4, 4)
 
     def forward(self, x: Tensor) -> BackboneMaps:
@@ -79,12 +79,13 @@ class DilatedBackbone(SmallBackbone):
         return super().forward(x)
 
 
-def dense_pool(dilation: int) -> nn.Sequential:
-    """2×2 max pooling that keeps the size: cell i takes the largest of i and i + dilation, along both axes.
+def dense_pool(dilation: int, before: int) -> nn.Sequential:
+    """2×2 max pooling that keeps the size: the larger of two cells that lie `dilation` apart, along both axes.
 
-    What lies beyond the map is 0, the least that a ReLU can leave.
+    Cell i takes i - before and i - before + dilation. What lies beyond the map is 0, the least that a ReLU can leave.
     """
-    return nn.Sequential(nn.ZeroPad2d((0, dilation, 0, dilation)), nn.MaxPool2d(2, stride=1, dilation=dilation))
+    after = dilation - before
+    return nn.Sequential(nn.ZeroPad2d((before, after, before, after)), nn.MaxPool2d(2, stride=1, dilation=dilation))
 
 
 class FCN(nn.Module):
