@@ -178,7 +178,7 @@ WRONG = {
     "pixel_loss": [
         (None, background_instead),
         (None, last_instead_and_unstable),
-        ("NaN or infinite", log_of_softmax),
+        ("log of a softmax", log_of_softmax),
         ("sign flipped", sign_lost),
         ("F.cross_entropy used", by_cross_entropy),
         ("too slow for the lesson", pixel_by_pixel),

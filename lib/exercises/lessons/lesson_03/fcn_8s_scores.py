@@ -157,6 +157,16 @@ def one_layer_twice(net: FCN, maps: BackboneMaps, height: int, width: int) -> Te
 
 
 @mistake(
+    "upsampling layers swapped",
+    "`upscore_pool4` enlarges the scores of fc7 in yours, and `upscore2` those of the first sum. The drawing has them "
+    "the other way round: `upscore_pool4` comes after the scores of pool4 have been added.",
+)
+def doublings_swapped(net: FCN, maps: BackboneMaps, height: int, width: int) -> Tensor:
+    scores = net.upscore_pool4(net.score_fr(maps.fc7)) + net.score_pool4(maps.pool4)
+    return net.upscore(net.upscore2(scores) + net.score_pool3(maps.pool3))[:, :, :height, :width]
+
+
+@mistake(
     "pool3 and pool4 swapped",
     "pool3 is the *finer* map. From deep to shallow: fc7, then pool4, then pool3.",
 )
@@ -190,6 +200,7 @@ EXERCISE = Exercise(
         without_pool3,
         without_pool4,
         one_layer_twice,
+        doublings_swapped,
         maps_swapped,
         last_by_interpolation,
     ],

@@ -123,6 +123,17 @@ def not_normalised(logits: Tensor, target: Tensor, ignore_index: int = 255) -> T
     return -chosen[target != ignore_index].mean()
 
 
+@mistake(
+    "log of a softmax",
+    "Where a class is far from likely, its probability is 0 in a float, and the logarithm of 0 is infinite. "
+    "`log_softmax` goes from scores to log probabilities in one step, and never meets that 0.",
+)
+def log_of_softmax(logits: Tensor, target: Tensor, ignore_index: int = 255) -> Tensor:
+    counted = target != ignore_index
+    chosen = logits.softmax(1).log().gather(1, target.masked_fill(~counted, 0)[:, None])[:, 0]
+    return -chosen[counted].mean()
+
+
 EXERCISE = Exercise(
     name="pixel_loss",
     reference=pixel_loss,
@@ -148,6 +159,7 @@ EXERCISE = Exercise(
         no_log,
         one_minus_probability,
         not_normalised,
+        log_of_softmax,
         summed,
         taken_for_class_0,
         taken_for_last_class,
