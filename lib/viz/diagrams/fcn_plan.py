@@ -126,7 +126,8 @@ def _draw_arrow(axis: plt.Axes, start: str, end: str) -> None:
     style = {"arrowstyle": "-|>", "color": colour, "shrinkA": 1, "shrinkB": 1, "linewidth": 2 if skip else 1}
     tip, tail = _ends(start, end)
     axis.annotate("", tip, tail, arrowprops=style)
-    words = "skip" if skip and end in SUMS else MAP_NAMES.get(start) if end in BOXES and end.startswith("score") else ""
+    to_scores = end in BOXES and end.startswith("score")
+    words = "skip" if skip and end in SUMS else MAP_NAMES.get(start, "") if to_scores else ""
     x, y = tip[0] + 0.06, (tip[1] + tail[1]) / 2
     axis.text(x, y, words, va="center", fontsize=9, style="italic", color=colour)
 
