@@ -2,7 +2,7 @@
 
 They are FCN-32s, 16s and 8s, and a dilated network at stride 8 without and with a skip from pool3. Each makes the same
 number of further steps on the same pictures in the same order; only the score layers that it adds are new, and start at
-zero. Three seeds each, since one says little; the weights of seed 0 are kept, in half precision. About twelve minutes
+zero. Three seeds each, since one says little; the weights of seed 0 are kept, in half precision. About nine minutes
 of one idle processor core in all. Beside the weights stands, in JSON, how each seed did on the validation scenes.
 
     .venv/bin/python data/checkpoints/03_fcn.py
