@@ -919,7 +919,7 @@ def draw_histories(histories: dict[str, History]) -> None:
 
 def train_on(net: nn.Module, steps: int = 80) -> History:
     batches = Batches(train_images, train_truth, batch_size=8, shuffle=True, flip=True, seed=10)
-    return fit(net, batches, loss, steps=steps, validate=validate, validations=4, show=False)
+    return fit(net, batches, loss, steps=steps, validate=validate, validations=3, show=False)
 
 # %%
 nets = {stride: continued(stride) for stride in (32, 16, 8)}
@@ -1199,8 +1199,8 @@ where = {name: score[1] for name, score in means.items()}
 assert where["FCN-32s"] + 0.25 < where["dilated"] < where["FCN-8s"] < where["dilated + skip"]
 assert means["dilated"][0] > means["FCN-8s"][0] - 0.02          # what: nothing is lost
 
-trained_stages = dict(others["dilated"][0].backbone.named_children())
-trained_knows = what_and_where(trained_stages, learn_images, images)
+all_layers = {"fc7": nn.Sequential(*others["dilated"][0].backbone.children())}
+trained_knows = what_and_where(all_layers, learn_images, images)
 for name, knows in (("FCN-32s", fcn_knows), ("the same weights, dilated", dilated_knows),
                     ("trained further, dilated", trained_knows)):
     print(f"fc7, {name}: the probe for where gives ≈ {knows['fc7'][1]:.0%}")
