@@ -800,7 +800,7 @@ plt.show()
 #
 # ### Exercise 5 · `fcn_8s_scores`
 #
-# *12 minutes · ★★★*
+# *12 minutes · ★★☆*
 #
 # The whole of FCN-8s, from the backbone's maps to the scores of every pixel.
 #
