@@ -644,7 +644,8 @@ assert by_window[70] - by_window[10] > 0.3 > 0.15 > by_window[182] - by_window[7
 # %% [markdown]
 # Two very different networks, and the same course.
 # A cell that sees much less than a thing does little better than guessing: a patch of orange can be a cylinder or a sphere.
-# *What* rises just where the window grows past the size of the things; once it holds a whole thing with its surroundings, seeing more adds little.
+# *What* rises just where the window grows past the size of the things: in FCN-32s from 34 % at 10 pixels over 51 % at 30 to 76 % at 70.
+# Once the window holds a whole thing with its surroundings, seeing more adds little: 80 % at 182 pixels.
 # This is what people mean when they call a deep feature **semantic**, or **holistic**: it is made from the whole thing.
 # (The window does not grow alone: a later layer has also computed more. The last of the open tasks below takes the two apart.)
 #
@@ -1012,7 +1013,9 @@ assert max(what for what, _ in three) - min(what for what, _ in three) < 0.03
 assert three[0][1] + 0.1 < three[1][1] < three[2][1] - 0.1
 
 # %% [markdown]
-# **The skips added no *what* at all, and tripled *where*.**
+# **What: 0.83, 0.83, 0.82.
+# Where: 0.19, 0.38, 0.60.**
+# The skips added no *what* at all, and tripled *where*.
 
 # %% [markdown]
 # **Where in the picture is the gain?**
