@@ -791,7 +791,7 @@ plt.show()
 #
 # The one loss is taken at the answer, and its gradient runs back through every arrow, so all layers but the last `upscore` learn from it.
 #
-# The names are those of the authors' released code.
+# The names of the yellow and green layers are those of the authors' released code.
 # It does not explain `score_fr`; read it as "the scores of fc7", which come after its ReLU.
 #
 # One problem is left.
@@ -913,7 +913,8 @@ def draw_histories(histories: dict[str, History]) -> None:
         axes[1].plot(history.metric_steps, history.metrics["mIoU"], "o-", color=colour, label=name)
     axes[0].set(title="loss on the training scenes, smoothed", xlabel="step", ylabel="cross entropy",
                 ylim=(0, None))
-    axes[1].set(title="mIoU on the held-out scenes", xlabel="step", ylabel="mIoU", ylim=(0.4, 0.7))
+    axes[1].set(title="mIoU on the held-out scenes", xlabel="step", ylabel="mIoU",
+                xlim=(0, None), ylim=(0.4, 0.7))
     axes[0].legend()
     plt.show()
 
