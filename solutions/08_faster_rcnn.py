@@ -110,7 +110,7 @@ for name, ms in cost.items():
 # %% jupyter={"source_hidden": true}
 def draw_sure(maps: dict[str, torch.Tensor]) -> None:
     """The picture, and objectness (12, 12) by name, each cell around the point it speaks for."""
-    figure, axes = plt.subplots(1, 1 + len(maps), figsize=(2.3 * len(maps) + 2.7, 2.6),
+    figure, axes = plt.subplots(1, 1 + len(maps), figsize=(2.25 * len(maps) + 2.7, 2.55),
                                 layout="constrained")
     axes[0].imshow(scene.image.permute(1, 2, 0), extent=(0, 96, 96, 0))
     axes[0].set_title("the picture", fontsize=10)
@@ -670,7 +670,8 @@ plt.show()
 # %%
 numbers = [1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100]          # of proposals
 rising = {step: [recall(seen[step], some_targets, count) for count in numbers] for step in watched}
-draw_recall_curve({f"step {step}": (numbers, rising[step]) for step in watched})
+figure = draw_recall_curve({f"step {step}": (numbers, rising[step]) for step in watched})
+figure.axes[0].set_title("60 new scenes, while the first stage learns", fontsize=10)
 plt.show()
 of_ten = {step: rising[step][numbers.index(10)] for step in watched}
 for step, share in of_ten.items():
@@ -865,7 +866,8 @@ found_by = {"learned, duplicates from 0.7": propose(looker, some_images, 100),
             "searched": [selective_search_small(image.cpu()) for image in some_images]}
 curves = {name: [recall(boxes, some_targets, count) for count in numbers]
           for name, boxes in found_by.items()}
-draw_recall_curve({name: (numbers, shares) for name, shares in curves.items()})
+figure = draw_recall_curve({name: (numbers, shares) for name, shares in curves.items()})
+figure.axes[0].set_title("60 new scenes: which share of the objects is found", fontsize=10)
 plt.show()
 
 # %% jupyter={"outputs_hidden": true}
@@ -1111,7 +1113,8 @@ mean = {name: {which: sum(run[which] for run in runs) / len(runs) for which in (
         for name, runs in validated.items()}                    # over the seeds
 
 # %%
-draw_speed_accuracy({name: (seconds[name], mean[name]["AP"]) for name in seconds})
+figure = draw_speed_accuracy({name: (seconds[name], mean[name]["AP"]) for name in seconds})
+figure.axes[0].set_title("AP on 200 scenes, and the time for one picture", fontsize=10)
 plt.show()
 for name, runs in validated.items():
     each = ", ".join(f"{run['AP']:.3f}" for run in runs)
