@@ -32,8 +32,6 @@ picture = scene.image.to(device)                                # (3, 96, 96)
 searched = selective_search_small(scene.image)                  # (P, 4), best first
 learned = net.proposals(picture[None])[0]                       # boxes (100, 4), scores (100,)
 found = net(picture[None])[0]                                   # boxes, scores, labels
-search_ms = milliseconds(lambda: selective_search_small(scene.image))
-propose_ms = milliseconds(lambda: net.proposals(picture[None]))
 
 # %%
 ten = learned["boxes"][:10]
@@ -42,8 +40,6 @@ draw_proposals(scene.image, {"searched: 100 boxes": searched[:100], "learned: 10
 truth = {"boxes": scene.boxes, "labels": scene.labels}
 draw_detections(scene.image, {"detections": found, "truth": truth}, min_score=0.5, size=3.2)
 plt.show()
-print(f"selective search ≈ {human_time(search_ms / 1000)},",
-      f"feature map and learned proposals together ≈ {human_time(propose_ms / 1000)}")
 
 # %% [markdown]
 # **You will be able to**
@@ -92,6 +88,7 @@ from lib.viz.detection.detections import draw_anchors, draw_boxes, draw_matches
 # A quarter, a half, more?
 
 # %% jupyter={"outputs_hidden": true}
+search_ms = milliseconds(lambda: selective_search_small(scene.image))
 hundred = searched[:100].to(device)
 maps = net.backbone(picture[None])                              # {"0": (1, 96, 12, 12)}
 cost = {"selective search": search_ms,
@@ -99,6 +96,8 @@ cost = {"selective search": search_ms,
         "second stage": milliseconds(lambda: net.roi_heads(maps, [hundred], [(96, 96)]))}
 for name, ms in cost.items():
     print(f"{name:<17} ≈ {human_time(ms / 1000)}, ≈ {ms / sum(cost.values()):4.0%}")
+propose_ms = milliseconds(lambda: net.proposals(picture[None]))
+print(f"and in this lesson: feature map and proposals together ≈ {human_time(propose_ms / 1000)}")
 
 # %% [markdown]
 # In the paper it was the same, with larger numbers: 0.3 seconds for the network on a GPU, 1.5 for selective search on a processor.
@@ -906,11 +905,14 @@ assert min(shares["5"] for shares in by_seed) > by_search["50"] - 0.03
 #
 # Click through the first stage.
 # At its end, in `chance`, are nine channels for the nine anchors: 0 to 2 the wide ones, 3 to 5 the square, 6 to 8 the tall, each small to large.
-# The sigmoid has made chances of the logits, so that yellow is a yes.
+# The sigmoid has made chances of the logits.
+# Colours run from a channel's lowest chance to its highest; both stand under the picture.
 #
 # 1. Which channels like the figure, which the crate in front?
-# 2. One channel hardly ever says yes. Which anchor is it, and why?
-# 3. How much of the picture does one cell see? Is that more than its anchors cover?
+# 2. In one channel even the highest chance is a *no*.
+#    Which anchor is it, and why?
+# 3. How much of the picture does one cell see?
+#    Is that more than its anchors cover?
 
 # %%
 class Chances(nn.Module):
@@ -934,7 +936,7 @@ explorer
 # 1. The figure (18 × 22 pixels, the arm included): 3, 4, 6 and 7, the small and middle anchors that are square or tall; the large ones say no.
 #    The crate (24 × 27): 1, 4, 5, 7 and 8, the middle and large ones; the small ones say no.
 #    So 3 and 6 tell the figure from the crate, by its size.
-# 2. Channel 2, 48 × 24 pixels: nothing in this scene is so wide and so low.
+# 2. Channel 2, the anchor of 48 × 24 pixels, with 0.10 at most: nothing in this scene is so wide and so low.
 # 3. 86 × 86 pixels, more than any anchor here, which are 48 pixels long at most.
 #    It need not be so.
 #    In the paper a cell of VGG's map sees 228 pixels, and the largest anchors are more than 700 long.
@@ -1045,9 +1047,9 @@ assert follows[8] > follows[4] + 0.1
 # The invariance holds from cell to cell and no finer, because a stride skips pixels.
 #
 # **Move the anchors.**
-# Here is the true story behind the convention of section 2.
-# torchvision puts anchors at the corners of the cells, the authors' code in the middle, and a network learned with one of them.
-# Now somebody decodes the answers of a torchvision network with anchors in the middle, 4 pixels further right and down.
+# Here the two conventions of section 2 meet.
+# A network has learned with torchvision's anchors, at the corners of the cells.
+# Its weights are loaded into a program that puts anchors in the middle of the cells, 4 pixels further right and down, as the authors' code does.
 # **Predict:** how much will be lost?
 # And what if the anchors are right, but we ignore the four numbers and take the surest anchors as they are?
 
@@ -1078,7 +1080,7 @@ assert result["as it learned"][1] > result["anchors as they are"][1] + 0.2
 # ## 11. The family
 #
 # R-CNN, Fast R-CNN and Faster R-CNN, side by side: seconds for one picture, everything included, and AP on the 200 validation scenes.
-# The first two need selective search, whose time was measured at the top.
+# The first two need selective search, whose time was measured in section 1.
 
 # %% jupyter={"source_hidden": true}
 import json
