@@ -124,8 +124,7 @@ class AnchorExplorer(PictureWidget):
         height, width = self.image.shape[-2:]
         rows, columns = torch.arange(0, height, self.stride), torch.arange(0, width, self.stride)
         y, x = torch.meshgrid(rows, columns, indexing="ij")  # (h, w) each
-        dots = {"linestyle": "", "marker": ".", "color": "#202020", "markersize": 3, "markeredgewidth": 0}
-        axis.add_artist(Line2D(x.flatten().numpy(), y.flatten().numpy(), **dots))
+        axis.scatter(x.flatten().numpy(), y.flatten().numpy(), s=7, marker=".", color="#202020", linewidths=0)
         per_place = len(self.sizes) * len(RATIO_SETS[self.ratios])
         row, column = round(height / 2 / self.stride), round(width / 2 / self.stride)
         first = (min(row, len(rows) - 1) * len(columns) + min(column, len(columns) - 1)) * per_place
