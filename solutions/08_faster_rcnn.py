@@ -52,7 +52,7 @@ plt.show()
 #
 # | | |
 # | --- | --- |
-# | Time | 90 minutes to read and do, about 50 seconds of computing on two cores |
+# | Time | 90 minutes to read and do, about 40 seconds of computing on two cores |
 # | Builds on | lesson 05 (IoU, NMS, recall, AP), 06 (selective search, box targets), 07 (RoI pooling, sampling, two losses) |
 # | Paper | Ren, He, Girshick & Sun 2015, *Faster R-CNN: Towards Real-Time Object Detection with Region Proposal Networks* |
 #
