@@ -14,7 +14,8 @@ def cell_anchors(scales: tuple[float, ...], aspect_ratios: tuple[float, ...]) ->
     """The anchors of one place, around the point (0, 0).
 
     An anchor of scale s and ratio r is s / √r wide and s · √r high: always s² large, and r times as high as wide. Like
-    torchvision, and the papers' code, we round all sides to whole pixels (a half goes to the even number).
+    torchvision, we round the four numbers to whole pixels (a half goes to the even number). The authors' own code
+    rounds width and height instead, so that some of its anchors differ by a pixel or two.
 
     Args:
         scales: S sides of a square of the same area, in pixels.
@@ -39,8 +40,9 @@ def cell_anchors(scales: tuple[float, ...], aspect_ratios: tuple[float, ...]) ->
 def grid_anchors(around_zero: Tensor, grid_size: tuple[int, int], stride: tuple[int, int]) -> Tensor:
     """The anchors of one place, copied to every place of a feature map.
 
-    Place (row, column) of the map stands for the point (column · stride, row · stride) of the picture: the corner of
-    its cell, not the middle, as in the papers' code.
+    Place (row, column) of the map stands for the point (column · stride, row · stride) of the picture: the left upper
+    corner of its cell, as in torchvision. The authors' own code takes the middle of the cell, half a stride further
+    right and down; weights learned with one cannot be used with the other (lesson 08 measures what is lost).
 
     Args:
         around_zero: (A, 4) xyxy, from `cell_anchors`.

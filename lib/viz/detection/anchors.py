@@ -3,15 +3,19 @@
 import ipywidgets
 import torch
 import traitlets
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from torch import Tensor
 
 from lib.ops.anchors import cell_anchors, grid_anchors
 from lib.viz.basics.picture_widget import PictureWidget
-from lib.viz.detection.boxes import best_overlaps, box_patch, check_boxes, class_colour, place_tags, show_picture
+from lib.viz.detection.boxes import best_overlaps, box_patch, check_boxes, place_tags, show_picture
 
 RATIO_SETS = {"1": (1.0,), "1/2, 1, 2": (0.5, 1.0, 2.0), "1/3, 1/2, 1, 2, 3": (1 / 3, 0.5, 1.0, 2.0, 3.0)}
 STRIDES = (4, 8, 16, 32)
+QUALITY = {"0.7 or more": "#56B4E9", "0.5 to 0.7": "#F0E442", "below 0.5": "#D55E00"}  # of the best anchor, by IoU
+ONE_PLACE = "#CC79A7"
 
 
 def explore_anchors(
@@ -52,13 +56,12 @@ class AnchorExplorer(PictureWidget):
     def __init__(self, image: Tensor, truth_boxes: Tensor, sizes: tuple[float, ...], ratios: str, stride: int) -> None:
         self.image, self.truth_boxes, self.sizes = image.detach().cpu(), truth_boxes, sizes
         self.ratios, self.stride = ratios, stride
-        self._text = ipywidgets.HTML()
         scale = ipywidgets.FloatSlider(1.0, min=0.25, max=3, step=0.25, description="scale", continuous_update=False)
         shapes = ipywidgets.Dropdown(options=list(RATIO_SETS), value=ratios, description="high : wide")
         step = ipywidgets.SelectionSlider(
             options=list(STRIDES), value=stride, description="stride", continuous_update=False
         )
-        super().__init__([scale, shapes, step], (self._text,))
+        super().__init__([scale, shapes, step])
         for name, control in (("scale", scale), ("ratios", shapes), ("stride", step)):
             self.link(name, control)
         self.draw()
@@ -85,37 +88,58 @@ class AnchorExplorer(PictureWidget):
         )
 
     def figure(self) -> Figure:
-        """The anchors of one place, and of each object the best anchor; the text below is brought up to date."""
+        """The anchors of one place, and of each object the best anchor.
+
+        The axes have fixed places, because a layout that looks for them takes as long as all the drawing.
+        """
         anchors = self.anchors()
         count, close, near, _ = self.numbers()
-        figure = Figure(figsize=(8, 4.3), layout="constrained", facecolor="white")
-        left, right = figure.subplots(1, 2)
-        show_picture(left, self.image, "the places, and the anchors of one of them", dim=0.2)
+        figure = Figure(figsize=(8, 4.7), facecolor="white")
+        left, right = (figure.add_axes((x, 0.14, 0.47, 0.8)) for x in (0.02, 0.51))
+        height, width = self.image.shape[-2:]
+        titles = ("all places (dots), and the anchors of one", "each object and its best anchor")
+        for axis, title in zip((left, right), titles):
+            show_picture(axis, self.image, dim=0.2)
+            axis.set_title(title, fontsize=10, y=1.01)  # a fixed place here, too
+            axis.set(xlim=(-0.06 * width, 1.06 * width), ylim=(1.06 * height, -0.06 * height))
         self._one_place(left, anchors)
-        show_picture(right, self.image, "each object and its best anchor", dim=0.2)
         overlap, best = best_overlaps(anchors, self.truth_boxes)
-        colours = ["#D55E00" if value < 0.5 else "#F0E442" if value < 0.7 else "#56B4E9" for value in overlap.tolist()]
+        colours = [_quality(value) for value in overlap.tolist()]
         for truth, place, colour in zip(self.truth_boxes, best.tolist(), colours):
             box_patch(right, truth, "white", width=1.2, style=":")
             box_patch(right, anchors[place], colour, width=1.8)
         place_tags(right, self.truth_boxes, [f"{value:.2f}" for value in overlap.tolist()], colours, inches=3.8)
-        figure.supxlabel(
-            f"{count:,} anchors · {close} with an IoU of 0.7 or more · {near} with 0.5 or more\n"
-            "best IoU of an object: blue from 0.7, yellow from 0.5, red below",
-            fontsize=9,
+        figure.text(
+            0.5,
+            0.09,
+            f"{count:,} anchors in all, {close} with an IoU of 0.7 or more, {near} with 0.5 or more",
+            fontsize=10,
+            ha="center",
         )
-        self._text.value = repr(self)
+        _legend(figure)
         return figure
 
-    def _one_place(self, axis, anchors: Tensor) -> None:
+    def _one_place(self, axis: Axes, anchors: Tensor) -> None:
         """The anchors at the place nearest to the middle of the picture, and a dot at every place."""
         height, width = self.image.shape[-2:]
         rows, columns = torch.arange(0, height, self.stride), torch.arange(0, width, self.stride)
         y, x = torch.meshgrid(rows, columns, indexing="ij")  # (h, w) each
-        axis.plot(x.flatten().numpy(), y.flatten().numpy(), ".", color="#202020", markersize=3, markeredgewidth=0)
+        axis.scatter(x.flatten().numpy(), y.flatten().numpy(), s=7, marker=".", color="#202020", linewidths=0)
         per_place = len(self.sizes) * len(RATIO_SETS[self.ratios])
         row, column = round(height / 2 / self.stride), round(width / 2 / self.stride)
         first = (min(row, len(rows) - 1) * len(columns) + min(column, len(columns) - 1)) * per_place
-        for number, box in enumerate(anchors[first : first + per_place]):
-            box_patch(axis, box, class_colour(number // len(self.sizes) + 1), width=1.4)  # a colour for each shape
-        axis.set(xlim=(-0.15 * width, 1.15 * width), ylim=(1.15 * height, -0.15 * height))
+        for box in anchors[first : first + per_place]:
+            box_patch(axis, box, ONE_PLACE, width=1.4)
+
+
+def _quality(iou: float) -> str:
+    """The colour of an anchor with this IoU."""
+    return QUALITY["0.7 or more" if iou >= 0.7 else "0.5 to 0.7" if iou >= 0.5 else "below 0.5"]
+
+
+def _legend(figure: Figure) -> None:
+    """What each colour means, in one line at the bottom."""
+    lines = [Line2D([], [], color=ONE_PLACE, linewidth=3, label="anchors of one place")]
+    lines.append(Line2D([], [], color="#777777", linewidth=1.5, linestyle=":", label="object, with its best IoU"))
+    lines += [Line2D([], [], color=colour, linewidth=3, label=label) for label, colour in QUALITY.items()]
+    figure.legend(handles=lines, loc="lower center", ncols=5, frameon=False, fontsize=9, borderaxespad=0.2)

@@ -86,8 +86,8 @@ def ratio_without_root(height: int, width: int, stride: int, sizes: Numbers, rat
 
 @mistake(
     "in the middle of the cells",
-    "Your anchors are half a stride too far to the right and down. In this course cell (row, column) stands for the "
-    "point (column · stride, row · stride).",
+    "Your anchors are half a stride too far to the right and down: in the middle of the cells, where the authors' own "
+    "code puts them. Here, as in torchvision, cell (row, column) stands for the point (column · stride, row · stride).",
 )
 def in_the_middle_of_cells(height: int, width: int, stride: int, sizes: Numbers, ratios: Numbers) -> Tensor:
     return spread(cell_anchors(sizes, ratios), height, width, stride, stride / 2).reshape(-1, 4)
@@ -150,7 +150,8 @@ def corner_at_the_place(height: int, width: int, stride: int, sizes: Numbers, ra
 
 @mistake(
     "width and height rounded",
-    "You rounded width and height, and halved them then. Round the four numbers around (0, 0).",
+    "You rounded width and height, and then halved them; the authors' own code also rounds the sides. Here, as in "
+    "torchvision, the four numbers around (0, 0) are rounded.",
 )
 def sides_rounded(height: int, width: int, stride: int, sizes: Numbers, ratios: Numbers) -> Tensor:
     halves = (2 * around_zero(sizes, ratios)[..., 2:]).round() / 2  # (ratios, sizes, 2)
