@@ -5,7 +5,7 @@
 # Making a small map large is called **upsampling**.
 # Here you learn five ways to do it, and why one of the most popular can draw a **checkerboard** over its pictures.
 # Below, two untrained networks, with random weights, make a small scene large.
-# They differ only in the layers that enlarge.
+# They differ only in the layers that enlarge; their results are drawn in grey.
 
 # %%
 import matplotlib.pyplot as plt
@@ -82,13 +82,13 @@ plt.show()
 
 # %%
 figure, axis = plt.subplots(figsize=(8, 2), layout="constrained")
-for cells, height, colour in ((4, 1, "#E69F00"), (8, 0, "#56B4E9")):
+for cells, name, height, colour in ((4, "cells", 1, "#E69F00"), (8, "pixels", 0, "#56B4E9")):
     middles = (torch.arange(cells) + 0.5) * 8 / cells
     axis.hlines(height, 0, 8, color="lightgrey", linewidth=14)
     axis.vlines(torch.arange(cells + 1) * 8 / cells, height - 0.25, height + 0.25, color="black")
-    axis.plot(middles, [height] * cells, "o", color=colour, label=f"middles of {cells}")
+    axis.plot(middles, [height] * cells, "o", color=colour, label=f"middles of the {cells} {name}")
 axis.set(yticks=[], ylim=(-0.6, 1.6), xlabel="place, in pixels", title="4 cells above the 8 pixels that they become")
-axis.legend(loc="upper right", bbox_to_anchor=(1.22, 1))
+axis.legend(loc="upper right", bbox_to_anchor=(1.34, 1))
 plt.show()
 
 # %% [markdown]
@@ -562,7 +562,7 @@ for k in (3, 4):
 # %% jupyter={"outputs_hidden": true}
 gradients = {}
 for k in (3, 4):
-    pixels = torch.rand(1, 1, 9, 9, requires_grad=True)
+    pixels = torch.rand(1, 1, k + 4, k + 4, requires_grad=True)         # 3 windows in a row
     F.conv2d(pixels, torch.ones(1, 1, k, k), stride=2).sum().backward()
     gradients[f"gradient, kernel {k}, stride 2"] = pixels.grad[0, 0]
 show_numbers(gradients)
@@ -572,7 +572,7 @@ plt.show()
 # With kernel 3, of every four pixels one lies in four windows, two in two, and one in a single window.
 # So how much is learned from a pixel depends on whether its row and column are even or odd.
 # With kernel 4 all pixels away from the rim count the same.
-# (The last row and column of the second table are 0: a ninth pixel is left out by the stride.)
+# These are the tables of the stamps above, number by number.
 # In pictures that are made by following gradients to the pixels, such as heat maps of what a network looks at, this grid can be seen.
 # A trained network may even it out, since it can choose its weights.
 # The EfficientNet of lesson 01 has five convolutions with a stride of 2, and their kernels are 3 or 5.
@@ -686,7 +686,7 @@ for title, picture in made.items():
     print(f"{title:<24} repeats every 2 pixels: {every_2:7.3f} %   every 2 or 4 pixels: {every_4:7.3f} %")
 
 # %% [markdown]
-# Even the real scene does not have exactly 0: a few of its edges lie by chance at the same place in many tiles.
+# Even the real scene does not have exactly 0: it is brighter at the top, in the sky, and so a little in the upper rows of each tile.
 # So a network's pictures are to be compared with the scenes, not with 0.
 # From here on we count what repeats every 2 pixels.
 #
