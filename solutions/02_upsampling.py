@@ -350,7 +350,7 @@ print(f"at the rim, they differ by up to {(by_stamps - by_interpolation).abs().m
 assert difference < 1e-4
 
 # %% [markdown]
-# Only the rim differs.
+# They differ only at the rim.
 # There, the tents of neighbours that do not exist are missing, so the stamped map fades out, while interpolation repeats the last cell.
 
 # %%
@@ -517,27 +517,24 @@ plt.show()
 # And which leave a rising row 0, 1, 2, 3 … straight?
 
 # %% jupyter={"outputs_hidden": true}
-rows = {"flat": torch.ones(1, 1, 8), "rising": torch.arange(8.).view(1, 1, 8)}
+rows = torch.stack([torch.ones(8), torch.arange(8.)])[:, None]                     # flat and rising, (2, 1, 8)
 for weights in ([1, 1, 1], [1, 2, 1], [1, 3, 2], [1, 3, 3, 1], [1, 2, 3, 4]):
-    weights = torch.tensor(weights, dtype=torch.float32)
-    sums = [weights[remainder::2].sum() for remainder in range(2)]
-    made = {name: F.conv_transpose1d(row, weights.view(1, 1, -1), stride=2)[0, 0, 3:-3] for name, row in rows.items()}
-    bends = {name: not torch.allclose(pixels.diff(), pixels.diff().mean(), atol=1e-5) for name, pixels in made.items()}
-    print(f"{weights.int().tolist()!s:<13} sums {sums[0]:.0f} and {sums[1]:.0f}:",
-          *(f"{name} becomes {' '.join(f'{value:2.0f}' for value in pixels[:6])} …" for name, pixels in made.items()),
-          sep="   ")
-    assert bends["flat"] == (sums[0] != sums[1])
+    stamp_row = torch.tensor(weights, dtype=torch.float32)
+    sums = [int(stamp_row[remainder::2].sum()) for remainder in range(2)]
+    flat, rising = F.conv_transpose1d(rows, stamp_row[None, None], stride=2)[:, 0, 3:9].int().tolist()
+    print(f"{weights!s:<13} sums {sums[0]} and {sums[1]}:   flat becomes {flat}   rising becomes {rising}")
+    assert (len(set(flat)) == 1) == (sums[0] == sums[1])
 
 # %% [markdown]
 # So an odd kernel *can* be free of the pattern: [1, 2, 1], the stamp of section 3, obeys the rule.
 # And a kernel that the stride divides can break it: [1, 2, 3, 4] does.
 # What divisibility gives is that every remainder has **equally many** weights.
-# Then weights that are all alike obey the rule, and learned ones have at least no reason to differ in one direction;
-# with kernel 3 one kind of pixel has twice as many weights as the other to begin with (in the plane, up to four times).
+# Then weights that are all alike obey the rule.
+# With kernel 3 one kind of pixel gets twice as many weights as the other (in the plane, up to four times), and training has to make up for that.
 #
 # The rule speaks of flat maps, and only of them.
 # [1, 3, 2] obeys it, and yet a rising row comes out with a zigzag, since its stamp leans to one side.
-# Only what is interpolation in disguise, such as [1, 2, 1] and the tent [1, 3, 3, 1], also leaves a straight line straight.
+# Linear interpolation, to which [1, 2, 1] and the tent [1, 3, 3, 1] belong, also leaves a straight line straight.
 #
 # Random weights obey no rule.
 # In the plane there are then four kinds of pixels, made by four different sets of weights:
@@ -553,7 +550,7 @@ for k in (3, 4):
 # ### The same pattern in gradients
 #
 # Section 4 proved that the gradient of a convolution is a transposed convolution.
-# So a network needs no upsampling layer to have a checkerboard: every convolution with a stride makes one **on the way back**.
+# So a network needs no upsampling layer to have a checkerboard: a convolution with a stride can make one **on the way back**.
 #
 # **Predict.**
 # A convolution of kernel 3 and stride 2, with weights that are all 1, and a gradient of 1 at each of its cells.
