@@ -717,7 +717,7 @@ def report(name: str, made: torch.Tensor) -> tuple[float, float]:
     """Prints and returns the mean squared error of pictures (64, 3, 96, 96) and the share of their pattern, in %."""
     error = F.mse_loss(made, val_scenes).item()
     pattern = 100 * checkerboard_energy(made[..., 4:92, 4:92], 2).mean().item()
-    print(f"{name:<39} error ≈ {error:.4f}   repeats every 2 pixels ≈ {pattern:.3f} %")
+    print(f"{name:<41} error ≈ {error:.4f}   repeats every 2 pixels ≈ {pattern:.3f} %")
     return error, pattern
 
 small_scenes = F.interpolate(val_scenes, scale_factor=0.25, mode="area")            # (64, 3, 24, 24)
