@@ -192,8 +192,9 @@ def bilinear_kernel(factor: int) -> Tensor:
 def overlap_count(size: int, kernel: int, stride: int) -> Tensor:
     """How many stamps of a transposed convolution cover each output, for a map of `size` × `size` cells, padding 0.
 
-    Away from the rim the counts are equal if `stride` divides `kernel`. If it does not, they alternate: that is where
-    the checkerboard comes from.
+    Away from the rim the counts are equal if and only if `stride` divides `kernel`. They are what a stamp of ones makes
+    of a map of ones. Another stamp leaves a flat map flat if, for each remainder of the place in the stamp by `stride`,
+    its weights have the same sum: [1, 2, 1] with stride 2 does, [1, 2, 3, 4] does not.
 
     Returns:
         (n, n) int64 with n = transposed_size(size, kernel, stride).
@@ -205,14 +206,14 @@ def overlap_count(size: int, kernel: int, stride: int) -> Tensor:
 
 
 def checkerboard_energy(image: Tensor, stride: int) -> Tensor:
-    """How much of what happens in an image is a pattern that repeats every `stride` pixels: 0 nothing, 1 all.
+    """How much of an image's variance is a pattern that repeats every `stride` pixels: 0 none of it, 1 all.
 
     The share of the energy of the 2-D spectrum, without its zero frequency, that lies at whole multiples of 1/stride
     (in cycles a pixel) along both axes. The same number without a spectrum: cut the image into tiles of stride × stride
     and average them; it is the variance of the mean tile divided by the variance of the image.
 
-    Things that happen to be in the image have a little energy there too (noise, about stride²/(H·W) of it), so compare
-    with an image that was made otherwise. Cut off the rim first if the map was padded.
+    What an image shows has by chance a little energy there too (noise: about stride²/(H·W) of its own), so compare with
+    an image that was made otherwise, or with the truth. Cut off the rim first if the map was padded.
 
     Args:
         image: (..., H, W) floats; H and W multiples of `stride`, so that the frequencies are among the spectrum's own.

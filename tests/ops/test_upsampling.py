@@ -166,7 +166,7 @@ def test_checkerboard_energy_of_a_pattern_of_a_gradient_and_of_nothing():
     torch.testing.assert_close(brighter, checkerboard_energy(image, 2), atol=1e-5, rtol=1e-4)
 
 
-def test_uneven_stamps_leave_a_checkerboard_and_even_ones_do_not():
+def test_stamps_of_ones_leave_a_checkerboard_where_the_stride_does_not_divide_the_kernel():
     torch.manual_seed(0)
     smooth = bilinear_upsample(torch.rand(1, 1, 3, 3), 8) + 1  # (1, 1, 24, 24)
     energy = {}
@@ -174,6 +174,20 @@ def test_uneven_stamps_leave_a_checkerboard_and_even_ones_do_not():
         stamped = transposed_conv_scatter(smooth, torch.ones(1, 1, kernel, kernel), 2)
         energy[kernel] = checkerboard_energy(stamped[0, 0, 4:44, 4:44], 2).item()
     assert energy[3] > 0.5 and energy[2] < 0.01 and energy[4] < 0.01
+
+
+@pytest.mark.parametrize(
+    "weights, stride, flat",
+    [([1, 2, 1], 2, True), ([1, 3, 2], 2, True), ([1, 1, 1], 2, False), ([1, 3, 3, 1], 2, True)]
+    + [([1, 2, 3, 4], 2, False), ([2, 1, 3, 1, 2], 3, True), ([1, 1, 1, 1, 1], 3, False)],
+)
+def test_a_flat_map_stays_flat_where_all_remainders_have_one_sum(weights, stride, flat):
+    weights = torch.tensor(weights, dtype=torch.float64)
+    sums = torch.stack([weights[remainder::stride].sum() for remainder in range(stride)])
+    stamp = torch.outer(weights, weights)[None, None]
+    made = transposed_conv_scatter(torch.ones(1, 1, 6, 6, dtype=torch.float64), stamp, stride)[..., 5:-5, 5:-5]
+    assert (sums.min() == sums.max()).item() == flat
+    assert (made.min() == made.max()).item() == flat
 
 
 X = torch.zeros(1, 2, 3, 3)

@@ -1,22 +1,26 @@
-"""Upsampling seen from one output pixel: which inputs made it, and with what weight."""
+"""A transposed convolution seen from one output pixel: which cells made it, and with which part of their stamp."""
 
 import ipywidgets
-import torch
 import traitlets
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from lib.ops.upsampling import transposed_conv_scatter
+from lib.viz.basics.numbers import FONT, draw_tables, exact, frame
 from lib.viz.basics.picture_widget import PictureWidget
+
+# Colours that colour-blind readers tell apart (Okabe & Ito 2008): one for each cell that reaches a pixel, in turn.
+COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7")
+
+Place = tuple[int, int]  # (row, column)
 
 
 def explore_stamps(x: Tensor, weight: Tensor, stride: int, padding: int = 0) -> "StampExplorer":
-    """Pick an output pixel of a transposed convolution with two sliders, and see the inputs that made it.
+    """Pick an output pixel of a transposed convolution with two sliders: which cells made it, with which weights?
 
     Args:
         x: (h, w) one channel, at most 8 × 8, so that its numbers can be read.
-        weight: (kh, kw) one kernel.
+        weight: (kh, kw) one kernel: the stamp.
         stride, padding: of the transposed convolution.
 
     Raises:
@@ -29,15 +33,23 @@ def explore_stamps(x: Tensor, weight: Tensor, stride: int, padding: int = 0) -> 
     return StampExplorer(x, weight, stride, padding)
 
 
-def influences(shape: tuple[int, int], weight: Tensor, stride: int, padding: int, row: int, column: int) -> Tensor:
-    """How much output (row, column) of a transposed convolution takes of each input: (h, w), 0 where nothing.
+def makers(shape: Place, kernel: Place, stride: int, padding: int, pixel: Place) -> list[tuple[Place, Place]]:
+    """Whose stamps reach an output pixel: pairs of a cell of the input, and of the part of its stamp that lies there.
 
-    It is the gradient of that output by the inputs, which for a linear operation is the weight itself.
+    Args:
+        shape: (h, w) of the input.
+        kernel: (kh, kw) of the stamp.
+        stride, padding: of the transposed convolution.
+        pixel: (row, column) in the output.
     """
-    probe = torch.zeros(1, 1, *shape, requires_grad=True)
-    with torch.enable_grad():
-        output = transposed_conv_scatter(probe, weight.detach()[None, None], stride, padding)
-        return torch.autograd.grad(output[0, 0, row, column], probe)[0][0, 0]  # (h, w)
+    down, across = (place + padding for place in pixel)  # in the output as it was before the padding was cut off
+    pairs = []
+    for row in range(shape[0]):
+        for column in range(shape[1]):
+            part = (down - row * stride, across - column * stride)
+            if 0 <= part[0] < kernel[0] and 0 <= part[1] < kernel[1]:
+                pairs.append(((row, column), part))
+    return pairs
 
 
 class StampExplorer(PictureWidget):
@@ -63,30 +75,24 @@ class StampExplorer(PictureWidget):
     def __repr__(self) -> str:
         return f"StampExplorer: {tuple(self.x.shape)} inputs, {tuple(self.output.shape)} outputs, stride {self.stride}"
 
+    def sum_in_words(self) -> str:
+        """How the chosen pixel is made, such as "row 1, column 2: 1 · 6 + 2 · 4 = 14"."""
+        products = [f"{exact(self.x[cell].item())} · {exact(self.weight[part].item())}" for cell, part in self._pairs()]
+        total = exact(self.output[self.row, self.column].item())
+        return f"row {self.row}, column {self.column}: {' + '.join(products) or 'no stamp reaches it'} = {total}"
+
     def figure(self) -> Figure:
-        """Inputs and outputs side by side, with the weights of the inputs in the framed output."""
-        share = influences(tuple(self.x.shape), self.weight, self.stride, self.padding, self.row, self.column)
-        figure = Figure(figsize=(8, 4), layout="constrained")
-        inputs, outputs = figure.subplots(1, 2)
-        _grid(inputs, self.x, "inputs, and their weights in the framed output")
-        _grid(outputs, self.output, f"outputs; framed: row {self.row}, column {self.column}")
-        for row, column in share.nonzero().tolist():
-            inputs.add_patch(_frame(row, column))
-            inputs.text(column, row + 0.3, f"× {share[row, column]:.2g}", ha="center", va="center", fontsize=9)
-        outputs.add_patch(_frame(self.row, self.column))
+        """Cells, stamp and output. A frame around a cell has the colour of that around the weight it comes with."""
+        tables = {"the cells": self.x, "the stamp": self.weight, "the output": self.output}
+        figure = Figure()
+        axes = draw_tables(figure, {title: table.numpy() for title, table in tables.items()}, above=0.3)
+        for index, (cell, part) in enumerate(self._pairs()):
+            frame(axes[0], *cell, COLOURS[index % len(COLOURS)])
+            frame(axes[1], *part, COLOURS[index % len(COLOURS)])
+        frame(axes[2], self.row, self.column)
+        figure.text(0.5, 0.99, self.sum_in_words(), fontsize=FONT + 1, ha="center", va="top")
         return figure
 
-
-def _grid(axis, values: Tensor, title: str) -> None:
-    largest = values.abs().max().clamp(min=1e-6).item()
-    axis.imshow(values.numpy(), cmap="RdBu_r", vmin=-1.8 * largest, vmax=1.8 * largest)
-    if max(values.shape) <= 12:
-        for row in range(values.shape[0]):
-            for column in range(values.shape[1]):
-                axis.text(column, row, f"{values[row, column]:.2g}", ha="center", va="center", fontsize=9)
-    axis.set_title(title, fontsize=10)
-    axis.set(xticks=[], yticks=[])
-
-
-def _frame(row: int, column: int) -> Rectangle:
-    return Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=2.5)
+    def _pairs(self) -> list[tuple[Place, Place]]:
+        shape, kernel = tuple(self.x.shape), tuple(self.weight.shape)
+        return makers(shape, kernel, self.stride, self.padding, (self.row, self.column))

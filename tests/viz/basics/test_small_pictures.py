@@ -6,7 +6,7 @@ import torch
 
 from lib.ops.receptive_field import Window
 from lib.viz.basics.heatmaps import draw_glow
-from lib.viz.basics.numbers import show_numbers
+from lib.viz.basics.numbers import PAGE, exact, show_numbers
 from lib.viz.basics.sliding import draw_sliding
 
 
@@ -39,7 +39,32 @@ def test_numbers_stand_in_their_cells():
     first = figure.axes[0]
     assert {text.get_position(): text.get_text() for text in first.texts} == {(0, 0): "1", (1, 0): "-2.5"}
     assert [axis.get_title() for axis in figure.axes] == ["a", "b"]
-    assert first.patches[0].get_xy() == (0.5, -0.5)
+    assert first.patches[0].get_xy() == (pytest.approx(0.56), pytest.approx(-0.44))
+
+
+@pytest.mark.parametrize(
+    "number, text",
+    [(0.5625, "0.5625"), (3.75, "3.75"), (1.25, "1.25"), (-2.0, "-2"), (-0.0, "0"), (0.1, "0.1"), (120.0, "120")]
+    + [(1 / 3, "0.333"), (-2 / 3, "-0.667"), (1234.5678, "1235"), (0.015625, "0.0156")],
+)
+def test_a_number_is_exact_where_four_decimals_hold_it(number, text):
+    assert exact(torch.tensor(number).item()) == text
+
+
+def test_no_table_is_wider_than_the_page_and_all_cells_are_of_one_size():
+    figure = show_numbers({"a": torch.full((9, 9), 0.5625), "b": torch.zeros(10, 10), "long title": torch.ones(1, 1)})
+    width, height = figure.get_size_inches()
+    assert width <= PAGE
+    boxes = [axis.get_position() for axis in figure.axes]
+    cells = [box.width * width / columns for box, columns in zip(boxes, (9, 10, 1))]
+    assert cells == pytest.approx([cells[0]] * 3)
+    assert boxes[1].y1 < boxes[0].y0 and boxes[2].y1 == pytest.approx(boxes[1].y1)  # two rows
+    figure.canvas.draw()
+    for axis in figure.axes:
+        inside = axis.get_window_extent()
+        assert all(
+            text.get_window_extent().width < inside.width / axis.images[0].get_array().shape[1] for text in axis.texts
+        )
 
 
 def test_the_window_stands_where_the_formula_says():

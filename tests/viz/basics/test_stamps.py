@@ -1,19 +1,48 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from matplotlib.colors import to_hex
 
-from lib.viz.basics.stamps import explore_stamps, influences
+from lib.viz.basics.stamps import explore_stamps, makers
 
 
-@pytest.mark.parametrize("stride, padding", [(1, 0), (2, 0), (2, 1), (3, 0)])
-def test_influences_make_the_output(stride, padding):
+@pytest.mark.parametrize("stride, padding", [(1, 0), (2, 0), (2, 1), (3, 0), (4, 0)])
+def test_cells_times_their_part_of_the_stamp_make_the_pixel(stride, padding):
     torch.manual_seed(0)
-    x, weight = torch.randn(3, 4), torch.randn(3, 3)
+    x, weight = torch.randn(3, 4), torch.randn(3, 2)
     output = F.conv_transpose2d(x[None, None], weight[None, None], stride=stride, padding=padding)[0, 0]
     for row in range(output.shape[0]):
         for column in range(output.shape[1]):
-            share = influences((3, 4), weight, stride, padding, row, column)
-            torch.testing.assert_close((share * x).sum(), output[row, column])
+            pairs = makers((3, 4), (3, 2), stride, padding, (row, column))
+            total = sum((x[cell] * weight[part] for cell, part in pairs), start=torch.zeros(()))
+            torch.testing.assert_close(total, output[row, column])
+
+
+def frames(axis):
+    """The framed cells of a table and the colours of the frames."""
+    return [(round(f.get_y()), round(f.get_x()), to_hex(f.get_edgecolor())) for f in axis.patches]
+
+
+def test_the_stamp_is_shown_with_the_weights_that_are_used():
+    explorer = explore_stamps(torch.arange(1.0, 10).view(3, 3), torch.arange(1.0, 10).view(3, 3), stride=2)
+    explorer.row, explorer.column = 2, 4
+    assert explorer.sum_in_words() == "row 2, column 4: 2 · 9 + 3 · 7 + 5 · 3 + 6 · 1 = 60"
+    figure = explorer.figure()
+    cells, stamp, output = figure.axes
+    assert [axis.get_title() for axis in figure.axes] == ["the cells", "the stamp", "the output"]
+    assert [text.get_text() for text in stamp.texts] == [str(number) for number in range(1, 10)]
+    # From the pixel, the cells above give the lower part of their stamp, the cells on the left its right part.
+    assert [place[:2] for place in frames(cells)] == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    assert [place[:2] for place in frames(stamp)] == [(2, 2), (2, 0), (0, 2), (0, 0)]
+    assert [place[2] for place in frames(cells)] == [place[2] for place in frames(stamp)]
+    assert [place[:2] for place in frames(output)] == [(2, 4)]
+    assert len({place[2] for place in frames(cells)}) == 4
+
+
+def test_a_pixel_that_no_stamp_reaches_says_so():
+    explorer = explore_stamps(torch.ones(2, 2), torch.ones(2, 2), stride=3)
+    explorer.row = 2
+    assert explorer.sum_in_words() == "row 2, column 2: no stamp reaches it = 0"
 
 
 def test_sliders_and_picture_follow_the_pixel():

@@ -95,6 +95,17 @@ def one_axis_only(factor: int) -> Tensor:
     return upsampling.bilinear_kernel(factor).sum(dim=0) / factor
 
 
+@mistake(
+    "a round cone",
+    "Your weights fall with the straight distance from the middle, so the corners are cut off. Take the distance along "
+    "the row and the distance down the column separately, and multiply the two weights.",
+)
+def round_cone(factor: int) -> Tensor:
+    side = 2 * factor - factor % 2
+    distance = torch.arange(side) - (side - 1) / 2
+    return (1 - torch.hypot(distance[:, None], distance) / factor).clamp(min=0)
+
+
 EXERCISE = Exercise(
     name="bilinear_kernel",
     reference=upsampling.bilinear_kernel,
@@ -108,6 +119,7 @@ EXERCISE = Exercise(
         sum_of_weights,
         sums_to_one,
         one_axis_only,
+        round_cone,
     ],
     picture=compare_maps,
 )

@@ -74,7 +74,8 @@ def padding_one(x: Tensor, weight: Tensor, factor: int) -> Tensor:
 
 @mistake(
     "a transposed convolution",
-    "That is a transposed convolution, with its checkerboard. Here two steps are wanted: copy, then convolve.",
+    "That is a transposed convolution: neighbouring pixels come from different weights. Here two steps are wanted: "
+    "copy, then convolve.",
 )
 def transposed_instead(x: Tensor, weight: Tensor, factor: int) -> Tensor:
     kernel = weight.shape[-1]

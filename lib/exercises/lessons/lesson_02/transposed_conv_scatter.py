@@ -87,6 +87,24 @@ def one_stride_too_large(x: Tensor, weight: Tensor, stride: int) -> Tensor:
     return F.pad(right, (0, wanted[1] - right.shape[3], 0, wanted[0] - right.shape[2]))
 
 
+@mistake(
+    "room for `stride` pixels a cell",
+    "Your canvas has `stride` rows and columns for each cell, as if no stamp reached further than the next one's "
+    "start. The first stamp needs k pixels, and each further one `stride` more. With a kernel larger than the stride, "
+    "the last stamp does not fit.",
+)
+def stride_pixels_a_cell(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """May crash, as a learner's does: the last stamp reaches over the edge."""
+    kernel, channels = weight.shape[2], weight.shape[1]
+    out = x.new_zeros(x.shape[0], channels, x.shape[2] * stride, x.shape[3] * stride)
+    for row in range(x.shape[2]):
+        for column in range(x.shape[3]):
+            stamp = torch.einsum("bc,coij->boij", x[:, :, row, column], weight)
+            top, left = row * stride, column * stride
+            out[:, :, top : top + kernel, left : left + kernel] += stamp
+    return out
+
+
 EXERCISE = Exercise(
     name="transposed_conv_scatter",
     reference=scatter,
@@ -101,6 +119,7 @@ EXERCISE = Exercise(
         stamp_transposed,
         stride_ignored,
         one_stride_too_large,
+        stride_pixels_a_cell,
     ],
     picture=compare_maps,
 )
