@@ -48,6 +48,7 @@ def draw_precision_recall(
             line = {"color": LINES[place % 7], "linestyle": "--", "linewidth": 1.2}
             axis.stairs(highest, edges, baseline=None, label=f"{title}, teeth filled; the area is its AP", **line)
     axis.set(xlim=(0, 1.02), ylim=(0, 1.04))
+    axis.set_title("down the list of detections, from the most certain on", fontsize=10)
     axis.legend(fontsize=9, loc="lower left")
     return figure
 

@@ -94,7 +94,7 @@ def draw_on_pixels(image: Tensor, box: Tensor, margin: int = 3, size: float = 3.
     right, bottom = (int(number) + margin for number in box[2:].ceil())
     left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
     figure, (axis,) = panels(1, 1, size, (bottom - top) / (right - left))
-    show_picture(axis, image)
+    show_picture(axis, image, "numbered: the left and upper edges of pixels")
     box_patch(axis, box, CLASS_COLOURS[7], width=2.5)
     axis.set(xlim=(left, right), ylim=(bottom, top), xlabel="x", ylabel="y")
     axis.axis("on")
@@ -204,6 +204,7 @@ def draw_apart(boxes: Tensor, labels: Tensor, names: Sequence[str], size: float 
         axis.text(mine[:, 0].min().item() - 8, mine[:, 1::2].mean().item(), names[label], ha="right", va="center")
     limit = 1.05 * boxes.max().item()
     axis.set(xlim=(0, limit), ylim=(limit, 0), aspect="equal", xlabel="x", ylabel="y")
+    axis.set_title("each class in a place of its own", fontsize=10)
     axis.grid(color="#DDDDDD", linewidth=0.6)
     return figure
 
