@@ -893,7 +893,7 @@ for label, value in ours["AP_per_class"].items():
 
 # %% [markdown]
 # `AP_large` is *nan*, not a number: a picture of 96 × 96 pixels has no thing with a larger area than that.
-# AR1 is low because many scenes hold two things of one class, and only one of them can be found then.
+# AR1 is low because more than half of the scenes hold two things of one class, and with one detection only one of them can be found.
 #
 # Is our number *the* number?
 # The authors of COCO publish their own code, pycocotools.
