@@ -200,14 +200,21 @@ class ExplorerHands(PictureHands):
         self.page.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"])
 
 
+class DrawingHands(PictureHands):
+    """Hands on a picture that is drawn in the page as an SVG."""
+
+    def picture(self) -> list:
+        return [self.image.evaluate("(drawing) => drawing.outerHTML")]
+
+
 def slider_widgets(classroom: Classroom) -> list[tuple[PictureHands, list[Locator]]]:
     """The widgets of a notebook that are a picture with sliders, and the handles of each."""
-    page = classroom.page
-    places = classroom.panel.locator(".jp-OutputArea-output", has=page.locator("img.widget-image")).filter(
-        has=page.locator(".widget-slider"), has_not=page.locator(".explorer-picture")
-    )
-    found = []
-    for place in places.all():
-        handles = place.locator(".widget-slider .noUi-handle").all()
-        found.append((PictureHands(page, place, place.locator("img.widget-image").first), handles))
+    page, found = classroom.page, []
+    for hands, picture in ((PictureHands, "img.widget-image"), (DrawingHands, ".widget-html svg")):
+        places = classroom.panel.locator(".jp-OutputArea-output", has=page.locator(picture)).filter(
+            has=page.locator(".widget-slider"), has_not=page.locator(".explorer-picture")
+        )
+        for place in places.all():
+            handles = place.locator(".widget-slider .noUi-handle").all()
+            found.append((hands(page, place, place.locator(picture).first), handles))
     return found

@@ -27,6 +27,11 @@ def class_colour(label: int) -> str:
     return CLASS_COLOURS[0] if label == 0 else CLASS_COLOURS[1 + (label - 1) % (len(CLASS_COLOURS) - 1)]
 
 
+def ink_on(colour: str) -> str:
+    """Black or white, whichever is easier to read on this colour."""
+    return "black" if _luminance(colour) > 0.4 else "white"
+
+
 def check_boxes(name: str, boxes: Tensor) -> Tensor:
     """Boxes (N, 4) as floats on the processor.
 
@@ -125,7 +130,7 @@ def place_tags(
             fontsize=fontsize,
             ha="center",
             va="center",
-            color="black" if _luminance(colour) > 0.4 else "white",
+            color=ink_on(colour),
             bbox={"boxstyle": "square,pad=0.12", "facecolor": colour, "edgecolor": "#202020", "lw": 0.6},
         )
 

@@ -28,7 +28,7 @@ def draw_precision_recall(
         ValueError: no curves, or a curve whose two lists are not equally long.
     """
     figure, axis = _plain(
-        size, curves, "recall: share of objects that are found", "precision: share of boxes that are right"
+        size, curves, "recall: share of the things that are found", "precision: share of the boxes that are right"
     )
     for place, (title, (recall, precision)) in enumerate(curves.items()):
         recall, precision = _pair(title, recall, precision)
@@ -45,8 +45,10 @@ def draw_precision_recall(
             highest = precision.flip(0).cummax(0).values.flip(0)  # (n,) the best from here on
             edges = torch.cat([torch.zeros(1), recall])
             axis.stairs(highest, edges, baseline=0, fill=True, color=LINES[place % 7], alpha=0.15)
-            axis.stairs(highest, edges, baseline=None, color=LINES[place % 7], linestyle="--", linewidth=1.2)
+            line = {"color": LINES[place % 7], "linestyle": "--", "linewidth": 1.2}
+            axis.stairs(highest, edges, baseline=None, label=f"{title}, teeth filled; the area is its AP", **line)
     axis.set(xlim=(0, 1.02), ylim=(0, 1.04))
+    axis.set_title("down the list of detections, from the most certain on", fontsize=10)
     axis.legend(fontsize=9, loc="lower left")
     return figure
 

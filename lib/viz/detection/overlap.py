@@ -6,9 +6,11 @@ import matplotlib
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.axes import Axes
+from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from lib.viz.basics.draw import panels
@@ -16,6 +18,7 @@ from lib.viz.detection.boxes import CLASS_COLOURS, box_patch, check_boxes, class
 
 FIRST, SECOND = CLASS_COLOURS[4], CLASS_COLOURS[1]
 SHARED, AROUND = CLASS_COLOURS[6], "#F0E442"
+HALO = [withStroke(linewidth=3.5, foreground="#202020")]
 
 
 def draw_overlap(pairs: dict[str, Tensor], around: bool = False, size: float = 3.2) -> Figure:
@@ -91,7 +94,7 @@ def draw_on_pixels(image: Tensor, box: Tensor, margin: int = 3, size: float = 3.
     right, bottom = (int(number) + margin for number in box[2:].ceil())
     left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
     figure, (axis,) = panels(1, 1, size, (bottom - top) / (right - left))
-    show_picture(axis, image)
+    show_picture(axis, image, "numbered: the left and upper edges of pixels")
     box_patch(axis, box, CLASS_COLOURS[7], width=2.5)
     axis.set(xlim=(left, right), ylim=(bottom, top), xlabel="x", ylabel="y")
     axis.axis("on")
@@ -133,30 +136,53 @@ def draw_box_paths(image: Tensor, truth: Tensor, paths: dict[str, dict[int, Tens
 
 
 def draw_landscapes(losses: dict[str, Tensor], size: float = 4.2) -> Figure:
-    """A loss over the places of a picture, as a map with lines of equal height.
+    """A loss over the places of a picture, as maps with one scale: a line where it is 1, hatched where it stays 1.
 
     Args:
-        losses: by title, (H, W), the loss of a box whose middle is in that pixel.
+        losses: by title, (H, W), from 0 to 2, the loss of a box whose middle is in that pixel.
         size: width of one map in inches.
 
     Raises:
-        ValueError: there is none, or one is not (H, W).
+        ValueError: there is none, one is not (H, W), or has values outside of 0..2.
     """
     if not losses:
         raise ValueError("losses is empty; expected at least one")
-    figure, axes = plt.subplots(
-        1, len(losses), figsize=(size * len(losses), 0.8 * size), squeeze=False, layout="constrained", facecolor="white"
-    )
-    for axis, (title, loss) in zip(axes[0], losses.items()):
+    for title, loss in losses.items():
         if loss.ndim != 2:
             raise ValueError(f"losses[{title!r}] is {tuple(loss.shape)}; expected (H, W)")
-        height, width = loss.shape
-        drawn = axis.contourf(
-            torch.arange(width) + 0.5, torch.arange(height) + 0.5, loss.detach().cpu(), levels=20, cmap="viridis"
-        )
-        axis.set(title=title, aspect="equal", xlabel="middle x", ylabel="middle y", ylim=(height, 0))
-        figure.colorbar(drawn, ax=axis)
+        if loss.min() < 0 or loss.max() > 2:
+            raise ValueError(f"losses[{title!r}] reaches from {loss.min():.2f} to {loss.max():.2f}; expected 0 to 2")
+    top = 2 if max(loss.max() for loss in losses.values()) > 1 else 1
+    figure, axes = plt.subplots(
+        1, len(losses), figsize=(size * len(losses), 0.9 * size), squeeze=False, layout="constrained", facecolor="white"
+    )
+    for axis, (title, loss) in zip(axes[0], losses.items()):
+        drawn = _landscape(axis, loss.detach().cpu(), top)
+        axis.set_title(title, fontsize=10)
+    figure.colorbar(
+        drawn, ax=axes[0], label="loss", ticks=[0, 0.5, 1, 2][: 2 + top], format=lambda tick, _: f"{tick:g}"
+    )
+    handles = [
+        Line2D([], [], color="white", linewidth=2, path_effects=HALO, label="the loss is 1"),
+        Patch(facecolor="none", edgecolor="#777777", hatch="///", label="flat: 1 wherever you stand"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure
+
+
+def _landscape(axis: Axes, loss: Tensor, top: int) -> ContourSet:
+    """One (H, W) loss as a map whose colours reach from 0 to `top`."""
+    height, width = loss.shape
+    places = (torch.arange(width) + 0.5, torch.arange(height) + 0.5)
+    drawn = axis.contourf(*places, loss, levels=torch.linspace(0, top, 20 * top + 1).tolist(), cmap="viridis")
+    flat = loss == 1  # (H, W); a plateau has neighbours that are 1 as well, a slope crosses 1 between two pixels
+    if flat.float().mean() > 0.01:
+        axis.contourf(*places, flat.float(), levels=[0.5, 1.5], colors="none", hatches=["///"])
+    if loss.min() < 1 <= loss.max():
+        line = axis.contour(*places, loss, levels=[1 - 1e-3], colors="white", linewidths=2)
+        line.set_path_effects(HALO)
+    axis.set(aspect="equal", xlabel="x of the box's middle", ylabel="y of the box's middle", ylim=(height, 0))
+    return drawn
 
 
 def draw_apart(boxes: Tensor, labels: Tensor, names: Sequence[str], size: float = 4.2) -> Figure:
@@ -178,6 +204,7 @@ def draw_apart(boxes: Tensor, labels: Tensor, names: Sequence[str], size: float 
         axis.text(mine[:, 0].min().item() - 8, mine[:, 1::2].mean().item(), names[label], ha="right", va="center")
     limit = 1.05 * boxes.max().item()
     axis.set(xlim=(0, limit), ylim=(limit, 0), aspect="equal", xlabel="x", ylabel="y")
+    axis.set_title("each class in a place of its own", fontsize=10)
     axis.grid(color="#DDDDDD", linewidth=0.6)
     return figure
 

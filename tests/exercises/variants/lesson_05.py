@@ -196,6 +196,44 @@ def as_tensor(hits, num_truths):
     return torch.tensor(with_loops(hits, num_truths))
 
 
+def name_one(own, other, claimed):
+    if claimed:
+        return "right"
+    if own >= 0.5:
+        return "duplicate"
+    if own >= 0.1:
+        return "badly placed"
+    return "wrong name" if other >= 0.5 else "nothing there"
+
+
+def class_by_class(boxes, labels, true_boxes, true_labels):
+    names = [""] * len(boxes)
+    for label in labels.unique():
+        mine, theirs = (labels == label).nonzero()[:, 0], true_labels == label
+        hits = plain(boxes[mine], -torch.arange(len(mine)), true_boxes[theirs], 0.5)
+        for place, hit in zip(mine.tolist(), hits.tolist()):
+            values = right_iou(boxes[place : place + 1], true_boxes)[0]
+            own, other = (max(values[which].tolist(), default=0) for which in (theirs, ~theirs))
+            names[place] = name_one(own, other, hit)
+    return names
+
+
+def one_after_the_other(boxes, labels, true_boxes, true_labels):
+    taken, names = set(), []
+    for i in range(len(boxes)):
+        values = [right_iou(boxes[i : i + 1], true_boxes[j : j + 1]).item() for j in range(len(true_boxes))]
+        own = {j: value for j, value in enumerate(values) if true_labels[j] == labels[i]}
+        free = {j: value for j, value in own.items() if j not in taken and value >= 0.5}
+        taken |= {max(free, key=free.get)} if free else set()
+        other = max((value for j, value in enumerate(values) if j not in own), default=0)
+        names.append(name_one(max(own.values(), default=0), other, bool(free)))
+    return names
+
+
+def with_underscores(boxes, labels, true_boxes, true_labels):
+    return [name.replace(" ", "_") for name in class_by_class(boxes, labels, true_boxes, true_labels)]
+
+
 WRONG = {
     "box_cxcywh_to_xyxy": [
         ("twice too large", doubled),
@@ -213,6 +251,7 @@ WRONG = {
     "non_maximum_suppression": [("in the order of the list", resorted), ("a column", as_column)],
     "mark_detections": [("True and False swapped", misses)],
     "average_precision_from_hits": [("a tensor instead of a number", as_tensor)],
+    "name_errors": [("another word", with_underscores)],
 }
 
 RIGHT = {
@@ -222,4 +261,5 @@ RIGHT = {
     "non_maximum_suppression": [greedy, with_a_table],
     "mark_detections": [plain, with_a_mask],
     "average_precision_from_hits": [with_loops, with_masks],
+    "name_errors": [class_by_class, one_after_the_other],
 }

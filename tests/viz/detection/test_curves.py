@@ -11,7 +11,10 @@ def test_precision_and_its_highest_from_here_on():
     steps = axis.patches[0].get_data()
     torch.testing.assert_close(torch.as_tensor(steps.values), torch.tensor([1.0, 2 / 3, 2 / 3]))
     assert torch.as_tensor(steps.edges).tolist() == [0, 0.25, 0.25, 0.5]
-    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["cone"]
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == [
+        "cone",
+        "cone, teeth filled; the area is its AP",
+    ]
     assert not draw_precision_recall({"cone": ([], [])}).axes[0].patches
 
 

@@ -59,7 +59,7 @@ def test_detections_side_by_side_with_a_legend_of_the_classes_that_are_there():
     truth, found = figure.axes
     assert [truth.get_title(), found.get_title()] == ["truth", "found"]
     assert not truth.texts and [text.get_text() for text in found.texts] == ["0.90", "0.70", "0.20"]
-    assert legend(figure) == ["sphere", "box", "cone"]
+    assert legend(figure) == ["sphere", "crate", "cone"]
     assert pixels_of(figure, CLASS_COLOURS[4]) > 300
 
 

@@ -68,8 +68,18 @@ def test_paths_have_a_colour_for_each_step():
 
 
 def test_landscapes_run_down_like_pictures():
-    figure = draw_landscapes({"loss": torch.arange(12.0).view(3, 4)})
+    figure = draw_landscapes({"loss": torch.linspace(0, 2, 12).view(3, 4)})
     assert figure.axes[0].get_ylim() == (3, 0)
+
+
+def test_landscapes_share_one_scale_and_flat_ground_is_hatched():
+    steep = torch.linspace(0, 1.6, 100).view(10, 10)
+    figure = draw_landscapes({"desert": steep.clamp(max=1), "slope": steep})
+    desert, slope, bar = figure.axes
+    assert bar.get_yticks().tolist() == [0, 0.5, 1, 2]
+    assert [any(each.hatches[0] for each in axis.collections) for axis in (desert, slope)] == [True, False]
+    alone = draw_landscapes({"desert": steep.clamp(max=1)})
+    assert alone.axes[1].get_yticks().tolist() == [0, 0.5, 1]
 
 
 def test_classes_are_named_and_coloured():
@@ -88,6 +98,7 @@ def test_classes_are_named_and_coloured():
         (lambda: draw_box_paths(IMAGE, PAIR[0], {}), "paths "),
         (lambda: draw_landscapes({}), "losses "),
         (lambda: draw_landscapes({"flat": torch.zeros(4)}), r"losses\['flat'\] "),
+        (lambda: draw_landscapes({"high": torch.full((2, 2), 3.0)}), r"losses\['high'\] "),
         (lambda: draw_apart(torch.zeros(4), torch.zeros(1), ()), "boxes "),
         (lambda: draw_apart(PAIR, torch.zeros(3), ()), "labels "),
     ],

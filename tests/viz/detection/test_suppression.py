@@ -1,78 +1,127 @@
+import re
+
+import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from lib.viz.detection.suppression import draw_suppression, explore_nms
+from lib.viz.detection.boxes import class_colour
+from lib.viz.detection.suppression import Suppression, draw_suppression, drawing, explore_nms
 
 IMAGE = torch.full((3, 50, 50), 0.5)
 BOXES = torch.tensor([[10.0, 10, 30, 30], [12.0, 10, 32, 30], [16.0, 10, 36, 30], [0.0, 40, 9, 49]])
 SCORES = torch.tensor([0.6, 0.9, 0.8, 0.5])
+THINGS = torch.tensor([0, 0, 0, 1])
+GIVEN = (IMAGE, BOXES, SCORES, THINGS)
 
 
-def lines(figure):
-    return [text.get_text() for text in figure.axes[1].texts]
+@pytest.fixture(autouse=True)
+def close():
+    yield
+    plt.close("all")
+
+
+def lines(threshold, rounds=None, labels=None):
+    return Suppression.of(*GIVEN, labels, threshold).lines(rounds)
 
 
 def test_the_list_says_who_removed_whom():
-    figure = draw_suppression(IMAGE, BOXES, SCORES, 0.5)
-    assert lines(figure) == [
+    assert lines(0.5) == [
         "A  0.90  kept",
         "B  0.80  removed by A, IoU 0.67",
         "C  0.60  removed by A, IoU 0.82",
         "D  0.50  kept",
     ]
-    assert figure.axes[0].get_title() == "2 kept, 2 removed, 0 to be decided"
-    arrows = [text for text in figure.axes[0].texts if hasattr(text, "arrow_patch") and text.arrow_patch]
-    assert sorted(arrow.xyann for arrow in arrows) == [(20, 20), (26, 20)] and {arrow.xy for arrow in arrows} == {
-        (22, 20)
-    }
 
 
 def test_a_higher_threshold_keeps_more_and_a_removed_box_removes_nobody():
-    assert lines(draw_suppression(IMAGE, BOXES, SCORES, 0.7))[1:3] == [
-        "B  0.80  kept",
-        "C  0.60  removed by A, IoU 0.82",
-    ]
+    assert lines(0.7)[1:3] == ["B  0.80  kept", "C  0.60  removed by A, IoU 0.82"]
 
 
 def test_rounds_stop_in_between():
-    figure = draw_suppression(IMAGE, BOXES, SCORES, 0.5, rounds=1)
-    assert lines(figure)[-1] == "D  0.50  not decided yet"
-    assert figure.axes[0].get_title() == "1 kept, 2 removed, 1 to be decided"
+    assert lines(0.5, rounds=1)[-1] == "D  0.50  undecided"
+    assert Suppression.of(*GIVEN, None, 0.5).count(1) == "1 kept, 2 removed, 1 undecided"
 
 
 def test_classes_leave_each_other_alone():
-    labels = torch.tensor([1, 2, 1, 1])
-    assert lines(draw_suppression(IMAGE, BOXES, SCORES, 0.5, labels))[2] == "C  0.60  removed by B, IoU 0.54"
+    assert lines(0.5, labels=torch.tensor([1, 2, 1, 1]))[2] == "C  0.60  removed by B, IoU 0.54"
+
+
+def test_every_box_has_its_letter_in_the_colour_of_its_thing():
+    figure = draw_suppression(*GIVEN, {"before": (0.5, 0), "after": (0.5, None)})
+    for axis in figure.axes[:2]:
+        letters = {text.get_text(): text.get_bbox_patch() for text in axis.texts if text.get_text()}
+        assert sorted(letters) == ["A", "B", "C", "D"]
+        colours = {name: plt.matplotlib.colors.to_hex(patch.get_facecolor()) for name, patch in letters.items()}
+        assert colours["A"] == colours["C"] == class_colour(1).lower() and colours["D"] == class_colour(2).lower()
+    assert figure.axes[1].get_title() == "after\n2 kept, 2 removed, 0 undecided"
+
+
+def test_an_arrow_leads_from_each_removed_box_to_its_remover():
+    before, after = draw_suppression(*GIVEN, {"before": (0.5, 0), "after": (0.5, None)}).axes[:2]
+    spots = Suppression.of(*GIVEN, None, 0.5).spots.tolist()
+    arrows = [(text.xyann, text.xy) for text in after.texts if getattr(text, "arrow_patch", None)]
+    assert [list(map(list, arrow)) for arrow in arrows] == [[spots[1], spots[0]], [spots[2], spots[0]]]
+    assert not any(getattr(text, "arrow_patch", None) for text in before.texts)
+
+
+def test_letters_lie_apart_and_inside_of_the_picture():
+    boxes = BOXES.repeat(3, 1) - 5  # some of them reach beyond the left edge, and each is there three times
+    spots = Suppression.of(IMAGE, boxes, torch.rand(12), torch.zeros(12), None, 0.5).spots
+    assert spots.min() > 0 and spots.max() < 50
+    assert (torch.cdist(spots, spots) + 99 * torch.eye(12)).min() > 1
+
+
+def test_the_page_holds_a_group_for_each_box_and_arrows_for_the_removed_ones():
+    page = drawing(Suppression.of(*GIVEN, None, 0.5), 1)
+    assert page.count('class="nms-one"') == 4 and page.count("marker-end") == 2
+    assert re.findall(r">([A-D]  0[^<]*)<", page) == lines(0.5, 1)[::-1]
 
 
 def test_the_widget_follows_its_sliders():
-    explorer = explore_nms(IMAGE, BOXES, SCORES)
-    before = explorer._picture.value
+    explorer = explore_nms(*GIVEN)
+    before = explorer._drawing.value
     threshold, rounds = explorer.children[0].children
     assert repr(explorer) == "SuppressionExplorer: 4 boxes, IoU threshold 0.50, 2 kept"
     threshold.value = 0.9
-    assert explorer.kept == 4 and explorer._picture.value != before
-    before = explorer._picture.value
+    assert rounds.max == rounds.value == 4 and explorer._drawing.value != before
+    before = explorer._drawing.value
     explorer.rounds = 1
-    assert rounds.value == 1 and explorer._picture.value != before
+    assert rounds.value == 1 and explorer._drawing.value != before
+    threshold.value = 0.5
+    assert rounds.max == 2 and explorer.rounds == 1, "whoever saw one round still sees one"
     assert "image/png" in explorer._repr_mimebundle_()
+
+
+def test_fewer_rounds_than_asked_for_are_all_of_them():
+    explorer = explore_nms(*GIVEN, threshold=0.9)
+    explorer.rounds = 3
+    explorer.threshold = 0.5
+    assert explorer.rounds == 2 and "undecided" not in " ".join(explorer.suppression.lines(explorer.rounds))
 
 
 def test_many_boxes_are_cut_off_and_none_are_fine():
     boxes = torch.rand(40, 2).repeat(1, 2) * 30 + torch.tensor([0.0, 0, 8, 8])
-    assert lines(draw_suppression(IMAGE, boxes, torch.rand(40), 0.5))[-1] == "… and 23 more"
-    assert explore_nms(IMAGE, torch.zeros(0, 4), torch.zeros(0)).kept == 0
+    explorer = explore_nms(IMAGE, boxes, torch.rand(40), torch.zeros(40))
+    assert "… and 22 more" in explorer._drawing.value and "image/png" in explorer._repr_mimebundle_()
+    none = explore_nms(IMAGE, torch.zeros(0, 4), torch.zeros(0), torch.zeros(0))
+    assert none.suppression.kept == [] and "0 kept" in none._drawing.value
 
 
 @pytest.mark.parametrize(
     "arguments, named",
     [
-        ((BOXES[0], SCORES, 0.5), "boxes"),
-        ((BOXES, SCORES[:2], 0.5), "scores"),
-        ((BOXES, SCORES, 1.5), "threshold"),
-        ((BOXES, SCORES, 0.5, SCORES[:3]), "labels"),
+        ((BOXES[0], SCORES, THINGS), "boxes"),
+        ((BOXES, SCORES[:2], THINGS), "scores"),
+        ((BOXES, SCORES, THINGS[:1]), "things"),
+        ((BOXES, SCORES, THINGS, SCORES[:3]), "labels"),
+        ((BOXES, SCORES, THINGS, None, 1.5), "threshold"),
     ],
 )
 def test_bad_input_is_named(arguments, named):
     with pytest.raises(ValueError, match=f"^{named} "):
-        draw_suppression(IMAGE, *arguments)
+        explore_nms(IMAGE, *arguments)
+
+
+def test_no_states_are_named():
+    with pytest.raises(ValueError, match="^states "):
+        draw_suppression(*GIVEN, {})

@@ -14,7 +14,7 @@ def average_precision_from_hits(hits: Tensor, num_truths: int) -> float:
 
     Args:
         hits: (N,) bool by falling score: was the detection right?
-        num_truths: how many objects there are, at least 1.
+        num_truths: how many things there are, at least 1.
     """
     right = hits.double().cumsum(dim=0)  # (N,)
     precision = right / torch.arange(1, len(hits) + 1)  # (N,)
@@ -27,12 +27,12 @@ def average_precision_from_hits(hits: Tensor, num_truths: int) -> float:
 def cases() -> list[Case]:
     generator = torch.Generator().manual_seed(0)
     tried = [
-        ("right, wrong, right; 3 objects", [1, 0, 1], 3),
+        ("right, wrong, right; 3 things", [1, 0, 1], 3),
         ("all right, all found", [1, 1, 1], 3),
-        ("precision rises again: wrong, wrong, then right five times; 7 objects", [0, 0, 1, 1, 1, 1, 1], 7),
-        ("right, right, wrong, wrong, right; 7 objects", [1, 1, 0, 0, 1], 7),
-        ("one object, found at the third try", [0, 0, 1], 1),
-        ("forty detections, 23 objects", (torch.rand(40, generator=generator) < 0.4).tolist(), 23),
+        ("precision rises again: wrong, wrong, then right five times; 7 things", [0, 0, 1, 1, 1, 1, 1], 7),
+        ("right, right, wrong, wrong, right; 7 things", [1, 1, 0, 0, 1], 7),
+        ("one thing, found at the third try", [0, 0, 1], 1),
+        ("forty detections, 23 things", (torch.rand(40, generator=generator) < 0.4).tolist(), 23),
         ("nothing right", [0, 0], 3),
         ("no detections", [], 3),
     ]
@@ -44,12 +44,12 @@ def cases() -> list[Case]:
 
 def ap_by_pycocotools(hits: list, num_truths: int) -> float:
     """Objects in a row, far from each other; a right detection lies on the next one, a wrong one lies elsewhere."""
-    objects = torch.tensor([[20.0 * place, 0, 20 * place + 10, 10] for place in range(num_truths)])
+    things = torch.tensor([[20.0 * place, 0, 20 * place + 10, 10] for place in range(num_truths)])
     places = torch.tensor(hits, dtype=torch.int64).cumsum(0) - 1
     elsewhere = boxes_of((0, 90, 10, 99))[0]
-    found = [objects[place] if hit else elsewhere for hit, place in zip(hits, places.tolist())]
+    found = [things[place] if hit else elsewhere for hit, place in zip(hits, places.tolist())]
     found = torch.stack(found) if found else torch.empty(0, 4)
-    evaluation = coco_evaluation(found, torch.linspace(1, 0.5, len(hits)), objects, 0.5)
+    evaluation = coco_evaluation(found, torch.linspace(1, 0.5, len(hits)), things, 0.5)
     return float(evaluation.eval["precision"][0, :, 0, 0, -1].mean())
 
 
@@ -88,7 +88,7 @@ def eleven_points(hits: Tensor, num_truths: int) -> float:
 
 @mistake(
     "recall divided by the detections",
-    "Your recall is a share of the detections. Recall is a share of the *objects*: `num_truths`.",
+    "Your recall is a share of the detections. Recall is a share of the *things*: `num_truths`.",
 )
 def recall_of_detections(hits: Tensor, num_truths: int) -> float:
     recall, precision = curve(hits, max(len(hits), 1))
@@ -105,8 +105,8 @@ def mean_at_hits(hits: Tensor, num_truths: int) -> float:
 
 
 @mistake(
-    "objects that were missed do not count",
-    "You averaged over the objects that were found. The missed ones must cost something: where the curve "
+    "things that were missed do not count",
+    "You averaged over the things that were found. The missed ones must cost something: where the curve "
     "does not reach, precision is 0.",
 )
 def mean_over_found(hits: Tensor, num_truths: int) -> float:
@@ -136,7 +136,7 @@ def area_of_envelope(hits: Tensor, num_truths: int) -> float:
 
 @mistake(
     "the end of the curve carried on",
-    "You used the last precision for recalls that were never reached. There it is 0: those objects were missed.",
+    "You used the last precision for recalls that were never reached. There it is 0: those things were missed.",
 )
 def never_zero(hits: Tensor, num_truths: int) -> float:
     recall, precision = curve(hits, num_truths)

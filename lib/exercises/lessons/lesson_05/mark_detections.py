@@ -1,4 +1,4 @@
-"""Right or wrong: by falling score, each detection claims one free object."""
+"""Right or wrong: by falling score, each detection claims one free thing."""
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from lib.ops.boxes import box_iou
 
 
 def mark_detections(boxes: Tensor, scores: Tensor, truth: Tensor, iou_threshold: float) -> Tensor:
-    """Which detections are right: by falling score, each claims the free object that it overlaps most.
+    """Which detections are right: by falling score, each claims the free thing that it overlaps most.
 
     Args:
         boxes: (N, 4) xyxy. scores: (N,), all different. truth: (M, 4) xyxy.
@@ -35,7 +35,7 @@ def cases() -> list[Case]:
     near = boxes_of((20, 20, 30, 30), (20, 20, 29, 30), (20, 20, 30, 28))
     tried = [
         (
-            "two detections of one object, the worse one first in the list",
+            "two detections of one thing, the worse one first in the list",
             near[1:],
             torch.tensor([0.6, 0.9]),
             near[:1],
@@ -49,14 +49,14 @@ def cases() -> list[Case]:
             0.5,
         ),
         (
-            "a detection between two objects, nearer to the second",
+            "a detection between two things, nearer to the second",
             boxes_of((3, 0, 13, 10), (0, 0, 9, 10)),
             torch.tensor([0.9, 0.8]),
             two,
             0.5,
         ),
         (
-            "the object that it overlaps most is taken, another one is free",
+            "the thing that it overlaps most is taken, another one is free",
             boxes_of((0, 0, 10, 10), (1, 0, 11, 10)),
             torch.tensor([0.9, 0.8]),
             two,
@@ -72,13 +72,13 @@ def cases() -> list[Case]:
             0.5,
         ),
         (
-            "twelve detections, five objects",
+            "twelve detections, five things",
             crowded_boxes(5, 8).repeat(3, 1)[:12] + crowded_boxes(12, 9) / 12,
             different_scores(12, 10),
             crowded_boxes(5, 8),
             0.5,
         ),
-        ("no objects", crowded_boxes(3, 1), different_scores(3, 2), torch.empty(0, 4), 0.5),
+        ("no things", crowded_boxes(3, 1), different_scores(3, 2), torch.empty(0, 4), 0.5),
         ("no detections", torch.empty(0, 4), torch.empty(0), two, 0.5),
     ]
     return [
@@ -93,11 +93,11 @@ def hits_by_pycocotools(boxes: Tensor, scores: Tensor, truth: Tensor, threshold:
 
 
 @mistake(
-    "one object claimed twice",
-    "Two detections of the same object both count as right. The first takes the object, the second is a "
+    "one thing claimed twice",
+    "Two detections of the same thing both count as right. The first takes the thing, the second is a "
     "duplicate: wrong.",
 )
-def one_object_twice(boxes: Tensor, scores: Tensor, truth: Tensor, iou_threshold: float) -> Tensor:
+def one_thing_twice(boxes: Tensor, scores: Tensor, truth: Tensor, iou_threshold: float) -> Tensor:
     if not len(truth):
         return torch.zeros(len(boxes), dtype=torch.bool)
     return (box_iou(boxes, truth).amax(dim=1) >= iou_threshold)[scores.argsort(descending=True)]
@@ -106,7 +106,7 @@ def one_object_twice(boxes: Tensor, scores: Tensor, truth: Tensor, iou_threshold
 @mistake(
     "in the order of the list",
     "You went through the detections as they stand in the list. The highest score goes first, and so may "
-    "take an object from others.",
+    "take an thing from others.",
 )
 def list_order(boxes: Tensor, scores: Tensor, truth: Tensor, iou_threshold: float) -> Tensor:
     return mark_detections(boxes, -torch.arange(len(boxes)), truth, iou_threshold)
@@ -124,8 +124,8 @@ def answered_in_list_order(boxes: Tensor, scores: Tensor, truth: Tensor, iou_thr
 
 
 @mistake(
-    "the first object that fits, not the best",
-    "A detection that fits two objects took the first of them. It should take the one that it overlaps most.",
+    "the first thing that fits, not the best",
+    "A detection that fits two things took the first of them. It should take the one that it overlaps most.",
 )
 def first_that_fits(boxes: Tensor, scores: Tensor, truth: Tensor, iou_threshold: float) -> Tensor:
     overlap, free = box_iou(boxes, truth)[scores.argsort(descending=True)], set(range(len(truth)))
@@ -138,8 +138,8 @@ def first_that_fits(boxes: Tensor, scores: Tensor, truth: Tensor, iou_threshold:
 
 
 @mistake(
-    "gives up when its best object is taken",
-    "A detection whose best object is taken may still claim another free one that it fits. (Pascal VOC "
+    "gives up when its best thing is taken",
+    "A detection whose best thing is taken may still claim another free one that it fits. (Pascal VOC "
     "counts your way, COCO and this task do not.)",
 )
 def best_even_if_taken(boxes: Tensor, scores: Tensor, truth: Tensor, iou_threshold: float) -> Tensor:
@@ -152,9 +152,9 @@ def best_even_if_taken(boxes: Tensor, scores: Tensor, truth: Tensor, iou_thresho
 
 
 @mistake(
-    "a miss takes its object",
-    "A detection that does not reach the threshold still took the object nearest to it, and left nothing "
-    "for a later, better one. Only a right detection takes an object.",
+    "a miss takes its thing",
+    "A detection that does not reach the threshold still took the thing nearest to it, and left nothing "
+    "for a later, better one. Only a right detection takes an thing.",
 )
 def a_miss_takes(boxes: Tensor, scores: Tensor, truth: Tensor, iou_threshold: float) -> Tensor:
     overlap, hits = box_iou(boxes, truth)[scores.argsort(descending=True)], []
@@ -182,11 +182,11 @@ def more_than_the_threshold(boxes: Tensor, scores: Tensor, truth: Tensor, iou_th
 
 
 @mistake(
-    "objects choose instead of detections",
-    "You let each object choose the detection that overlaps it most. But it goes by score: a more certain "
-    "detection takes the object even if a less certain one fits better.",
+    "things choose instead of detections",
+    "You let each thing choose the detection that overlaps it most. But it goes by score: a more certain "
+    "detection takes the thing even if a less certain one fits better.",
 )
-def objects_choose(boxes: Tensor, scores: Tensor, truth: Tensor, iou_threshold: float) -> Tensor:
+def things_choose(boxes: Tensor, scores: Tensor, truth: Tensor, iou_threshold: float) -> Tensor:
     overlap = box_iou(boxes, truth)[scores.argsort(descending=True)]
     hits = torch.zeros(len(boxes), dtype=torch.bool)
     for column in overlap.T if len(boxes) else ():
@@ -213,7 +213,7 @@ EXERCISE = Exercise(
     takes={"boxes": Kind.BOXES, "truth": Kind.BOXES},
     gives=Kind.MASK,
     mistakes=[
-        one_object_twice,
+        one_thing_twice,
         list_order,
         answered_in_list_order,
         first_that_fits,
@@ -221,7 +221,7 @@ EXERCISE = Exercise(
         a_miss_takes,
         any_overlap,
         more_than_the_threshold,
-        objects_choose,
+        things_choose,
         worst_first,
         always_half,
     ],
