@@ -77,6 +77,20 @@ from lib.viz.detection.curves import draw_recall_curve, draw_speed_accuracy
 from lib.viz.detection.detections import draw_anchors, draw_boxes, draw_matches
 
 # %% [markdown]
+# **The whole, before its parts.**
+# From left to right: what comes out of each stage, for the scene above.
+# New in this lesson is the stage in the orange frame; it stands where selective search stood.
+# The bars above say how long each stage takes.
+# The lines below begin at the stage that a loss judges, and end at the first stage that learns from it:
+# all four losses reach the backbone.
+
+# %%
+from lib.viz.diagrams.rcnn_family import draw_fast_rcnn, draw_faster_rcnn, draw_rcnn
+
+draw_faster_rcnn(net, picture)
+plt.show()
+
+# %% [markdown]
 # ## 1. The last slow part
 #
 # Fast R-CNN runs its network once for a picture and cuts a hundred regions out of one map.
@@ -1251,6 +1265,16 @@ else:
 # %% [markdown]
 # ## 13. Recap
 #
+# The family at work, one under the other, on the same scene.
+# Look for three things: how often the network runs, what the proposals cost, and how far back the losses reach.
+
+# %%
+draw_rcnn(rcnn, picture)
+draw_fast_rcnn(fast, picture)
+draw_faster_rcnn(net, picture)
+plt.show()
+
+# %% [markdown]
 # | | R-CNN | Fast R-CNN | Faster R-CNN |
 # | --- | --- | --- | --- |
 # | proposals | searched | searched | learned, from the map |
