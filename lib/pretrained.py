@@ -11,9 +11,9 @@ from torch import nn
 
 from lib.ops.receptive_field import ReceptiveField
 
-# What the cells of `efficientnet_lite0`'s last map see of a picture whose sides are multiples of 32, up and down as well
-# as left and right. Its padding is TensorFlow's "same", which puts more on the right and below than on the left and
-# above: a window's middle lies 15.5 pixels beyond the middle of "its" 32 pixels. Lesson 01 works it out.
+# What the cells of `efficientnet_lite0`'s last map see of a picture whose sides are multiples of 32, up and down as
+# well as left and right. Its padding is TensorFlow's "same", which puts more on the right and below than on the left
+# and above: a window's middle lies 15.5 pixels beyond the middle of "its" 32 pixels. Lesson 01 works it out.
 LAST_MAP_CELLS = ReceptiveField(size=851, stride=32, start=-394)
 
 

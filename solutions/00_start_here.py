@@ -9,7 +9,7 @@
 # You need Python, the basics of PyTorch, and a laptop.
 # No GPU, and after the installation no internet.
 #
-# This first page takes TEN minutes.
+# This first page takes ten minutes.
 # It shows how a lesson works, so that the real ones can be about pictures.
 
 # %% [markdown]

@@ -114,8 +114,9 @@ feature_strip(net, prepare(photo), picture=photo)
 plt.show()
 
 # %% [markdown]
-# Look at the lower row, fourth picture (`blocks.4`): both eyes have one colour and the nose another.
-# The network is no longer drawing edges: it gives both eyes one colour and the nose another, as if it had a word for each, and it does so **at the right places**.
+# Look at the lower row, fourth picture (`blocks.4`): the network is no longer drawing edges.
+# It gives both eyes one colour and the nose another, as if it had a word for each.
+# And it does so **at the right places**.
 # Even the 7 × 7 map still knows where.
 #
 # So the plan is: **do not throw the places away before asking for the class.
@@ -536,7 +537,9 @@ print(f"one cell of the last map sees {size} × {size} pixels; its neighbour the
 #
 # The window's size says nothing about its place.
 # That depends on how the padding is divided.
-# This network pads as TensorFlow does ("same"): just enough for one cell per stride, and when that is an odd number of zeros, the extra one goes to the right and below.
+# This network pads as TensorFlow does ("same"): just enough zeros for one cell per stride.
+# When their number is odd, the extra one goes to the right and below.
+# (How many that is depends on the picture's size; what follows is for sides that are multiples of 32.)
 # A 3×3 kernel with stride 2 gets no zero on the left and one on the right, so each such layer moves the windows to the right.
 
 # %%
@@ -614,7 +617,8 @@ plt.show()
 # That is why the heat map works, and also why it is blurry: a cell next to the cat still sees a lot of cat.
 #
 # Look at the two crosses.
-# The brightest spot is near the window's middle, but the influence as a whole lies about half a cell further up and to the left, near the middle of "its" block of 32 pixels.
+# The brightest spot is near the window's middle, but the influence as a whole lies about half a cell further up and to the left.
+# That is near the middle of the cell's own block of 32 pixels.
 # A likely reason: in a photo of 224 pixels the last window's middle is at 223.5, on the very edge, so in training it paid to look the other way.
 # What a cell *can* see and what it *uses* have different middles; section 9 meets this again.
 
@@ -770,6 +774,22 @@ check(flatten_fc_as_conv)
 # %%
 flatten_fc_as_conv = use(flatten_fc_as_conv)
 
+# %% [markdown]
+# First the whole head of VGG, made small: 8 channels instead of 512, 16 numbers instead of 4,096.
+# One kernel of 7×7 and two of 1×1, from your two functions:
+
+# %%
+head = nn.Sequential(nn.Flatten(), nn.Linear(8 * 7 * 7, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 10))
+fc6, fc7, fc8 = head[1], head[3], head[5]
+convolutions = nn.Sequential(flatten_fc_as_conv(fc6, 8, 7, 7), nn.ReLU(),
+                             linear_as_1x1_conv(fc7), nn.ReLU(), linear_as_1x1_conv(fc8))
+one, larger = torch.rand(1, 8, 7, 7), torch.rand(1, 8, 14, 21)
+print("equal on 7 × 7:", torch.allclose(convolutions(one).flatten(1), head(one), atol=1e-5))
+print("on 14 × 21:", tuple(convolutions(larger).shape))
+
+# %% [markdown]
+# Then the network that we trained.
+
 # %%
 slider = nn.Sequential(backbone, flatten_fc_as_conv(fc, 48, 4, 4).to(device))
 scene = held_out[3]
@@ -833,13 +853,15 @@ plt.show()
 # Any task with an answer at every place is called **dense prediction**.
 #
 # Now the name of the whole thing.
-# Convolutions, poolings with a window, and functions of single numbers such as ReLU have two things in common: each output looks at a window, and all places are treated alike.
+# Convolutions, poolings with a window, and functions of single numbers such as ReLU have two things in common.
+# Each of their outputs looks at a window, and all places are treated alike.
 # A network made of such layers only is itself one large sliding window.
 # It is called **fully convolutional**, an FCN, and it takes pictures of any size (as long as one window fits).
 # This is the step that the FCN paper took in 2015, and lessons 02 to 04 make it sharp.
 #
 # One thing has changed on the way.
-# The mean of *this* score map is the mean of many windows' answers, and not what the old network would have said of the scene: that one cannot read a scene at all.
+# The mean of *this* score map is the mean of many windows' answers.
+# It is not what the old network would have said of the scene, for that one cannot read a scene at all.
 # Only a network that averages just before its one linear layer keeps its answer, as in section 2.
 
 # %% [markdown]
@@ -1007,7 +1029,8 @@ explorer
 # <details><summary>What we found</summary>
 #
 # 1. In `blocks.1`, with 56 × 56 cells, the whiskers at the lower left are still single lines.
-#    In `blocks.2`, with 28 × 28, they are one patch with a colour of its own: the network still knows *that* there are whiskers, but no longer where each one is.
+#    In `blocks.2`, with 28 × 28, they are one patch with a colour of its own.
+#    The network still knows *that* there are whiskers, but no longer where each one is.
 # 2. Channel 20 of `bn1` is high on both eyes and nearly nowhere else, in the very first stage.
 #    But its cells see 3 × 3 pixels: it knows a dark green, not an eye.
 #    The first whose cells see enough for an eye is channel 57 of `blocks.3` (147 × 147 pixels); channel 76 of `blocks.4` is another.
@@ -1187,8 +1210,9 @@ assert means_by_scale[0] > means_by_scale[1] > means_by_scale[2]
 # *Semantic segmentation*: the class of every pixel; *dense prediction*: any answer at every place.
 # *Receptive field*: what a cell can see; *effective receptive field*: what it uses of that.
 #
-# **In papers and on GitHub:** `1x1 conv` or *pointwise convolution* · *convolutionalize* (turn linear layers into convolutions) · `GAP`, global average pooling ·
-# *CAM*, *logits*, *stride* (also *output stride*: pixels per cell of the last map), *padding* `"same"` and `"valid"`, *ERF*, *translation equivariance*, *inductive bias* (what section 7 measures).
+# **In papers and on GitHub:** *pointwise convolution* (1×1), *convolutionalize* (turn linear layers into convolutions), *GAP* (global average pooling),
+# *CAM*, *logits* (scores), *output stride* (pixels for one cell of the last map), *padding* `"same"` and `"valid"`, *RF* and *ERF* (receptive field, effective),
+# *translation equivariance* (section 9), *inductive bias* (what a layer assumes: section 7).
 #
 # **What the paper made of it.**
 # Long, Shelhamer and Darrell turned AlexNet, VGG-16 and GoogLeNet into convolutions like this,
