@@ -92,8 +92,8 @@ function showControls(panel, shown) {
 
 // Where there is more padding on one side than on the other, the map is not in the middle of the picture.
 function rimNote({ height, width }, layer) {
-  const rim = ([begin, stride], cells, pixels) => Math.max(begin, pixels - begin - cells * stride) / stride;
-  if (Math.max(rim(layer.place.y, layer.height, height), rim(layer.place.x, layer.width, width)) < 1 / 8) return "";
+  const rim = ([begin, stride], cells, pixels) => Math.max(begin, pixels - begin - cells * stride);
+  if (Math.max(rim(layer.place.y, layer.height, height), rim(layer.place.x, layer.width, width)) < 2) return "";
   return "Each cell is drawn around the middle of what it sees; the outermost also fill the rest up to the picture's "
     + "edge, so the first or the last can be wider.";
 }
