@@ -42,7 +42,7 @@ plt.show()
 #
 # | | |
 # | --- | --- |
-# | Time | TIME |
+# | Time | 1½ hours: 52 minutes of exercises, 38 to read; less than a minute of computing on two cores |
 # | Builds on | `nn.Linear` and `nn.Conv2d`: you have used them; nothing else |
 # | Papers | Long, Shelhamer & Darrell 2015, *Fully Convolutional Networks for Semantic Segmentation*, section 3.1 · Lin et al. 2013, *Network In Network* · Zhou et al. 2016, *Learning Deep Features for Discriminative Localization* |
 #
@@ -976,7 +976,9 @@ plt.show()
 # The convolutions lose much of their lead.
 # (They do not fall all the way to guessing: shuffled pixels still have their colours, and this network's last layer flattens too,
 # so it can learn some of the new places by heart.)
-# LONGER
+# And 400 steps are not the end.
+# After 2,000 steps (one seed) the convolutions are right in 79 % of the windows in place and in 56 % shuffled,
+# the flattening network in 54 % and 53 %: the gap grows.
 #
 # How much is lost depends on the task, and we chose one that shows it.
 # The first that we tried was to name an object cut out along its box.
@@ -1174,7 +1176,7 @@ for scale in (1, 2, 3):
     scale_heats.append(class_heatmap(net.forward_features(prepare(photo_at_scale)), net.classifier, 285)[0])
 
 # %%
-figure, axes = plt.subplots(1, 3, figsize=(9.6, 2.9), layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(9.4, 2.9), layout="constrained")
 for axis, scale, heat in zip(axes, (1, 2, 3), scale_heats):
     drawn = axis.imshow(heat.cpu(), cmap="magma", vmin=0, vmax=22)
     axis.set(title=f"{224 * scale} × {320 * scale} pixels: {heat.shape[0]} × {heat.shape[1]} cells\n"
