@@ -9,6 +9,13 @@ import torch.nn.functional as F
 from timm.data import ImageNetInfo
 from torch import nn
 
+from lib.ops.receptive_field import ReceptiveField
+
+# What the cells of `efficientnet_lite0`'s last map see of a picture whose sides are multiples of 32, up and down as
+# well as left and right. Its padding is TensorFlow's "same", which puts more on the right and below than on the left
+# and above: a window's middle lies 15.5 pixels beyond the middle of "its" 32 pixels. Lesson 01 works it out.
+LAST_MAP_CELLS = ReceptiveField(size=851, stride=32, start=-394)
+
 
 def efficientnet_lite0() -> nn.Module:
     """EfficientNet-Lite0, trained on ImageNet's 1,000 classes; on the CPU, in evaluation mode.

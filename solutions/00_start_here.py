@@ -7,7 +7,7 @@
 # On the way you build, piece by piece, the networks that taught computers to find things in pictures.
 #
 # You need Python, the basics of PyTorch, and a laptop.
-# No GPU, and after the installation no network.
+# No GPU, and after the installation no internet.
 #
 # This first page takes ten minutes.
 # It shows how a lesson works, so that the real ones can be about pictures.
@@ -25,7 +25,7 @@ plt.show()
 
 # %% [markdown]
 # Each lesson adds one idea to those before it, so the best order is the order of the numbers.
-# A dashed edge means that the lesson is still being written.
+# A dashed outline means that the lesson is still being written.
 
 # %% [markdown]
 # ## How to read a lesson
@@ -49,17 +49,28 @@ print("the picture is a tensor of shape", tuple(sample.image.shape), "and shows"
 
 # %% [markdown]
 # Toyworld knows everything about its pictures: where each thing is, how far away, which pixels belong to it, what it is called.
-# So everything that you build can be compared with the truth.
+# ("Thing" is this course's word for an object that can be counted.)
+# So everything that you build can be compared with the truth; papers call it the **ground truth**.
 #
-# Now and then a lesson asks you to **predict** what a cell will print.
-# Do it, before you run the cell: in your head, or in the text, which you may edit.
-# A wrong prediction is the moment in which something is learned.
+# Now and then a lesson asks you to **predict** what a cell will show.
+# The answer that is stored below the cell is folded away, so that you can think first: in your head, or in the text, which you may edit.
+# Then run the cell, or click on the folded output to open it.
+# A wrong prediction is where the learning happens.
+#
+# Try it: how many pixels high and wide is a toyworld picture, and what are its smallest and largest values?
+
+# %% jupyter={"outputs_hidden": true}
+channels, height, width = sample.image.shape
+print(f"{height} × {width} pixels, values from {sample.image.min():.2f} to {sample.image.max():.2f}")
+
+# %% [markdown]
+# A picture is always (3, H, W) here, with values from 0 to 1: black is 0, and 1 is as bright as a pixel can be.
 
 # %% [markdown]
 # ## How to do an exercise
 #
 # An exercise says what to write.
-# Below it stands a function that only says that it is not written yet.
+# Below it is an empty function.
 # Here is a very small one.
 #
 # ### Exercise · `count_pixels`
@@ -72,7 +83,7 @@ print("the picture is a tensor of shape", tuple(sample.image.shape), "and shows"
 # - Returns the number of pixels as a Python `int`.
 #   A pixel counts once, however many colours it has.
 #
-# Replace the line with `raise` by your own, and run the cell.
+# Replace the `raise` line with your own code, and run the cell.
 
 # %% tags=["exercise"]
 import torch
@@ -101,7 +112,7 @@ check(count_pixels)
 #
 # Stuck?
 # There are hints.
-# Fold one open here, or type `hint("count_pixels")` into a cell of your own (press **B** to make one).
+# Open one here, or type `hint("count_pixels")` into a cell of your own (press **B** to make one).
 # Each call shows one hint more.
 #
 # <details><summary>Hint: what is in a shape?</summary>
@@ -117,11 +128,11 @@ check(count_pixels)
 # These rules hold for every exercise, unless its task says otherwise:
 #
 # - Tensors of numbers are float32, class numbers and places are int64, and all of them lie on the CPU during a check.
-#   What you return is of the same kind, and whole: what you print is shown to you, and counts for nothing.
+#   Return the same kind, and return all of it: what you print is shown to you, but it is not checked.
 # - What goes in stays as it is: the caller may need it again.
 #   `x = x + 1` makes a new tensor, `x += 1` changes the caller's.
 # - The numbers and sizes of the check are not those of the lesson: write for any size, any number of classes, any batch.
-# - Where a task says *gradients must flow*, they must find their way back to its inputs; elsewhere nobody asks.
+# - Where a task says *gradients must flow*, they must reach its inputs; elsewhere this is not checked.
 # - It may be slow, but not so slow that the lesson cannot go on with it: a loop over things is fine, a loop over every pixel often is not.
 #
 # The last cell of every exercise is this one.
@@ -137,10 +148,11 @@ print(f"the toyworld picture has {count_pixels(sample.image):,} pixels")
 # %% [markdown]
 # ## Look inside
 #
-# Every network of the course can be opened.
+# Every network of the course can be opened in the **explorer**.
 # This is a real one, trained on a million photos, and this is a real cat.
-# Choose a layer, choose a view, click on the picture.
-# What it all means is the subject of lesson 01; for now, just play.
+# Choose a layer on the left, choose a view above the picture, and click on the picture.
+# The frame shows which part of the photo one cell of the layer can see, and the bars show the numbers that the cell holds.
+# Lesson 01 explains all of this; for now, just play.
 
 # %%
 from lib.datasets.photos import crop_square, load_photo
@@ -167,9 +179,9 @@ progress()
 # | --- | --- |
 # | A cell does not stop | the ■ button in the toolbar |
 # | Names are missing, or things look mixed up | menu *Kernel → Restart Kernel and Run All Cells* |
-# | You want an exercise's first state back | menu *Edit → Undo*, or `git checkout notebooks/` for all of them: that throws your answers away |
+# | You want an exercise's first state back | menu *Edit → Undo*; or `git checkout notebooks/` for all of them, which throws your answers away |
 # | You have a GPU | choose the kernel *Pixels to Prompts (GPU)* at the top right |
 #
-# The functions behind the lessons are in the folder `lib`, one paper a file, written to be read.
+# The functions behind the lessons are in the folder `lib`: each paper has one file there, written to be read.
 #
 # On to lesson 01: [A fully connected layer is a 1×1 convolution](01_fc_vs_1x1_conv.ipynb).

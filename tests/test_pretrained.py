@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from lib.datasets.photos import crop_square, load_photo
-from lib.pretrained import efficientnet_lite0, halfway_features, imagenet_classes, prepare
+from lib.pretrained import LAST_MAP_CELLS, efficientnet_lite0, halfway_features, imagenet_classes, prepare
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +22,16 @@ def test_the_network_recognises_the_photos(network, name, wanted):
     with torch.no_grad():
         scores = network(prepare(crop_square(load_photo(name), 224)))
     assert imagenet_classes()[scores.argmax().item()] in wanted
+
+
+def test_the_last_map_sees_what_its_cells_say(network):
+    picture = torch.rand(1, 3, 896, 896).requires_grad_()
+    network.forward_features(picture)[0, :, 13, 13].sum().backward()
+    touched = picture.grad.abs().sum(dim=(0, 1)).nonzero()  # (P, 2)
+    first, last = LAST_MAP_CELLS.span(13)
+    assert touched.min(dim=0).values.tolist() == [first, first]
+    assert touched.max(dim=0).values.tolist() == [last, last]
+    assert LAST_MAP_CELLS.middle(13) == (first + last + 1) / 2
 
 
 def test_the_network_comes_ready_to_use(network):

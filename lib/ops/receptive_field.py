@@ -34,6 +34,10 @@ class ReceptiveField(NamedTuple):
         first = self.start + cell * self.stride
         return first, first + self.size - 1
 
+    def middle(self, cell: int) -> float:
+        """The middle of what `cell` sees, in pixels from the picture's edge (the middle of the first pixel is 0.5)."""
+        return self.start + cell * self.stride + self.size / 2
+
 
 def feature_size(height: int, width: int, layers: Sequence[Window]) -> tuple[int, int]:
     """The height and width, in cells, of what comes out of `layers` for a picture of `height` by `width` pixels.

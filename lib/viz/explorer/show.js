@@ -81,13 +81,21 @@ function showControls(panel, shown) {
   panel.detail.show(panel.listed);
   panel.detail.element.hidden = panel.lists.all.length === panel.lists.blocks.length; // no choice to be made
   panel.layers.show(panel.lists[panel.listed], panel.awaited?.layer ?? layer.layer);
-  panel.note.textContent = panel.awaited ? "waiting for the kernel …" : panel.said ?? "";
+  panel.note.textContent = panel.awaited ? "waiting for the kernel …" : panel.said || rimNote(panel.about, layer);
   panel.views.show(view);
   panel.channel.show(channel, layer.channels - 1, String(channel));
   panel.opacity.show(opacity, 1, opacity.toFixed(2));
   const bars = panel.store.strongest(layer, cell, BARS);
   const ranges = (bars ?? []).map(([own]) => layer.high[own] - layer.low[own]);
   panel.bars.show(bars, view === "channel" ? channel : -1, digitsFor(Math.max(...ranges)));
+}
+
+// Where there is more padding on one side than on the other, the map is not in the middle of the picture.
+function rimNote({ height, width }, layer) {
+  const rim = ([begin, stride], cells, pixels) => Math.max(begin, pixels - begin - cells * stride);
+  if (Math.max(rim(layer.place.y, layer.height, height), rim(layer.place.x, layer.width, width)) < 2) return "";
+  return "Each cell is drawn around the middle of what it sees; the outermost also fill the rest up to the picture's "
+    + "edge, so the first or the last can be wider.";
 }
 
 // All, if there are no inner layers; stages, if there are several sizes.

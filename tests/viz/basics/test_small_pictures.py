@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib.ops.receptive_field import Window
+from lib.ops.receptive_field import ReceptiveField, Window
 from lib.viz.basics.heatmaps import draw_glow
 from lib.viz.basics.numbers import PAGE, exact, show_numbers
 from lib.viz.basics.sliding import draw_sliding
@@ -21,7 +21,20 @@ def test_the_glow_is_where_the_heat_is():
     glowing = _shown(figure.axes[1]).sum(axis=2)
     bright = glowing > glowing.min() + 0.1
     assert bright[4:8, 8:12].all() and bright.sum() == 16
-    assert [text.get_text() for text in figure.axes[1].get_legend().get_texts()] == ["thing"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["thing, highest 5.0"]
+
+
+def test_cells_lie_around_the_middle_of_what_they_see():
+    cells = ReceptiveField(size=7, stride=4, start=0)  # middles 3.5, 7.5, 11.5 ...: cell 1 is columns 5.5 to 9.5
+    heat = torch.full((4, 4), -1.0)
+    heat[1, 1] = 5
+    glowing = _shown(draw_glow(torch.full((3, 16, 16), 0.5), {"thing": heat}, cells=cells).axes[1]).sum(axis=2)
+    bright = glowing > glowing.min() + 0.1
+    assert bright[6:9, 6:9].all() and not bright[:5].any() and not bright[10:].any()
+    heat = torch.zeros(4, 4)
+    heat[0] = 1
+    glowing = _shown(draw_glow(torch.full((3, 16, 16), 0.5), {"thing": heat}, cells=cells).axes[1]).sum(axis=2)
+    assert (glowing[:5, 0] > glowing.min() + 0.1).all()  # the first row reaches to the picture's edge
 
 
 def test_a_map_without_a_positive_score_does_not_glow():
