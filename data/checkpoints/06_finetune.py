@@ -4,7 +4,7 @@ The last two of the five stages learn on warped regions, 32 with a thing (IoU 0.
 under a linear layer with a softmax. Then three classifiers judge the regions, with the features of the network as it
 came and with those of the tuned one: the softmax, SVMs whose examples are all regions of IoU 0.5 or more, and SVMs
 whose examples are the true boxes alone. Three seeds learn from three sets of 150 pictures that share none. Only the
-figures are kept, in JSON. About six minutes of one processor core.
+figures are kept, in JSON. About seven minutes of one processor core.
 
     .venv/bin/python data/checkpoints/06_finetune.py
 """
