@@ -2,14 +2,13 @@
 
 Source: Girshick, Donahue, Darrell & Malik 2014, "Rich feature hierarchies for accurate object detection and semantic
 segmentation", section 2 and appendices A to C. Four parts that do not know of each other: proposals (selective search,
-`lib/ops/selective_search.py`), features (any network, which is not trained here), a linear SVM for each class, and for
-each class a linear regression that moves the box. The paper also fine-tunes its network on warped boxes; we do not.
+`lib/ops/selective_search.py`), features (any network), a linear SVM for each class, and for each class a linear
+regression that moves the box. `RCNN` takes the network as it is. The paper first fine-tunes it on warped boxes: that
+is the last part of this file, and section 11 of the lesson.
 """
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -136,6 +135,21 @@ class Regions(NamedTuple):
     labels: Tensor  # (R,) the label of that true box
 
 
+def label_regions(features: Tensor, regions: Tensor, boxes: Tensor, labels: Tensor, num_classes: int) -> Regions:
+    """What each region of one training picture is to be taken for.
+
+    Args:
+        features: (R, D) of the regions.
+        regions: (R, 4) xyxy pixels, the true boxes among them.
+        boxes, labels: (N, 4) and (N,), N at least 1: the true boxes and their classes, 1..K.
+        num_classes: K + 1, with the background.
+    """
+    iou = box_iou(regions, boxes)  # (R, N)
+    kinds = torch.stack([svm_labels(iou, labels, label) for label in range(1, num_classes)], dim=1)  # (R, K)
+    overlap, place = iou.max(dim=1)
+    return Regions(features, kinds, regions, boxes[place], overlap, labels[place])
+
+
 class RCNN(nn.Module):
     """R-CNN: a list of proposals in, detections out.
 
@@ -147,8 +161,6 @@ class RCNN(nn.Module):
         size, context: of the crops, see `context_warp`. The paper's 16 of 227 is 5 of 64.
         score_threshold: detections below are left out. An SVM says "yes" above 0; -1 keeps the doubtful ones.
         nms_threshold: of two boxes of a class that overlap more, the lower one goes.
-
-    `seconds` counts, stage by stage, where the time goes: warp, network, SVM, boxes, NMS.
     """
 
     def __init__(
@@ -172,7 +184,6 @@ class RCNN(nn.Module):
         for untrained in (*self.svm.parameters(), *self.regressor.parameters()):
             nn.init.zeros_(untrained)  # says neither yes nor no, and moves nothing
         self.coder = BoxCoder()
-        self.seconds: dict[str, float] = {}
 
     @torch.no_grad()
     def forward(self, image: Tensor, proposals: Tensor) -> dict[str, Tensor]:
@@ -188,17 +199,19 @@ class RCNN(nn.Module):
         return self.detect(self.region_features(image, proposals), proposals, image.shape[1:])
 
     @torch.no_grad()
-    def detect(self, features: Tensor, proposals: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
-        """`forward` for proposals whose features (P, width) are known, on a picture of `size` (H, W)."""
-        with self._stage("SVM"):
-            scores = self.svm(features)  # (P, K)
-            rows, classes = (scores > self.score_threshold).nonzero(as_tuple=True)  # (D,) each: a box and a class
-            scores = scores[rows, classes]
-        with self._stage("boxes"):
-            moved = self.coder.decode_single(self.regressor(features), proposals).unflatten(1, (-1, 4))  # (P, K, 4)
-            boxes = clip_boxes_to_image(moved[rows, classes], tuple(size))  # (D, 4)
-        with self._stage("NMS"):
-            kept = batched_nms(boxes, scores, classes, self.nms_threshold)
+    def detect(
+        self, features: Tensor, proposals: Tensor, size: tuple[int, int], scores: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """`forward` for proposals whose features (P, width) are known, on a picture of `size` (H, W).
+
+        `scores` (P, K) stand in the place of those that the SVMs would give.
+        """
+        scores = self.svm(features) if scores is None else scores  # (P, K)
+        rows, classes = (scores > self.score_threshold).nonzero(as_tuple=True)  # (D,) each: a box and a class
+        scores = scores[rows, classes]
+        moved = self.coder.decode_single(self.regressor(features), proposals).unflatten(1, (-1, 4))  # (P, K, 4)
+        boxes = clip_boxes_to_image(moved[rows, classes], tuple(size))  # (D, 4)
+        kept = batched_nms(boxes, scores, classes, self.nms_threshold)
         return {"boxes": boxes[kept], "scores": scores[kept], "labels": classes[kept] + 1}
 
     @torch.no_grad()
@@ -206,31 +219,15 @@ class RCNN(nn.Module):
         """What the network says of each box, each on its own: (K, 4) -> (K, width), each row scaled to length 20."""
         if not len(boxes):
             return self.svm.weight.new_zeros(0, self.svm.in_features)
-        found = []
-        for some in boxes.split(64):
-            with self._stage("warp"):
-                crops = context_warp(image, some, self.size, self.context)  # (64, 3, size, size)
-            with self._stage("network"):
-                found.append(self.features(crops))  # (64, width)
-        return 20 * F.normalize(torch.cat(found))  # (K, width)
-
-    @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
-        begun = time.perf_counter()
-        yield
-        if self.svm.weight.is_cuda:
-            torch.cuda.synchronize()
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
+        crops = (context_warp(image, some, self.size, self.context) for some in boxes.split(64))  # (64, 3, size, size)
+        return 20 * F.normalize(torch.cat([self.features(some) for some in crops]))  # (K, width)
 
     # -------------------------------------------------------------------------------------------- training, in parts
 
     def regions(self, image: Tensor, proposals: Tensor, boxes: Tensor, labels: Tensor) -> Regions:
         """The regions of one training picture: its proposals and its true boxes (N, 4) with labels (N,)."""
         everything = torch.cat([boxes, proposals])  # (R, 4)
-        iou = box_iou(everything, boxes)  # (R, N)
-        kinds = torch.stack([svm_labels(iou, labels, label) for label in range(1, self.num_classes)], dim=1)
-        overlap, place = iou.max(dim=1)
-        return Regions(self.region_features(image, everything), kinds, everything, boxes[place], overlap, labels[place])
+        return label_regions(self.region_features(image, everything), everything, boxes, labels, self.num_classes)
 
     def fit_svms(
         self, regions: Regions, strength: float = 1e-3, negatives: int = 500, rounds: int = 1, seed: int = 0
@@ -302,3 +299,63 @@ def _ridge_regression(inputs: Tensor, targets: Tensor, ridge: float) -> tuple[Te
     square = inputs.T @ inputs + ridge * torch.eye(inputs.shape[1], dtype=torch.float64)  # (D, D)
     weight = torch.linalg.solve(square, inputs.T @ (targets - level)).T  # (T, D)
     return weight.float(), (level - weight @ centre).float()
+
+
+# ------------------------------------------------------------------------------------------------ fine-tuning
+
+
+class RegionClassifier(nn.Module):
+    """What fine-tuning trains: the last stages of a network, and a linear layer whose softmax is over K + 1 classes.
+
+    The batch normalisation in `stages` keeps the statistics that it came with. In a batch of crops in which every
+    fourth shows a thing they would be those of no picture.
+
+    Args:
+        stages: maps of the stages before them -> (B, C, h, w).
+        width: 4 · C features, see `describe`.
+        num_classes: with the background, 0.
+
+    Source: section 2.3 of the paper, which trains all of its network.
+    """
+
+    def __init__(self, stages: nn.Module, width: int, num_classes: int):
+        super().__init__()
+        self.stages, self.head = stages, nn.Linear(width, num_classes)
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        self.stages.eval()
+        return self
+
+    def describe(self, maps: Tensor) -> Tensor:
+        """The features as `RCNN.region_features` gives them: means over quarters, (B, width), rows of length 20."""
+        return 20 * F.normalize(F.adaptive_avg_pool2d(self.stages(maps), 2).flatten(1))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.head(self.describe(maps))  # (B, K + 1)
+
+    @torch.no_grad()
+    def probabilities(self, features: Tensor) -> Tensor:
+        """The softmax of `describe`d regions without the background's: (P, width) -> (P, K)."""
+        return self.head(features).softmax(dim=1)[:, 1:]
+
+
+def draw_batch(overlap: Tensor, draw: torch.Generator, things: int = 32, others: int = 96) -> Tensor:
+    """A batch for fine-tuning: places of regions that overlap a thing by a half or more, then of others.
+
+    Args:
+        overlap: (R,) IoU of each region with the thing that it overlaps most.
+        draw: a generator on the CPU. Any region may come more than once.
+        things, others: how many of each.
+
+    Returns:
+        (things + others,) int64.
+
+    Raises:
+        ValueError: there is no region of one of the two kinds.
+    """
+    kinds = [(overlap >= 0.5).nonzero()[:, 0], (overlap < 0.5).nonzero()[:, 0]]
+    if not all(map(len, kinds)):
+        raise ValueError(f"overlap has {len(kinds[0])} of 0.5 or more and {len(kinds[1])} below; expected both")
+    counts = zip(kinds, (things, others))
+    return torch.cat([some[torch.randint(len(some), (n,), generator=draw).to(some.device)] for some, n in counts])

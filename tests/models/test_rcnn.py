@@ -1,10 +1,20 @@
 import pytest
 import torch
 from sklearn.linear_model import Ridge
+from torch import nn
 from torch.nn import functional as F
 from torchvision.ops import box_iou, nms
 
-from lib.models.rcnn import RCNN, Regions, context_warp, crop_resize, enlarge_boxes, svm_labels
+from lib.models.rcnn import (
+    RCNN,
+    RegionClassifier,
+    Regions,
+    context_warp,
+    crop_resize,
+    draw_batch,
+    enlarge_boxes,
+    svm_labels,
+)
 
 
 def mean_colour(crops):
@@ -208,10 +218,42 @@ def test_the_regression_brings_boxes_closer(detector):
     assert box_iou(moved, truth).diagonal().mean() > box_iou(proposals, truth).diagonal().mean() + 0.03
 
 
-def test_seconds_are_counted_by_stage_and_the_network_is_not_stored(detector):
-    assert set(detector.seconds) == {"warp", "network", "SVM", "boxes", "NMS"}
-    assert all(seconds > 0 for seconds in detector.seconds.values())
+def test_the_network_is_not_stored(detector):
     assert sum(tensor.numel() for tensor in detector.state_dict().values()) == 49 * 2 + 49 * 8
+
+
+# ------------------------------------------------------------------------------------------------ fine-tuning
+
+
+def stages():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())
+
+
+def test_a_region_classifier_gives_features_as_the_detector_does():
+    network = RegionClassifier(stages(), 16, 3).eval()
+    model = RCNN(lambda crops: F.adaptive_avg_pool2d(network.stages(crops), 2).flatten(1), 16, 3, size=24, context=2)
+    image, boxes, _ = scene(0)
+    described = network.describe(context_warp(image, boxes, 24, 2))  # (2, 16)
+    torch.testing.assert_close(described, model.region_features(image, boxes))
+    torch.testing.assert_close(network(context_warp(image, boxes, 24, 2)), network.head(described))
+
+
+def test_fine_tuning_reaches_the_stages_but_not_their_statistics():
+    network = RegionClassifier(stages(), 16, 3).train()
+    mean, weight = network.stages[1].running_mean.clone(), network.stages[0].weight
+    F.cross_entropy(network(torch.rand(6, 3, 8, 8)), torch.tensor([0, 1, 2, 0, 1, 2])).backward()
+    assert weight.grad.abs().sum() > 0
+    assert torch.equal(network.stages[1].running_mean, mean)
+    assert network.head.training
+
+
+def test_a_batch_holds_things_first_and_every_region_has_its_turn():
+    overlap = torch.tensor([0.5, 0.499, 1.0, 0.0, 0.7])
+    places = draw_batch(overlap, torch.Generator().manual_seed(0), things=40, others=30)
+    assert places.shape == (70,)
+    assert set(places[:40].tolist()) == {0, 2, 4}
+    assert set(places[40:].tolist()) == {1, 3}
 
 
 @pytest.mark.parametrize(
@@ -221,6 +263,8 @@ def test_seconds_are_counted_by_stage_and_the_network_is_not_stored(detector):
         (lambda: enlarge_boxes(torch.zeros(1, 4), 20, -1), "context"),
         (lambda: crop_resize(torch.zeros(3, 4, 4), torch.zeros(4), 8, torch.zeros(3)), "boxes"),
         (lambda: RCNN(mean_colour, 3, 1), "num_classes"),
+        (lambda: draw_batch(torch.tensor([0.2, 0.4]), torch.Generator()), "overlap"),
+        (lambda: draw_batch(torch.tensor([0.5]), torch.Generator()), "overlap"),
         (lambda: RCNN(mean_colour, 3, 2)(torch.zeros(1, 3, 4, 4), torch.zeros(1, 4)), "image"),
         (
             lambda: RCNN(mean_colour, 3, 3).fit_svms(

@@ -4,7 +4,7 @@ import torch
 from torchvision.ops import box_convert, box_iou
 
 from lib.models.rcnn import crop_resize
-from lib.ops.selective_search import Region, merge_regions, region_similarity
+from lib.ops.selective_search import merge_regions, region_similarity
 
 
 def around(a, b):
@@ -25,27 +25,6 @@ def similar_in_one_line(a, b, picture_size):
     """min(p, q) = (p + q - |p - q|) / 2, and both histograms sum to 1."""
     differences = (a.colour - b.colour).abs().sum() + (a.texture - b.texture).abs().sum()
     return 4 - differences / 2 - around(a, b) / picture_size
-
-
-def union(a, b):
-    return (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
-
-
-def merged(a, b):
-    size = a.size + b.size
-    colour, texture = ((x * a.size + y * b.size) / size for x, y in ((a.colour, b.colour), (a.texture, b.texture)))
-    return Region(size, union(a.box, b.box), colour, texture)
-
-
-def merged_by_lerp(a, b):
-    share = b.size / (a.size + b.size)
-    box = torch.stack([torch.tensor(a.box), torch.tensor(b.box)])
-    box = tuple(box[:, :2].amin(0).tolist() + box[:, 2:].amax(0).tolist())
-    return Region(a.size + b.size, box, torch.lerp(a.colour, b.colour, share), torch.lerp(a.texture, b.texture, share))
-
-
-def size_of_box(a, b):
-    return merged(a, b)._replace(size=around(a, b))
 
 
 def grouped(
@@ -157,13 +136,6 @@ def targets_in_two_halves(proposals, truth):
     return torch.hstack([shift, wanted.log() - size.log()])
 
 
-def box_from_zero(a, b):
-    size = a.size + b.size
-    box = (0, 0, max(a.box[2], b.box[2]), max(a.box[3], b.box[3]))
-    colour = (a.size * a.colour + b.size * b.colour) / size
-    return Region(size, box, colour, (a.size * a.texture + b.size * b.texture) / size)
-
-
 def around_from_zero(a, b, picture_size):
     shared = torch.minimum(a.colour, b.colour).sum().item() + torch.minimum(a.texture, b.texture).sum().item()
     return shared + 2 - max(a.box[2], b.box[2]) * max(a.box[3], b.box[3]) / picture_size
@@ -171,7 +143,6 @@ def around_from_zero(a, b, picture_size):
 
 WRONG = {
     "region_similarity": [("a box that begins at (0, 0)", around_from_zero)],
-    "merge_regions": [("the size of the box", size_of_box), ("a box that begins at (0, 0)", box_from_zero)],
     "group_regions": [("wrong shape", renamed)],
     "proposal_recall": [],
     "context_warp": [],
@@ -181,7 +152,6 @@ WRONG = {
 
 RIGHT = {
     "region_similarity": [similar, similar_in_one_line],
-    "merge_regions": [merged, merged_by_lerp],
     "group_regions": [grouped, grouped_recursively],
     "proposal_recall": [recall, recall_by_first_hit],
     "context_warp": [warp, warp_one_by_one],

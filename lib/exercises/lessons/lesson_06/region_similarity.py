@@ -62,6 +62,11 @@ def fill_from_zero(a: Region, b: Region, box: int, picture_size: int) -> float:
     return 1 - (max(a.box[2], b.box[2]) * max(a.box[3], b.box[3]) - a.size - b.size) / picture_size
 
 
+def fill_of_the_boxes(a: Region, b: Region, box: int, picture_size: int) -> float:
+    areas = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (a.box, b.box)]
+    return 1 - (box - sum(areas)) / picture_size
+
+
 EXERCISE = Exercise(
     name="region_similarity",
     reference=selective_search.region_similarity,
@@ -112,6 +117,12 @@ EXERCISE = Exercise(
             "Your fill term uses what the two boxes have in common. It needs the box around *both*: the smaller of"
             " the two left ends, the larger of the two right ends.",
             wrong=similarity_with(intersection, fill=fill_of_the_overlap),
+        ),
+        Mistake(
+            "areas of the boxes for sizes of the regions",
+            "Your gap leaves out the whole boxes of the two regions. A region seldom fills its box: take away its"
+            " pixels, `size`.",
+            wrong=similarity_with(intersection, fill=fill_of_the_boxes),
         ),
         Mistake(
             "a box that begins at (0, 0)",
