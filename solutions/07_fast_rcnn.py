@@ -550,7 +550,7 @@ draw_matches(scene.image, proposals.cpu()[drawn], matches, scene.boxes, "32 regi
 plt.show()
 
 # %% [markdown]
-# In colour the positives, each in the colour of its thing's class; dotted the background, all of it near something.
+# In colour the positives, each in the colour of its thing's class; in white the background, all of it near something.
 # That is one picture's share of one step.
 
 # %% [markdown]
@@ -724,7 +724,7 @@ plt.show()
 # From many proposals around each thing, the scores pick one, the box numbers move it, and NMS (lesson 05) takes the others away.
 # Three mistakes are left.
 # The box of the purple cylinder reaches down to the foot of the pink one: there was a proposal that held both.
-# Its upper part is also called a box: NMS lets only detections of the same class remove each other.
+# Its upper part is also called a crate: NMS lets only detections of the same class remove each other.
 # And the grey crate at the edge is missed.
 #
 # Now the training, with your sampling and your loss.
@@ -761,9 +761,9 @@ for name, value, weight in zip(("tx", "ty", "tw", "th"), spread.tolist(), (10, 1
 # A move is about a tenth of the proposal's width, a change of size about a fifth.
 # Against the loss of the classes such small numbers would hardly count.
 # So the targets are divided by what they usually spread by, 0.1, 0.1, 0.2 and 0.2; that is, multiplied by **10, 10, 5 and 5**.
-# All four then spread by about 1, and the two losses are about equally large.
-# (The paper divides by the deviation that it measures; these rounded numbers are its code's, and have been everybody's since.
-# What the head predicts is divided by them again before a box is moved.)
+# All four then spread by about 1.
+# (The paper divides by the deviation that it measures; these rounded numbers come from the code, and torchvision kept them.
+# What the head predicts is divided by the weights again before a box is moved.)
 #
 # The true boxes join the proposals, so that there is always a positive.
 
@@ -808,9 +808,9 @@ def my_loss(model, batch):
 
 # %% jupyter={"outputs_hidden": true}
 fresh = fast_rcnn_small().to(device)
-many = [place for place, target in enumerate(train[1]) if len(target["proposals"]) >= 64][:128]
-images = train[0][many].to(device) / 255                        # (128, 3, 96, 96)
-boxes = [train[1][place]["proposals"].to(device) for place in many]
+most = sorted(range(150), key=lambda place: -len(train[1][place]["proposals"]))[:128]
+images = train[0][most].to(device) / 255                        # (128, 3, 96, 96)
+boxes = [train[1][place]["proposals"].to(device) for place in most]
 labels, moves = torch.zeros(128, dtype=torch.int64, device=device), torch.zeros(128, 4, device=device)
 
 
@@ -832,10 +832,10 @@ print(f"one region of each of 128:        128 through the backbone, ≈ {apart:.
 # The step does not get 64 times longer, because the head's share is the same in both.
 # Memory grows, too: the way back needs every map that was made on the way there.
 # For VGG16 and a photo of 600 × 1000, the first map alone has 64 × 600 × 1000 numbers, that is 154 MB.
-# 128 photos need 20 GB for it, and nobody's GPU had that in 2015.
+# 128 photos need 20 GB for it, and a GPU of 2015 had 6 or 12.
 #
-# One region from far away does not make its picture cheaper, either.
-# In a deep network a single region sees nearly the whole photo, so that all of it has to go through.
+# Nor does it help that only one region of a photo is wanted.
+# In a deep network a single region sees nearly the whole photo, so all of it has to go through.
 # This is what SPPnet could not afford.
 # It computed the maps once, stored them, and trained only the layers behind the cut.
 #
@@ -943,7 +943,7 @@ draw_detections(scenes, {f"scene {index}": certain(found) for index, found in zi
 plt.show()
 
 # %% [markdown]
-# It misses things that are small or half hidden: in scene 44 the orange sphere behind the box, in scene 12 the figure behind the sphere.
+# It misses things that are small or half hidden: in scene 44 the sphere behind the orange crate, in scene 12 both figures and the cylinder behind the sphere.
 #
 # As for the frozen backbone: in as many steps, the head cannot make up for features that nobody made for the task.
 # A *random* backbone is the hardest case.
@@ -1035,9 +1035,9 @@ stages = {"selective search": milliseconds(lambda: selective_search_small(scene.
           "pooling, head, NMS": max(whole - alone, 0)}
 figure, axis = plt.subplots(figsize=(7, 1.8), layout="constrained")
 bars = axis.barh(list(stages)[::-1], list(stages.values())[::-1], color="#0072B2")
-axis.bar_label(bars, fmt="≈ %.1f ms", padding=3)
+axis.bar_label(bars, fmt="≈ %.0f ms", padding=3)
 axis.set(title="one picture, 100 proposals", xlabel="milliseconds")
-axis.margins(x=0.15)
+axis.margins(x=0.25)
 plt.show()
 share = stages["selective search"] / sum(stages.values())
 print(f"selective search takes ≈ {100 * share:.0f} % of the time")
@@ -1068,7 +1068,10 @@ explorer
 # <details><summary>Answers</summary>
 #
 # 1.
-# LOOK1
+# No.
+# In `stem.0` you see them in nearly every channel.
+# In `body.2` many channels are bright on the sky or on the ground and dark where things are.
+# Others have a few bright cells on things, and no outline at all.
 # 2.
 # 70 × 70 pixels, more than half of the picture's width and height, where the cell itself stands for 8 × 8.
 # What is cut out for a small box was computed from its surroundings, too.
@@ -1152,7 +1155,8 @@ assert torch.equal(regions[0, :, :, 0], regions[0, :, :, 1]) and torch.equal(reg
 # *Smooth L1*: a square near 0, straight lines beyond.
 # *Multi-task loss*: one sum for class and box, and one backward pass.
 #
-# **In papers and on GitHub:** RoIPool, `roi_pool`, `spatial_scale`; RoI head, `box_head`, `box_predictor`; foreground and background, `fg_iou_thresh`, `bg_iou_thresh`;
+# **In papers and on GitHub:** RoIPool, `roi_pool`, `spatial_scale`; RoI head, `box_head`, `box_predictor`;
+# foreground and background, `fg_iou_thresh`, `bg_iou_thresh`;
 # `batch_size_per_image` (64 in the paper), `positive_fraction`; bounding-box regression, deltas, `bbox_reg_weights=(10, 10, 5, 5)`;
 # Huber loss, which is smooth L1 times β.
 #
@@ -1201,7 +1205,8 @@ assert torch.equal(regions[0, :, :, 0], regions[0, :, :, 1]) and torch.equal(reg
 #   It has the finer features of section 4, and yet AP falls by nearly a half: the head knows only the numbers that it was trained with.
 #   Trained with RoIAlign, it wins (lesson 08 does it).
 # - **Truncated SVD.**
-#   Keep only the first t singular values of the weights of `head.box_head.fc6` (96 × 2,400; `torch.linalg.svd` with `full_matrices=False`), and draw AP over t.
+#   Keep only the first t singular values of the weights of `head.box_head.fc6`, which are 96 × 2,400, and draw AP over t.
+#   (`torch.linalg.svd` with `full_matrices=False` gives all 96.)
 #   24 of the 96 are nearly as good as all, with a quarter of the multiplications; 6 are not.
 # - **Which background?**
 #   Train once with all background below 0.5, once with that below 0.1 only.
