@@ -193,11 +193,17 @@ def draw_proposals(
 
 
 def draw_matches(
-    image: Tensor, candidates: Tensor, matches: Tensor, truth_boxes: Tensor, title: str = "", size: float = 4.5
+    image: Tensor,
+    candidates: Tensor,
+    matches: Tensor,
+    truth_boxes: Tensor,
+    title: str = "",
+    size: float = 4.5,
+    labels: Tensor | None = None,
 ) -> Figure:
     """Which candidate boxes (anchors, proposals) were given to which truth, as `lib.ops.matching.Matcher` says.
 
-    Positives have the colour of their truth, which is drawn thick; background is thin and grey; ignored ones are
+    Positives have the colour of their truth, which is drawn thick; background is thin and white; ignored ones are
     dotted. The legend counts them. Of many, only an even sample is drawn; for background, the legend says so.
 
     Args:
@@ -206,9 +212,11 @@ def draw_matches(
         matches: (A,) place of a truth, or -1 for background, or -2 for ignored.
         truth_boxes: (M, 4).
         size: width of the picture in inches; the legend stands to the right of it.
+        labels: (M,) classes of the truths, 1..K, which give colours and names. Without them, each truth has a colour
+            of its own.
 
     Raises:
-        ValueError: boxes are not (N, 4), `matches` has another length, or names a truth that is not there.
+        ValueError: boxes are not (N, 4), `matches` or `labels` has another length, or names a truth that is not there.
     """
     candidates, truth_boxes = check_boxes("candidates", candidates), check_boxes("truth_boxes", truth_boxes)
     matches = matches.cpu()
@@ -221,29 +229,35 @@ def draw_matches(
             f"matches lie in {matches.min()}..{matches.max()}; expected -2..{len(truth_boxes) - 1}: -1 is "
             "background, -2 ignored, the others are truths"
         )
+    if labels is not None and labels.shape != truth_boxes.shape[:1]:
+        raise ValueError(f"labels has the shape {tuple(labels.shape)} for {len(truth_boxes)} truths; expected as many")
+    numbers = list(range(1, len(truth_boxes) + 1)) if labels is None else labels.tolist()
+    colours = [class_colour(number) for number in numbers]
     figure, (axis,) = panels(1, 1, size, image.shape[-2] / image.shape[-1])
     figure.set_figwidth(size + 2.4)
     show_picture(axis, image, title, dim=0.35)
     background, ignored = candidates[matches == BACKGROUND], candidates[matches == IGNORED]
     sample = background[:: max(1, -(-len(background) // MOST_BACKGROUND))]
-    thin_boxes(axis, sample, FAINT, width=0.6, opacity=0.55)
+    thin_boxes(axis, sample, "#202020", width=1.8, opacity=0.35)  # a halo, to be seen on any ground
+    thin_boxes(axis, sample, "white", width=0.8, opacity=0.9)
     thin_boxes(axis, ignored[:: max(1, -(-len(ignored) // MOST_BACKGROUND))], "#202020", width=0.7, style=":")
     handles = []
     for number, box in enumerate(truth_boxes):
-        positives, colour = candidates[matches == number], class_colour(number + 1)
+        positives, colour = candidates[matches == number], colours[number]
         thin_boxes(axis, positives, colour, width=1.3, opacity=1.0)
         box_patch(axis, box, colour, width=3)
-        handles.append(_swatch(colour, f"object {number}: {len(positives):,} positive"))
+        name = "object" if labels is None else NAMES[numbers[number]]
+        handles.append(_swatch(colour, f"{name} {number}: {len(positives):,} positive"))
     place_tags(
         axis,
         truth_boxes,
         [str(number) for number in range(len(truth_boxes))],
-        [class_colour(number + 1) for number in range(len(truth_boxes))],
+        colours,
         size,
     )
     drawn = "" if len(sample) == len(background) else f"\n({len(sample)} are drawn)"
     handles += [
-        Line2D([], [], color="#777777", linewidth=1, label=f"background: {len(background):,}{drawn}"),
+        Patch(facecolor="white", edgecolor="#202020", linewidth=0.8, label=f"background: {len(background):,}{drawn}"),
         Line2D([], [], color="#202020", linewidth=1, linestyle=":", label=f"ignored: {len(ignored):,}"),
     ]
     figure.legend(handles=handles, loc="outside right center", frameon=False, fontsize=9)

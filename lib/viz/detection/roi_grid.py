@@ -41,6 +41,12 @@ def pooled_bins(box: Tensor, stride: int, output_size: int, quantised: bool) -> 
     return (torch.cat([first, last]) * stride).float(), (bins.reshape(-1, 4) * stride).float()
 
 
+def moved_edges(box: Tensor, region: Tensor) -> str:
+    """By how many pixels each edge of the region (4,) lies right of, or below, that of the box (4,): "left +2, ..."."""
+    edges = zip(("left", "top", "right", "bottom"), (region - box).tolist())
+    return "edges moved, in pixels: " + ", ".join(f"{name} {by:+.3g}" for name, by in edges)
+
+
 def draw_roi_grid(
     image: Tensor, box: Tensor, stride: int, output_size: int, quantised: bool = True, size: float = 4.5
 ) -> Figure:
@@ -67,8 +73,7 @@ def draw_roi_grid(
     height, width = image.shape[-2:]
     figure, (axis,) = panels(1, 1, size, height / width)
     figure.set_figwidth(size + 2.2)
-    moved = (region - box).abs().max().item()
-    show_picture(axis, image, f"an edge moved by {moved:.1f} pixels" if quantised else "nothing is rounded", dim=0.2)
+    show_picture(axis, image, moved_edges(box, region) if quantised else "nothing is rounded", dim=0.2)
     axis.hlines(range(0, height + 1, stride), 0, width, color="white", linewidth=0.6, alpha=0.7)
     axis.vlines(range(0, width + 1, stride), 0, height, color="white", linewidth=0.6, alpha=0.7)
     if quantised:

@@ -3,6 +3,7 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 
+from lib.datasets.toyworld import CLASSES
 from lib.viz.detection.detections import (
     CLASS_COLOURS,
     draw_anchors,
@@ -106,10 +107,17 @@ def test_matches_have_the_colour_of_their_truth_and_are_counted():
         "background: 200\n(50 are drawn)",
         "ignored: 1",
     ]
-    background, ignored, first, second = (len(lines.get_segments()) for lines in figure.axes[0].collections)
-    assert (background, ignored, first, second) == (50, 1, 2, 1)
+    halo, background, ignored, first, second = (len(lines.get_segments()) for lines in figure.axes[0].collections)
+    assert (halo, background, ignored, first, second) == (50, 50, 1, 2, 1)
     assert [text.get_text() for text in figure.axes[0].texts] == ["0", "1"]
     assert pixels_of(figure, CLASS_COLOURS[1]) > 300
+
+
+def test_matches_of_truths_with_labels_have_the_colours_and_names_of_classes():
+    figure = draw_matches(IMAGE, BOXES + 2, torch.tensor([0, 1]), BOXES, labels=TRUTH["labels"])
+    assert legend(figure)[:2] == [f"{CLASSES[0]} 0: 1 positive", f"{CLASSES[3]} 1: 1 positive"]
+    assert pixels_of(figure, CLASS_COLOURS[1]) > 200 and pixels_of(figure, CLASS_COLOURS[4]) > 200
+    assert pixels_of(figure, CLASS_COLOURS[2]) == 0
 
 
 def test_anchors_beyond_the_border_are_seen_and_named_by_size():
@@ -142,6 +150,7 @@ EMPTY = torch.zeros(0, dtype=torch.int64)
         (lambda: draw_matches(IMAGE, BOXES, EMPTY, BOXES), "matches"),
         (lambda: draw_matches(IMAGE, BOXES, torch.tensor([0, 2]), BOXES), "matches"),
         (lambda: draw_matches(IMAGE, BOXES[0], EMPTY, BOXES), "candidates"),
+        (lambda: draw_matches(IMAGE, BOXES, torch.tensor([0, 1]), BOXES, labels=EMPTY), "labels"),
         (lambda: draw_anchors(IMAGE, BOXES[0]), "anchors"),
         (lambda: draw_anchors(IMAGE, BOXES, torch.zeros(3)), "centres"),
     ],

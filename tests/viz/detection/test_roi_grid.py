@@ -25,9 +25,9 @@ def test_without_rounding_the_bins_fill_the_box_exactly():
     assert bins.tolist() == [[3, 5, 18, 15], [18, 5, 33, 15], [3, 15, 18, 25], [18, 15, 33, 25]]
 
 
-def test_the_picture_says_how_far_an_edge_moved_and_the_legend_what_is_what():
+def test_the_picture_says_how_far_each_edge_moved_and_the_legend_what_is_what():
     figure = draw_roi_grid(IMAGE, torch.tensor([3.0, 5, 33, 25]), 8, 2)
-    assert figure.axes[0].get_title() == "an edge moved by 7.0 pixels"  # 33 -> 40
+    assert figure.axes[0].get_title() == "edges moved, in pixels: left -3, top +3, right +7, bottom +7"  # 3 -> 0
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         "the region asked for",
         "the cells that are read",

@@ -45,7 +45,7 @@ def _cells_that_count(box: list[float], scale: float) -> Cells:
 
 @mistake(
     "rounded down",
-    "You cut off the decimals: 7.4 and 7.9 both become 7. The paper rounds to the *nearest* whole number. "
+    "You cut off the decimals: 7.4 and 7.9 both become 7. The paper's code rounds to the *nearest* whole number. "
     "(`int(...)` and `//` cut off too.)",
 )
 def rounded_down(box, spatial_scale):
@@ -117,7 +117,7 @@ def half_to_even(box, spatial_scale):
     return tuple((box * spatial_scale).round().int().tolist())
 
 
-@mistake("rounded up", "You round all four up: 7.1 becomes 8. The paper rounds to the *nearest* whole number.")
+@mistake("rounded up", "You round all four up: 7.1 becomes 8. The paper's code rounds to the *nearest* whole number.")
 def rounded_up(box, spatial_scale):
     return tuple((box * spatial_scale).ceil().int().tolist())
 
