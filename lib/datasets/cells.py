@@ -48,7 +48,7 @@ def draw_cells(seed: int, size: int = 96, count: int = 22) -> Cells:
     bent = _places(size) + _smooth(2, size, 6, random).movedim(0, 2) * 3  # (H, W, 2): where each pixel looks
     distance, order = torch.cdist(bent.view(-1, 2), points).sort(1)  # (H·W, N)
     to_border = ((distance[:, 1] - distance[:, 0]) / 2).view(size, size)  # pixels, about
-    reach = 0.62 * size / math.sqrt(count)  # no cell is wider than that from its point
+    reach = 0.54 * size / math.sqrt(count)  # no cell is wider than that from its point
     to_outside = reach - distance[:, 0].view(size, size)
     cells = (order[:, 0].view(size, size) + 1) * ((to_border > 0.9) & (to_outside > 0))  # (H, W)
     membrane = torch.exp(-((torch.minimum(to_border, to_outside.abs()) / 1.1) ** 2))  # 1 on it .. 0
