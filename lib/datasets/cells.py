@@ -62,8 +62,8 @@ def draw_cells(seed: int, size: int = 96, count: int = 22) -> Cells:
 def bend(image: Tensor, cells: Tensor, seed: int, sigma: float = 4.0) -> tuple[Tensor, Tensor]:
     """Elastic deformation: picture and truth pulled about like a sheet of rubber, both in the same way.
 
-    Random displacements on a coarse grid of 3 × 3 points, interpolated to every pixel, as in the paper, which takes
-    10 pixels as their deviation for pictures of 512 × 512. What comes in from beyond the edge is mirrored.
+    Random displacements on a coarse grid of 3 × 3 points, interpolated to every pixel, as in the paper, whose pictures
+    are larger (it takes a `sigma` of 10 pixels). What comes in from beyond the edge is mirrored.
 
     Args:
         image: (C, H, W) floats.
