@@ -54,7 +54,7 @@ plt.show()
 #
 # | | |
 # | --- | --- |
-# | Time | 60 minutes to read and do, about half a minute of computing on two cores |
+# | Time | 80 minutes to read and do, under a minute of computing on two cores |
 # | Builds on | lesson 01 (sizes, receptive fields), 02 (transposed convolution), 03 (FCN-8s, mIoU) |
 # | Papers | Ronneberger, Fischer & Brox 2015, *U-Net: Convolutional Networks for Biomedical Image Segmentation* · Milletari, Navab & Ahmadi 2016, *V-Net*, for the dice loss |
 #

@@ -57,7 +57,8 @@ def main() -> None:
     train = toyworld_tensors(Toyworld("train", PICTURES))
     val = Batches(*toyworld_tensors(Toyworld("val", 200)))
     names = sys.argv[1:] or list(MODELS)
-    kept, scores = {}, {name: [] for name in names}
+    kept: dict[str, tuple[nn.Module, dict]] = {}
+    scores: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for seed in SEEDS:
         for name in names:
             model, history = trained(MODELS[name], train, seed)

@@ -86,10 +86,9 @@ def bend(image: Tensor, cells: Tensor, seed: int, sigma: float = 4.0) -> tuple[T
     moved = F.interpolate(coarse, (height, width), mode="bicubic", align_corners=True)[0].movedim(0, 2)  # (H, W, 2)
     grid = F.affine_grid(torch.eye(2, 3)[None], [1, 1, height, width], align_corners=False)  # (1, H, W, 2), -1..1
     grid = grid + 2 * moved / torch.tensor([width, height])
-    look = {"padding_mode": "reflection", "align_corners": False}
-    bent = F.grid_sample(image[None], grid, mode="bilinear", **look)[0]  # (C, H, W)
-    numbers = F.grid_sample(cells[None, None].float(), grid, mode="nearest", **look)[0, 0]  # (H, W)
-    return bent, numbers.to(cells.dtype)
+    bent = F.grid_sample(image[None], grid, "bilinear", "reflection", align_corners=False)  # (1, C, H, W)
+    numbers = F.grid_sample(cells[None, None].float(), grid, "nearest", "reflection", align_corners=False)
+    return bent[0], numbers[0, 0].to(cells.dtype)
 
 
 def weight_map(cells: Tensor, w0: float = 10.0, sigma: float = 5.0) -> Tensor:

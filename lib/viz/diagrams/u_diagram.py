@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
 
 from lib.models.unet import UNet
 from lib.viz.basics.draw import to_pixels
@@ -111,7 +111,7 @@ def _run(model: UNet, image: Tensor) -> tuple[list[Step], list[Step], Tensor]:
     if image.ndim != 3:
         raise ValueError(f"image is {tuple(image.shape)}; expected (C, H, W)")
     depth = len(model.contracting)
-    parts = {"top": (model.top, 0)}
+    parts: dict[str, tuple[nn.Module, int]] = {"top": (model.top, 0)}
     parts |= {f"contracting.{index}": (module, index + 1) for index, module in enumerate(model.contracting)}
     parts |= {f"expanding.{index}": (module, depth - 1 - index) for index, module in enumerate(model.expanding)}
     maps: dict[str, Tensor] = {}
