@@ -1,8 +1,8 @@
 """FCN: a classifier turned into a convolution, its scores upsampled and added to those of finer maps (lesson 03).
 
 Source: Long, Shelhamer & Darrell 2015, "Fully Convolutional Networks for Semantic Segmentation", sections 3 and 4.
-First the paper's FCN-32s, 16s and 8s, with the layer names of its Caffe code, over a small backbone of ours; then the
-version with a ResNet-50 that torchvision publishes.
+First the paper's FCN-32s, 16s and 8s, with the layer names of its Caffe code, over a small backbone of ours, and an
+FCN-4s that the paper does not have; then the version with a ResNet-50 that torchvision publishes.
 """
 
 from typing import NamedTuple
@@ -17,11 +17,12 @@ from lib.ops.upsampling import bilinear_kernel
 
 
 class BackboneMaps(NamedTuple):
-    """The three maps that an FCN asks for its scores, named as in the paper."""
+    """The maps that an FCN asks for its scores, named as in the paper. FCN-4s alone asks pool2."""
 
     pool3: Tensor  # (B, C3, H/8, W/8)
     pool4: Tensor  # (B, C4, H/16, W/16)
     fc7: Tensor  # (B, C7, H/32, W/32), after the former fully connected layers
+    pool2: Tensor | None = None  # (B, C2, H/4, W/4)
 
 
 class SmallBackbone(nn.Module):
@@ -44,14 +45,15 @@ class SmallBackbone(nn.Module):
         self.block5 = nn.Sequential(conv_block(5 * width, 7 * width), nn.MaxPool2d(2))
         self.fc6 = conv_block(7 * width, 8 * width)
         self.fc7 = conv_block(8 * width, 8 * width, kernel=1)
-        self.channels = (4 * width, 5 * width, 8 * width)  # of pool3, pool4 and fc7
+        self.channels = (4 * width, 5 * width, 8 * width, 2 * width)  # of pool3, pool4, fc7 and pool2
 
     def forward(self, x: Tensor) -> BackboneMaps:
-        """Pictures (B, 3, H, W), with multiples of 32 for H and W, into maps at strides 8, 16 and 32."""
-        pool3 = self.block3(self.block2(self.block1(x)))  # (B, 4·width, H/8, W/8)
+        """Pictures (B, 3, H, W), with multiples of 32 for H and W, into maps at strides 8, 16, 32 and 4."""
+        pool2 = self.block2(self.block1(x))  # (B, 2·width, H/4, W/4)
+        pool3 = self.block3(pool2)  # (B, 4·width, H/8, W/8)
         pool4 = self.block4(pool3)  # (B, 5·width, H/16, W/16)
         pool5 = self.block5(pool4)  # (B, 7·width, H/32, W/32)
-        return BackboneMaps(pool3, pool4, self.fc7(self.fc6(pool5)))
+        return BackboneMaps(pool3, pool4, self.fc7(self.fc6(pool5)), pool2)
 
 
 class DilatedBackbone(SmallBackbone):
@@ -89,7 +91,7 @@ def dense_pool(dilation: int, before: int) -> nn.Sequential:
 
 
 class FCN(nn.Module):
-    """FCN-32s, FCN-16s or FCN-8s: class scores at stride 32, refined by those at 16 and 8, upsampled to the pixels.
+    """FCN-32s, 16s, 8s or 4s: class scores at stride 32, refined by those at 16, 8 and 4, upsampled to the pixels.
 
     The scores of a map come from a 1×1 convolution that starts at zero, as in the paper: a finer map changes nothing
     until it has learned something. Upsampling is by transposed convolutions that start as bilinear interpolation:
@@ -103,27 +105,30 @@ class FCN(nn.Module):
     Args:
         backbone: takes pictures whose sides are multiples of 32, returns `BackboneMaps` with `backbone.channels`.
         num_classes: K.
-        stride: of the finest map that is asked: 32, 16 or 8.
+        stride: of the finest map that is asked: 32, 16 or 8, or 4, one step beyond the paper (lesson 04 compares).
 
     Raises:
-        ValueError: `stride` is not one of the three, or `num_classes` is not positive.
+        ValueError: `stride` is not one of the four, or `num_classes` is not positive.
     """
 
     def __init__(self, backbone: nn.Module, num_classes: int, stride: int = 8):
         super().__init__()
-        if stride not in (8, 16, 32):
-            raise ValueError(f"stride is {stride!r}; expected 32, 16 or 8")
+        if stride not in (4, 8, 16, 32):
+            raise ValueError(f"stride is {stride!r}; expected 32, 16, 8 or 4")
         if num_classes < 1:
             raise ValueError(f"num_classes is {num_classes}; expected at least 1")
         self.backbone, self.stride = backbone, stride
-        pool3, pool4, fc7 = backbone.channels
+        pool3, pool4, fc7 = backbone.channels[:3]
         self.score_fr = score_layer(fc7, num_classes)
         if stride <= 16:
             self.upscore2 = bilinear_deconvolution(num_classes, 2)
             self.score_pool4 = score_layer(pool4, num_classes)
-        if stride == 8:
+        if stride <= 8:
             self.upscore_pool4 = bilinear_deconvolution(num_classes, 2)
             self.score_pool3 = score_layer(pool3, num_classes)
+        if stride == 4:
+            self.upscore_pool3 = bilinear_deconvolution(num_classes, 2)
+            self.score_pool2 = score_layer(backbone.channels[3], num_classes)
         self.upscore = FixedUpscore(num_classes, stride)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -140,8 +145,10 @@ class FCN(nn.Module):
         scores = self.score_fr(maps.fc7)  # (B, K, H/32, W/32)
         if self.stride <= 16:
             scores = self.upscore2(scores) + self.score_pool4(maps.pool4)  # (B, K, H/16, W/16)
-        if self.stride == 8:
+        if self.stride <= 8:
             scores = self.upscore_pool4(scores) + self.score_pool3(maps.pool3)  # (B, K, H/8, W/8)
+        if self.stride == 4:
+            scores = self.upscore_pool3(scores) + self.score_pool2(maps.pool2)  # (B, K, H/4, W/4)
         return self.upscore(scores)[:, :, :height, :width]  # (B, K, H, W)
 
 

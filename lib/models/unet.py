@@ -54,19 +54,25 @@ class Up(nn.Module):
         inputs: channels of the map from below.
         outputs: channels of the skip, and of the result.
         padding: of the convolutions, 1 or 0.
-        skip: "concat", the paper's, puts the two maps behind each other; "add" adds them.
+        skip: "concat", the paper's, concatenates the two maps; "add" adds them; "none" drops the skip.
+        squeeze: with "concat", a 1×1 convolution first leaves the skip only so many channels, as few as an FCN's scores
+            have. None: it crosses whole.
 
     Raises:
-        ValueError: `skip` is neither.
+        ValueError: `skip` is none of the three, or `squeeze` stands without "concat".
     """
 
-    def __init__(self, inputs: int, outputs: int, padding: int = 1, skip: str = "concat"):
+    def __init__(self, inputs: int, outputs: int, padding: int = 1, skip: str = "concat", squeeze: int | None = None):
         super().__init__()
-        if skip not in ("concat", "add"):
-            raise ValueError(f"skip is {skip!r}; expected 'concat' or 'add'")
+        if skip not in ("concat", "add", "none"):
+            raise ValueError(f"skip is {skip!r}; expected 'concat', 'add' or 'none'")
+        if squeeze is not None and skip != "concat":
+            raise ValueError(f"squeeze is {squeeze!r}; expected None with skip {skip!r}")
         self.skip = skip
         self.up = nn.ConvTranspose2d(inputs, outputs, 2, stride=2)
-        self.conv = DoubleConv(2 * outputs if skip == "concat" else outputs, outputs, padding)
+        self.squeeze = None if squeeze is None else nn.Conv2d(outputs, squeeze, 1)
+        crossing = outputs if squeeze is None else squeeze
+        self.conv = DoubleConv(outputs + crossing if skip == "concat" else outputs, outputs, padding)
 
     def forward(self, below: Tensor, beside: Tensor) -> Tensor:
         """below (B, inputs, h, w) and beside, the skip, (B, outputs, H, W) -> (B, outputs, about H, about W)."""
@@ -74,8 +80,11 @@ class Up(nn.Module):
         size = min(above.shape[2], beside.shape[2]), min(above.shape[3], beside.shape[3])
         above, beside = centre_crop(above, size), centre_crop(beside, size)
         if self.skip == "concat":
-            return self.conv(torch.cat([beside, above], dim=1))  # (B, 2 · outputs, H, W) -> (B, outputs, H, W)
-        return self.conv(beside + above)  # (B, outputs, H, W)
+            beside = beside if self.squeeze is None else self.squeeze(beside)
+            joined = torch.cat([beside, above], dim=1)  # (B, 2 · outputs, H, W), fewer channels where squeezed
+        else:
+            joined = above + beside if self.skip == "add" else above  # (B, outputs, H, W)
+        return self.conv(joined)  # (B, outputs, H, W)
 
 
 def centre_crop(x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -99,7 +108,7 @@ class UNet(nn.Module):
             for short runs; with `padding=1` only.
         padding: of the 3×3 convolutions. 1: scores for every pixel, any size of picture. 0: no made-up pixels; the
             result is smaller than the picture and belongs to its middle (figure 2: overlap the tiles).
-        skip: "concat" or "add", see `Up`.
+        skip, squeeze: how the skips cross, see `Up`.
 
     Raises:
         ValueError: an argument is out of range.
@@ -114,6 +123,7 @@ class UNet(nn.Module):
         stem_stride: int = 1,
         padding: int = 1,
         skip: str = "concat",
+        squeeze: int | None = None,
     ):
         super().__init__()
         for name, value in (
@@ -137,7 +147,7 @@ class UNet(nn.Module):
         steps = list(zip(widths[:-1], widths[1:], strict=True))  # (finer, coarser), from the top to the bottom
         self.top = DoubleConv(in_channels if self.stem is None else width, width, padding)
         self.contracting = nn.ModuleList(Down(finer, coarser, padding) for finer, coarser in steps)
-        self.expanding = nn.ModuleList(Up(coarser, finer, padding, skip) for finer, coarser in reversed(steps))
+        self.expanding = nn.ModuleList(Up(coarser, finer, padding, skip, squeeze) for finer, coarser in reversed(steps))
         # The paper's 1×1 convolution; with a stem its stamps are as large as the stem's stride, and lie side by side.
         self.score = nn.ConvTranspose2d(width, num_classes, stem_stride, stem_stride)
         for module in self.modules():

@@ -9,7 +9,7 @@ def tiny(**options):
     return UNet(**({"in_channels": 3, "num_classes": 4, "width": 4, "depth": 2} | options)).eval().requires_grad_(False)
 
 
-@pytest.mark.parametrize("skip", ["concat", "add"])
+@pytest.mark.parametrize("skip", ["concat", "add", "none"])
 @pytest.mark.parametrize("stem_stride", [1, 2, 3])
 @pytest.mark.parametrize("size", [(16, 16), (15, 18), (13, 7), (1, 1)])
 def test_scores_for_every_pixel_of_any_size(size, stem_stride, skip):
@@ -97,6 +97,25 @@ def test_up_joins_the_doubled_map_and_the_skip(skip):
     assert torch.equal(seen[0], expected)
 
 
+def test_a_squeezed_skip_crosses_with_few_channels():
+    torch.manual_seed(0)
+    up = Up(6, 3, squeeze=2).eval().requires_grad_(False)
+    seen = []
+    up.conv.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    below, beside = torch.randn(2, 6, 3, 4), torch.randn(2, 3, 6, 8)
+    assert up(below, beside).shape == (2, 3, 6, 8)
+    weights = up.squeeze.weight[:, :, 0, 0]  # (2, 3)
+    few = torch.einsum("oc,bchw->bohw", weights, beside) + up.squeeze.bias[:, None, None]
+    torch.testing.assert_close(seen[0], torch.cat([few, up.up(below)], dim=1))
+
+
+def test_without_skips_only_the_bottom_speaks():
+    torch.manual_seed(0)
+    model = tiny(skip="none")
+    model.contracting[-1].register_forward_hook(lambda module, inputs, output: torch.zeros_like(output))
+    assert torch.equal(model(torch.rand(1, 3, 16, 16)), model(torch.rand(1, 3, 16, 16)))
+
+
 def test_without_padding_the_skip_loses_its_rim():
     torch.manual_seed(0)
     up = Up(6, 3, padding=0).eval().requires_grad_(False)
@@ -158,6 +177,7 @@ def test_double_conv_takes_four_pixels_without_padding():
         (lambda: tiny()(torch.zeros(1, 1, 8, 8)), "x"),
         (lambda: tiny()(torch.zeros(1, 3, 8, 0)), "x"),
         (lambda: Up(4, 2, skip="sum"), "skip"),
+        (lambda: Up(4, 2, skip="add", squeeze=1), "squeeze"),
     ],
 )
 def test_bad_input_is_named(call, named):

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
 
 from lib.models.unet import UNet
 from lib.viz.basics.draw import to_pixels
@@ -38,10 +38,11 @@ def steps_of(model: UNet, image: Tensor) -> tuple[list[Step], list[Step]]:
 
 
 def draw_u(model: UNet, image: Tensor, colours: Sequence | None = None) -> Figure:
-    """The U with its maps in it: blue goes down, orange comes up, green crosses over.
+    """The U with its maps in it: blue is the contracting path, orange the expanding path, green crosses over.
 
     A map is drawn with all its channels at once as colours (their three main directions), as large as the square root
-    of its size, and the sheets behind it say how many channels it has: one for each doubling.
+    of its size, and the sheets behind it say how many channels it has: one for each doubling. Where a skip is cut
+    before it is joined (no padding), its height before and after stands under the arrow.
 
     Args:
         image: (C, H, W), as the model wants it; with one or three channels it is drawn at the start.
@@ -60,7 +61,7 @@ def draw_u(model: UNet, image: Tensor, colours: Sequence | None = None) -> Figur
     figure, axis = plt.subplots(figsize=(11, 11 * high / wide), layout="constrained")
     for step in down:
         _draw_map(axis, step, columns[step.level], finest=down[0], colour=DOWN_COLOUR)
-    for step in up:
+    for below, step in zip([down[-1], *up], up):
         left, right, y = columns[step.level], end - columns[step.level], _row(step.level)
         _draw_map(axis, step, right, finest=down[0], colour=UP_COLOUR)
         _arrow(axis, (left + 0.75, y), (right - 0.65, y), SKIP_COLOUR)
@@ -72,6 +73,10 @@ def draw_u(model: UNet, image: Tensor, colours: Sequence | None = None) -> Figur
             ha="center",
             fontsize=9,
         )
+        kept, joined = down[step.level].values.shape[1], 2 * below.values.shape[1]
+        if kept > joined:
+            cut = f"cut: {kept} → {joined}"
+            axis.text((left + right) / 2, y - 0.07, cut, color=SKIP_COLOUR, ha="center", va="top", fontsize=9)
     for level in range(levels - 1):
         start = (columns[level] + 0.35, _row(level) - 0.78)
         stop = (columns[level + 1] - 0.45, _row(level + 1) + 0.1)
@@ -91,6 +96,11 @@ def draw_u(model: UNet, image: Tensor, colours: Sequence | None = None) -> Figur
             (column + (-0.55 if out else 1.05), 0),
             UP_COLOUR if out else DOWN_COLOUR,
         )
+    for x, path, colour in (
+        (-2.1, "contracting path\n(encoder)", DOWN_COLOUR),
+        (end + 2.1, "expanding path\n(decoder)", UP_COLOUR),
+    ):
+        axis.text(x, _row(levels - 1) - 0.55, path, color=colour, ha="left" if x < 0 else "right", va="bottom")
     axis.set(xlim=(-2.2, end + 2.2), ylim=(_row(levels - 1) - 0.75, 0.62), aspect="equal")
     axis.axis("off")
     return figure
@@ -101,7 +111,7 @@ def _run(model: UNet, image: Tensor) -> tuple[list[Step], list[Step], Tensor]:
     if image.ndim != 3:
         raise ValueError(f"image is {tuple(image.shape)}; expected (C, H, W)")
     depth = len(model.contracting)
-    parts = {"top": (model.top, 0)}
+    parts: dict[str, tuple[nn.Module, int]] = {"top": (model.top, 0)}
     parts |= {f"contracting.{index}": (module, index + 1) for index, module in enumerate(model.contracting)}
     parts |= {f"expanding.{index}": (module, depth - 1 - index) for index, module in enumerate(model.expanding)}
     maps: dict[str, Tensor] = {}
