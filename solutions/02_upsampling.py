@@ -51,7 +51,8 @@ from lib.exercises import check, progress, use
 from lib.layers.convolutionalize import class_heatmap
 from lib.layers.upsampler import Upsampler, resized, transposed
 from lib.ops.upsampling import checkerboard_energy
-from lib.pretrained import efficientnet_lite0, prepare
+from lib.ops.receptive_field import ReceptiveField
+from lib.pretrained import LAST_MAP_CELLS, efficientnet_lite0, prepare
 from lib.timing import milliseconds
 from lib.training import fit, load_checkpoint, toyworld_tensors
 from lib.viz import draw_glow, explore, show_numbers
@@ -68,7 +69,7 @@ device = choose_device()
 photo = crop_square(load_photo("chelsea"), 224)
 net = efficientnet_lite0().requires_grad_(False)
 heat = class_heatmap(net.forward_features(prepare(photo)), net.classifier, 285)     # (1, 7, 7)
-draw_glow(photo, {"Egyptian cat": heat[0]})
+draw_glow(photo, {"Egyptian cat": heat[0]}, cells=LAST_MAP_CELLS)      # placed as in lesson 01
 plt.show()
 
 # %% [markdown]
@@ -354,7 +355,8 @@ assert difference < 1e-4
 # There, the tents of neighbours that do not exist are missing, so the stamped map fades out, while interpolation repeats the last cell.
 
 # %%
-draw_glow(photo, {"Egyptian cat": by_stamps})
+half = 16                                                       # pixels, as far as lesson 01 moved the map
+draw_glow(photo, {"Egyptian cat": by_stamps}, cells=ReceptiveField(size=2 * half, stride=1, start=0))
 plt.show()
 
 # %% [markdown]

@@ -73,6 +73,22 @@ device = choose_device()
 network = efficientnet_lite0().to(device).requires_grad_(False)
 
 # %% [markdown]
+# **The whole, before its parts**, at work on a scene of toyworld.
+# From left to right: what comes out of each stage.
+# Everything in an orange frame is new in this lesson.
+# The lines below begin at the stage that a loss judges, and end at the first stage that learns from it.
+# Three losses, and none of them reaches the stage before its own: remember this picture when you come to lesson 07.
+
+# %%
+from lib.viz.diagrams.rcnn_family import draw_rcnn
+
+whole = RCNN(partial(halfway_features, network), width=448, num_classes=6).to(device)
+load_checkpoint(whole, REPOSITORY / "data" / "checkpoints" / "06_rcnn.safetensors")
+a_scene = Toyworld("val", length=200)[32].image.to(device)      # (3, 96, 96)
+draw_rcnn(whole, a_scene, timed=False)
+plt.show()
+
+# %% [markdown]
 # ## 1. Why not look everywhere?
 #
 # We have a network that can tell a thousand kinds of things apart (lesson 01).
@@ -1213,6 +1229,13 @@ explorer
 #
 # ## 14. Recap
 #
+# The same drawing once more, now with the time that each stage takes:
+
+# %%
+draw_rcnn(whole, a_scene)
+plt.show()
+
+# %% [markdown]
 # | stage | what it does | how it is trained |
 # | --- | --- | --- |
 # | selective search | merges patches that look alike; every region gives a box | not at all |

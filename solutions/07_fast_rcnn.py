@@ -107,6 +107,17 @@ from lib.viz.detection.detections import draw_detections, draw_matches
 from lib.viz.detection.roi_grid import draw_roi_grid
 
 # %% [markdown]
+# **The whole, before its parts**, drawn like R-CNN in lesson 06.
+# New is what has an orange frame: one map for all proposals, and a second stage that works on that map.
+# Below you see what this buys apart from speed: both losses reach the backbone.
+
+# %%
+from lib.viz.diagrams.rcnn_family import draw_fast_rcnn
+
+draw_fast_rcnn(net, picture, timed=False)
+plt.show()
+
+# %% [markdown]
 # ## 1. The same pixels, again and again
 #
 # Proposals overlap: many boxes hold the same piece of the picture, and R-CNN computes it anew for each of them.
@@ -1132,6 +1143,13 @@ assert torch.equal(regions[0, :, :, 0], regions[0, :, :, 1]) and torch.equal(reg
 # %% [markdown]
 # ## 13. Recap
 #
+# The same drawing once more, now with the time that each stage takes:
+
+# %%
+draw_fast_rcnn(net, picture)
+plt.show()
+
+# %% [markdown]
 # | | R-CNN | Fast R-CNN |
 # | --- | --- | --- |
 # | the network runs | once for each proposal | once for each picture |

@@ -15,7 +15,7 @@ from lib.ops.selective_search import selective_search_small
 from lib.timing import milliseconds
 from lib.viz.basics.draw import to_pixels
 from lib.viz.detection.boxes import box_patch, class_colour, show_picture, thin_boxes
-from lib.viz.diagrams.system import Loss, Stage, draw_system
+from lib.viz.diagrams.system import Loss, Stage, draw_system, without_times
 from lib.viz.explorer.feature_pictures import pca_colours
 
 SEARCHED = 100  # proposals of selective search
@@ -24,8 +24,8 @@ LEAST_SCORE = 0.5  # of a detection that is drawn; R-CNN's scores are distances,
 
 
 @torch.no_grad()
-def draw_rcnn(model: RCNN, image: Tensor) -> Figure:
-    """R-CNN on a picture (3, H, W): four parts, and no gradient runs from one to another."""
+def draw_rcnn(model: RCNN, image: Tensor, timed: bool = True) -> Figure:
+    """R-CNN on a picture (3, H, W): four parts, and no gradient runs from one to another. `timed`: with milliseconds."""
     proposals = selective_search_small(image.cpu())[:SEARCHED].to(image)
     crops = context_warp(image, proposals, model.size, model.context)  # (P, 3, size, size)
     features = model.region_features(image, proposals)  # (P, width)
@@ -48,11 +48,13 @@ def draw_rcnn(model: RCNN, image: Tensor) -> Figure:
         Loss("SVMs: hinge loss", 4, 4),
         Loss("boxes: squared error", 4, 4),
     )
-    return draw_system(stages, losses, "R-CNN: every proposal is a picture of its own")
+    return draw_system(
+        stages if timed else without_times(stages), losses, "R-CNN: every proposal is a picture of its own"
+    )
 
 
 @torch.no_grad()
-def draw_fast_rcnn(model: FastRCNN, image: Tensor) -> Figure:
+def draw_fast_rcnn(model: FastRCNN, image: Tensor, timed: bool = True) -> Figure:
     """Fast R-CNN on a picture (3, H, W): one map for all proposals, and a gradient that reaches the backbone."""
     proposals = selective_search_small(image.cpu())[:SEARCHED].to(image)
     features = model.backbone(image[None])  # {"0": (1, C, h, w)}
@@ -66,11 +68,13 @@ def draw_fast_rcnn(model: FastRCNN, image: Tensor) -> Figure:
         _answer(image, model.roi_heads, features, proposals, sizes),
     )
     losses = (Loss("which class?", 4, 2), Loss("where exactly?", 4, 2))
-    return draw_system(stages, losses, "Fast R-CNN: all proposals are cut out of one map")
+    return draw_system(
+        stages if timed else without_times(stages), losses, "Fast R-CNN: all proposals are cut out of one map"
+    )
 
 
 @torch.no_grad()
-def draw_faster_rcnn(model: FasterRCNN, image: Tensor) -> Figure:
+def draw_faster_rcnn(model: FasterRCNN, image: Tensor, timed: bool = True) -> Figure:
     """Faster R-CNN on a picture (3, H, W): the proposals come from the map, and all of it learns."""
     batch = model.transform(image[None])
     features = model.backbone(batch.tensors)  # {"0": (1, C, h, w)}
@@ -91,7 +95,9 @@ def draw_faster_rcnn(model: FasterRCNN, image: Tensor) -> Figure:
         Loss("which class?", 4, 1),
         Loss("where exactly?", 4, 1),
     )
-    return draw_system(stages, losses, "Faster R-CNN: the network proposes its own boxes")
+    return draw_system(
+        stages if timed else without_times(stages), losses, "Faster R-CNN: the network proposes its own boxes"
+    )
 
 
 # ------------------------------------------------------------------------------------------------ stages they share

@@ -5,7 +5,7 @@ each stage the time that it takes, as a bar; below, for each loss, how far its g
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -65,7 +65,8 @@ def draw_system(stages: Sequence[Stage], losses: Sequence[Loss] = (), title: str
             raise ValueError(f"losses has {loss}; expected 0 <= back_to <= at < {len(stages)}")
     pitch = WIDTH / len(stages)
     side = pitch - GAP
-    height = TITLE * bool(title) + BARS + NAMES + side + WORDS + LOSS * len(losses) + 0.05
+    timed = any(stage.milliseconds is not None for stage in stages)
+    height = TITLE * bool(title) + BARS * timed + NAMES + side + WORDS + LOSS * len(losses) + 0.05
     figure = plt.figure(figsize=(WIDTH, height))
     paper = figure.add_axes((0, 0, 1, 1))  # measured in inches, from the lower left corner
     paper.set(xlim=(0, WIDTH), ylim=(0, height))
@@ -91,13 +92,20 @@ def draw_system(stages: Sequence[Stage], losses: Sequence[Loss] = (), title: str
     for row, loss in enumerate(losses):
         ends = ((loss.at + 1) * pitch - GAP / 2, loss.back_to * pitch + GAP / 2)
         _loss(paper, loss, ends, LOSS * (len(losses) - row - 0.5), LOSS_COLOURS[row % len(LOSS_COLOURS)])
-    paper.text(GAP / 2, foot + side + NAMES, "how long it takes", va="bottom", fontsize=7.5, color=INK, style="italic")
+    if timed:
+        words, y = "how long it takes", foot + side + NAMES
+        paper.text(GAP / 2, y, words, va="bottom", fontsize=7.5, color=INK, style="italic")
     if losses:
         words = "how far the gradient\nof each loss runs back"
         paper.text(GAP / 2, foot - WORDS, words, va="top", fontsize=7.5, color=INK, style="italic")
     if title:
         paper.text(WIDTH / 2, height - 0.06, title, ha="center", va="top", fontsize=10.5)
     return figure
+
+
+def without_times(stages: Sequence[Stage]) -> list[Stage]:
+    """The same stages, for a drawing that leaves the times to be guessed."""
+    return [replace(stage, milliseconds=None) for stage in stages]
 
 
 def _panel(axis: Axes, stage: Stage) -> None:

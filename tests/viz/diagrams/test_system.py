@@ -11,7 +11,7 @@ from lib.models.fast_rcnn import fast_rcnn_small
 from lib.models.faster_rcnn import faster_rcnn_small
 from lib.models.rcnn import RCNN
 from lib.viz.diagrams.rcnn_family import draw_fast_rcnn, draw_faster_rcnn, draw_rcnn
-from lib.viz.diagrams.system import NEW, Loss, Stage, draw_system
+from lib.viz.diagrams.system import NEW, Loss, Stage, draw_system, without_times
 
 
 def stage(name, milliseconds=None, new=False):
@@ -72,3 +72,11 @@ def test_the_family_is_drawn_in_six_stages_that_look_alike(draw, model, losses):
     heights = [round(panel.get_position().height * figure.get_figheight(), 3) for panel in panels]
     assert len(set(heights)) == 1  # the same from drawing to drawing
     plt.close(figure)
+
+
+def test_times_may_be_left_to_be_guessed():
+    stages = (stage("search", 12.3), stage("look", 0.25))
+    figure, shorter = draw_system(stages), draw_system(without_times(stages))
+    assert not any("ms" in text or "long" in text for text in words(shorter))
+    assert shorter.get_figheight() < figure.get_figheight()
+    plt.close("all")
