@@ -25,7 +25,7 @@ LEAST_SCORE = 0.5  # of a detection that is drawn; R-CNN's scores are distances,
 
 @torch.no_grad()
 def draw_rcnn(model: RCNN, image: Tensor, timed: bool = True) -> Figure:
-    """R-CNN on a picture (3, H, W): four parts, and no gradient runs from one to another. `timed`: with milliseconds."""
+    """R-CNN on a picture (3, H, W): four parts, and no gradient runs from one to another. `timed`: with the times."""
     proposals = selective_search_small(image.cpu())[:SEARCHED].to(image)
     crops = context_warp(image, proposals, model.size, model.context)  # (P, 3, size, size)
     features = model.region_features(image, proposals)  # (P, width)
