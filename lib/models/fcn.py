@@ -158,7 +158,7 @@ class DilatedFCN(nn.Module):
     Layers are named as in `FCN`. For the comparison of lesson 03 a skip from pool3 can be added.
 
     Args:
-        backbone: takes pictures whose sides are multiples of 8, returns `BackboneMaps` that are all at stride 8.
+        backbone: takes pictures whose sides are multiples of 8, returns `BackboneMaps` with pool3 to fc7 at stride 8.
         num_classes: K.
         skip: whether the scores of pool3 are added as well.
     """
@@ -166,7 +166,7 @@ class DilatedFCN(nn.Module):
     def __init__(self, backbone: DilatedBackbone, num_classes: int, skip: bool = False):
         super().__init__()
         self.backbone = backbone
-        pool3, _, fc7 = backbone.channels
+        pool3, _, fc7 = backbone.channels[:3]
         self.score_fr = score_layer(fc7, num_classes)
         self.score_pool3 = score_layer(pool3, num_classes) if skip else None
         self.upscore = FixedUpscore(num_classes, 8)

@@ -62,7 +62,7 @@ def test_a_dilated_backbone_computes_the_same_and_the_places_in_between():
     dilated.load_state_dict(halving.state_dict())  # same names, same shapes
     x = torch.rand(2, 3, 64, 96)
     dense, coarse = dilated(x), halving(x)
-    assert [tuple(one.shape[2:]) for one in dense] == [(8, 12)] * 3
+    assert [tuple(one.shape[2:]) for one in dense] == [(8, 12)] * 3 + [(16, 24)]  # pool2 is as it was
     assert torch.equal(dense.pool3, coarse.pool3)
     torch.testing.assert_close(dense.pool4[:, :, ::2, ::2], coarse.pool4)
     torch.testing.assert_close(dense.fc7[:, :, 2::4, 2::4], coarse.fc7)
