@@ -1,11 +1,11 @@
 """The files that a lesson's outputs depend on, each with a short digest: equal digests, nothing to run again.
 
 These are the lesson's source, the modules of `lib` that it imports, directly and through one another, the checkpoints
-that any of these names, the exact versions in constraints.txt, and the builder's own version. The exercises are
-imported at run time only, so they are added by rule: a lesson that uses `lib.exercises` depends on the files in
-`lib/exercises/lessons/lesson_NN/` of its own number, and on what those import; on no other lesson's. Whatever shows
-something of other lessons (their names, their exercises) must not be part of a lesson's stored output. If a rule misses
-something, the lanes still notice: they run every notebook again.
+that any of these names (weights and figures), the exact versions in constraints.txt, and the builder's own version. The
+exercises are imported at run time only, so they are added by rule: a lesson that uses `lib.exercises` depends on the
+files in `lib/exercises/lessons/lesson_NN/` of its own number, and on what those import; on no other lesson's. Whatever
+shows something of other lessons (their names, their exercises) must not be part of a lesson's stored output. If a rule
+misses something, the lanes still notice: they run every notebook again.
 """
 
 import ast
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from threading import Lock
 
-BUILDER = "2"  # raise it when the builder would write other outputs from the same lesson
+BUILDER = "3"  # raise it when the builder would write other outputs from the same lesson
 _PARSER = Lock()  # Python 3.11 cannot parse in two threads at once; two lessons are built at a time
 
 
@@ -22,8 +22,9 @@ def lesson_key(source: Path, root: Path) -> dict[str, str]:
     """The key of the lesson at `source`, in the checkout at `root`: a digest for each file's path from the root."""
     files = dependencies(source, root)
     texts = {file: _text(file) for file in files}
-    checkpoints = (root / "data" / "checkpoints").glob("*.safetensors")
-    used = [path for path in checkpoints if any(path.stem in text for text in texts.values())]
+    checkpoints = (root / "data" / "checkpoints").glob("*.*")
+    shipped = [path for path in checkpoints if path.suffix in (".json", ".safetensors")]
+    used = [path for path in shipped if any(path.stem in text for text in texts.values())]
     contents = {file: text.encode() for file, text in texts.items()} | {path: path.read_bytes() for path in used}
     digests = {file.relative_to(root).as_posix(): _digest(content) for file, content in contents.items()}
     return dict(sorted(digests.items())) | {"builder": BUILDER}

@@ -29,6 +29,8 @@ FILES = {
     "lib/viz/basics/draw.py": "",
     "constraints.txt": "numpy==2\n",
     "data/checkpoints/unet_toyworld.safetensors": "weights",
+    "data/checkpoints/unet_toyworld.json": "figures",
+    "data/checkpoints/unet_toyworld.py": "recipe",
     "data/checkpoints/detr.safetensors": "weights",
 }
 
@@ -48,7 +50,9 @@ def test_dependencies_are_followed(root):
         "solutions/00_start.py",
         "lib/models/unet.py",
         "lib/exercises/lessons/lesson_02/double_conv.py",
+        "data/checkpoints/unet_toyworld.json",
         "data/checkpoints/unet_toyworld.safetensors",
+        "data/checkpoints/unet_toyworld.py",
         "data/checkpoints/detr.safetensors",
     }
 
@@ -69,6 +73,8 @@ def test_dependencies_are_followed(root):
         ("solutions/02_second.py", {"02_second"}),
         ("constraints.txt", {"00_start", "01_first", "02_second"}),
         ("data/checkpoints/unet_toyworld.safetensors", {"02_second"}),
+        ("data/checkpoints/unet_toyworld.json", {"02_second"}),
+        ("data/checkpoints/unet_toyworld.py", set()),
         ("data/checkpoints/detr.safetensors", set()),
     ],
 )
