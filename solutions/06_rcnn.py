@@ -1033,6 +1033,7 @@ assert computed > 30 * 96**2
 # What the first three compute is then the same in every step: it was computed in section 6, and kept.
 
 # %%
+torch.manual_seed(0)                                            # for the new layer
 late = copy.deepcopy(nn.Sequential(*network.blocks[3:5])).requires_grad_(True)
 tuned = RegionClassifier(late, width=448, num_classes=6).to(device)
 print("maps of the third stage, of all regions:", f"≈ {len(train_maps)} times", tuple(train_maps.shape[1:]))
@@ -1049,7 +1050,7 @@ print(f"≈ {len(answers)} regions: ≈ {int((answers > 0).sum())} examples, "
       f"where the SVMs have ≈ {exact}")
 
 # %% [markdown]
-# Forty steps, with a third of the learning rate that a network which starts from nothing gets in this course:
+# Twenty-five steps, with a third of the learning rate that a network which starts from nothing gets in this course:
 
 # %%
 draw = torch.Generator().manual_seed(0)
@@ -1061,13 +1062,15 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 def loss(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
     return F.cross_entropy(model(batch[0]), batch[1])
 
-fit(tuned, batch, loss, steps=40, learning_rate=1e-3)
+history = fit(tuned, batch, loss, steps=25, learning_rate=1e-3)
+assert sum(history.losses[-5:]) < 0.6 * sum(history.losses[:5])
+history
 
 # %% [markdown]
-# **Predict.**
-# Three detectors learned from the same 26 scenes: the frozen network with SVMs, the tuned one with the softmax that it was trained with,
-# and the tuned one with SVMs.
-# Which is the worst, and which the best?
+# The loss falls quickly.
+# Is the detector better, too?
+# The features are computed anew, and the SVMs and regressions fitted to them.
+# The softmax is measured beside them: it can name boxes without any SVM.
 
 # %%
 with torch.no_grad():
@@ -1075,7 +1078,7 @@ with torch.no_grad():
     new_val = torch.cat([tuned.describe(some) for some in val_maps.split(256)])
 new_val = new_val.split([len(boxes) for boxes in val_boxes])    # scene by scene
 
-# %% jupyter={"outputs_hidden": true}
+# %%
 softmax = RCNN(features, width=448, num_classes=6, score_threshold=0.01).to(device)
 softmax.fit_boxes(new_train)
 detector.fit_svms(new_train)
@@ -1085,21 +1088,21 @@ three = {"frozen, SVMs": scores["26 scenes, trained here"],
          "tuned, softmax": measured(softmax, new_val, chances), "tuned, SVMs": measured(detector, new_val)}
 for name, score in three.items():
     print(f"{name:<15} AP50 ≈ {score['AP50']:.2f}, AP ≈ {score['AP']:.2f}")
-assert three["tuned, SVMs"]["AP"] > three["frozen, SVMs"]["AP"]
 
 # %% [markdown]
-# With SVMs on top, the tuned features are better than the frozen ones, even after so few steps on so few scenes.
-# With the softmax they are not.
-# What do the SVMs do better?
-# And why are the examples of an SVM exact (IoU 1), when the softmax takes all from 0.5 on?
+# These numbers prove nothing, neither for nor against.
+# With three seeds, and 40 or 80 steps, the AP of the tuned ones lay between 0.43 and 0.50:
+# 26 scenes are too few to learn from, and 20 to measure with.
 #
-# Twenty scenes are few, so the course brings the results of a larger experiment (`data/checkpoints/06_finetune.py`):
+# So the course brings the results of a larger experiment (`data/checkpoints/06_finetune.py`):
 # 100 steps, on three sets of 150 scenes that share none, measured on 100 validation scenes.
 # Three classifiers stood on the frozen features, and the same three on the tuned ones:
 # the softmax; SVMs whose examples are all regions from IoU 0.5 on, like those of the softmax; SVMs whose examples are the true boxes alone.
 #
 # **Predict.**
-# Order the three classifiers by their AP.
+# Why SVMs at all, when the softmax is already there?
+# And why are their examples exact (IoU 1)?
+# Order three of the six by their AP: frozen features with exact SVMs, tuned features with the softmax, tuned features with exact SVMs.
 
 # %% jupyter={"source_hidden": true}
 runs = json.loads((REPOSITORY / "data" / "checkpoints" / "06_finetune.json").read_text())["runs"]
@@ -1137,6 +1140,8 @@ assert (third > second + 0.015).all() and (first - second).abs().max() < 0.015
 assert all((way[1] > way[0] + 0.03).all() for way in (first, second, third))
 
 # %% [markdown]
+# Frozen with exact SVMs 0.566, tuned with the softmax 0.579, tuned with exact SVMs 0.612: the order of the paper.
+#
 # **Fine-tuning** is worth about 5 points of AP, and 3 where the boxes are moved, with every classifier and every seed.
 #
 # **Exact examples** are worth another 3.
