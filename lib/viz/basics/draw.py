@@ -9,6 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+PAGE = 9.4  # inches: the width of a notebook's page
 # Perceptually uniform, and readable in grey and for colour-blind readers: (256, 3) bytes.
 COLOURS = (matplotlib.colormaps["viridis"](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
 
@@ -90,8 +91,12 @@ def overlay(image: Tensor, heat: Tensor, opacity: float = 0.6, smooth: bool = Fa
 
 
 def panels(count: int, columns: int, size: float, aspect: float = 1.0) -> tuple[Figure, list[plt.Axes]]:
-    """A white figure with `count` bare axes in rows of `columns`, each `size` inches wide and `size * aspect` high."""
+    """A white figure with `count` bare axes in rows of `columns`, each `size` inches wide and `size * aspect` high.
+
+    They are smaller where a row would be wider than the page.
+    """
     columns = min(columns, count)
+    size = min(size, PAGE / columns)
     rows = -(-count // columns)
     figure, axes = plt.subplots(
         rows,

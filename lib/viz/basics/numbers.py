@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 
-PAGE = 9.4  # inches: the width of a notebook's page
+from lib.viz.basics.draw import PAGE
+
 FONT = 11  # points
 TITLE, GAP, RIM = 0.42, 0.35, 0.05  # inches: above each table for its title, between two tables, around them all
 

@@ -11,9 +11,11 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lib.viz.basics.draw import PAGE
+
 NEW, OLD, INK = "#D55E00", "#888888", "#333333"
 LOSS_COLOURS = ("#0072B2", "#CC79A7", "#009E73", "#E69F00")
-WIDTH = 9.6  # of the drawing, inches
+WIDTH = PAGE  # of the drawing, inches
 BARS, NAMES, WORDS, LOSS, TITLE = 0.75, 0.42, 0.42, 0.24, 0.32  # heights of its rows, inches
 GAP = 0.22  # inches between two stages, for the arrow
 

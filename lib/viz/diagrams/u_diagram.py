@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from lib.models.unet import UNet
-from lib.viz.basics.draw import to_pixels
+from lib.viz.basics.draw import PAGE, to_pixels
 from lib.viz.explorer.feature_pictures import pca_colours
 
 DOWN_COLOUR, UP_COLOUR, SKIP_COLOUR = "#0072B2", "#D55E00", "#009E73"  # Okabe & Ito 2008
@@ -58,7 +58,7 @@ def draw_u(model: UNet, image: Tensor, colours: Sequence | None = None) -> Figur
     end = 2.5 * (levels - 1)  # the column of the last map on the way up
     columns = [1.25 * level for level in range(levels)]
     wide, high = end + 4.4, 1.37 - _row(levels - 1)
-    figure, axis = plt.subplots(figsize=(11, 11 * high / wide), layout="constrained")
+    figure, axis = plt.subplots(figsize=(PAGE, PAGE * high / wide), layout="constrained")
     for step in down:
         _draw_map(axis, step, columns[step.level], finest=down[0], colour=DOWN_COLOUR)
     for below, step in zip([down[-1], *up], up):
