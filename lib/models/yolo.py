@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
 from lib.layers.backbone import Backbone
-from lib.models.fast_rcnn import check_targets
+from lib.models.fast_rcnn import check_labels, check_targets
 from lib.ops.anchors import size_iou
 from lib.ops.boxes import box_cxcywh_to_xyxy, box_iou, box_xyxy_to_cxcywh, clip_boxes_to_image
 
@@ -324,11 +324,3 @@ def _best_overlap(boxes: Tensor, target: dict[str, Tensor]) -> Tensor:
     if not len(target["boxes"]):
         return boxes.new_zeros(boxes.shape[:-1])
     return box_iou(boxes.reshape(-1, 4), target["boxes"].to(boxes)).amax(dim=1).reshape(boxes.shape[:-1])
-
-
-def check_labels(targets: Targets, num_classes: int) -> None:
-    """Raise ValueError unless all labels lie in 1..C."""
-    for number, target in enumerate(targets):
-        labels = target["labels"]
-        if len(labels) and not 1 <= labels.min() <= labels.max() <= num_classes:
-            raise ValueError(f"targets has the labels {labels.tolist()} in picture {number}; expected 1..{num_classes}")
