@@ -58,27 +58,55 @@ class LastLevelMaxPool(nn.Module):
         return {"pool": F.max_pool2d(last, kernel_size=1, stride=2)}
 
 
+class LastLevelP6P7(nn.Module):
+    """Two more, smaller maps, each by a convolution with stride 2: those of RetinaNet. The name is torchvision's.
+
+    P6 is made from P5, as in torchvision (in the paper from the backbone's C5), P7 from P6. Source: Lin et al. 2017,
+    "Focal Loss for Dense Object Detection", footnote 2.
+
+    Args:
+        channels: of all maps of the pyramid.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.p6 = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+        self.p7 = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+        for conv in (self.p6, self.p7):
+            nn.init.kaiming_uniform_(conv.weight, a=1)
+            if conv.bias is not None:
+                nn.init.zeros_(conv.bias)
+
+    def forward(self, pyramid: dict[str, Tensor]) -> dict[str, Tensor]:
+        """{..., last: (B, C, h, w)} -> {"p6": (B, C, ceil(h / 2), ceil(w / 2)), "p7": half of that, rounded up}."""
+        p6 = self.p6(list(pyramid.values())[-1])
+        return {"p6": p6, "p7": self.p7(F.relu(p6))}
+
+
 class BackboneWithFPN(Backbone):
     """A backbone and the pyramid on top of it.
 
     Args:
         body: gives a dict of maps, the largest first, such as `lib.layers.resnet.ResNet`.
-        in_channels_list: channels of the maps of the backbone.
+        in_channels_list: channels of those maps of the body that are used, the last ones.
         out_channels: channels of the maps of the pyramid.
+        extra_blocks: what adds smaller maps; None: `LastLevelMaxPool`.
 
     Attributes:
         out_channels: as above; a detector asks for it.
     """
 
-    def __init__(self, body: nn.Module, in_channels_list: list[int], out_channels: int):
+    def __init__(
+        self, body: nn.Module, in_channels_list: list[int], out_channels: int, extra_blocks: nn.Module | None = None
+    ):
         super().__init__()
-        self.body = body
-        self.fpn = FeaturePyramidNetwork(in_channels_list, out_channels, LastLevelMaxPool())
+        self.body, self.used = body, len(in_channels_list)
+        self.fpn = FeaturePyramidNetwork(in_channels_list, out_channels, extra_blocks or LastLevelMaxPool())
         self.out_channels = out_channels
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Pictures (B, 3, H, W) -> {"0": the largest map, "1": ..., "pool": the smallest}, (B, out_channels, h, w)."""
-        maps = {str(number): one for number, one in enumerate(self.body(x).values())}
+        """Pictures (B, 3, H, W) -> {"0": the largest map, "1": ..., and the extra ones}, (B, out_channels, h, w)."""
+        maps = {str(number): one for number, one in enumerate(list(self.body(x).values())[-self.used :])}
         return self.fpn(maps)
 
 

@@ -324,6 +324,14 @@ def check_targets(targets: list[dict[str, Tensor]], count: int) -> None:
             raise ValueError(f"targets has a box without area in picture {number}; expected x1 < x2 and y1 < y2")
 
 
+def check_labels(targets: list[dict[str, Tensor]], largest: int) -> None:
+    """Raise ValueError unless all labels lie in 1..largest."""
+    for number, target in enumerate(targets):
+        labels = target["labels"]
+        if len(labels) and not 1 <= labels.min() <= labels.max() <= largest:
+            raise ValueError(f"targets has the labels {labels.tolist()} in picture {number}; expected 1..{largest}")
+
+
 def fast_rcnn_small(num_classes: int = 6) -> FastRCNN:
     """The one of lesson 07, for toyworld at 96 × 96: learns in a minute or two. No resizing, no normalisation.
 

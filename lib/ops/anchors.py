@@ -122,3 +122,59 @@ class AnchorGenerator:
                 )
             levels.append(grid_anchors(anchors.to(feature_map), grid_size, stride))  # (h · w · A, 4)
         return torch.cat(levels)
+
+
+# ------------------------------------------------------------------------------------------------ anchors from the data
+
+
+def kmeans_anchors(sizes: Tensor, count: int, *, seed: int = 0, rounds: int = 100) -> Tensor:
+    """The `count` widths and heights that fit many boxes best: k-means, with 1 − IoU for the distance.
+
+    With the plain distance large boxes would be wrong by many pixels and take all anchors; with 1 − IoU a box of 10
+    pixels counts as much as one of 100. A cluster's middle is the mean of its boxes. A cluster that loses all of its
+    boxes gets the box that fits its own anchor worst.
+
+    Args:
+        sizes: (N, 2) widths and heights of boxes.
+        count: how many anchors, at most as many as there are different sizes.
+        seed: of the box that it starts with; the others are those that fit worst so far.
+        rounds: at most so many; it ends before if nothing changes.
+
+    Returns:
+        (count, 2), the smallest area first.
+
+    Raises:
+        ValueError: `sizes` is not (N, 2) with numbers above 0, or has too few different ones.
+
+    Source: Redmon & Farhadi 2017, "YOLO9000", section 2, "Dimension Clusters"; lesson 09.
+    """
+    if sizes.ndim != 2 or sizes.shape[1] != 2 or (sizes <= 0).any():
+        raise ValueError(f"sizes is {tuple(sizes.shape)}; expected (N, 2), widths and heights above 0")
+    different = sizes.float().unique(dim=0)  # (n, 2)
+    if not 1 <= count <= len(different):
+        raise ValueError(f"count is {count!r}; expected 1 to {len(different)}, as many sizes differ")
+    first = int(torch.randint(len(different), (), generator=torch.Generator().manual_seed(seed)))
+    anchors, sizes = different[first : first + 1], sizes.float()
+    while len(anchors) < count:  # the next one where the others fit worst
+        worst = size_iou(different, anchors).amax(dim=1).argmin()
+        anchors = torch.cat([anchors, different[worst : worst + 1]])  # (up to count, 2)
+    for _ in range(rounds):
+        fit, nearest = size_iou(sizes, anchors).max(dim=1)  # (N,) each
+        moved = anchors.clone()
+        for number in range(count):
+            mine = nearest == number
+            if mine.any():
+                moved[number] = sizes[mine].mean(dim=0)
+            else:
+                worst = fit.argmin()
+                moved[number], fit[worst] = sizes[worst], 1.0
+        if torch.equal(moved, anchors):
+            break
+        anchors = moved
+    return anchors[anchors.prod(dim=1).argsort()]
+
+
+def size_iou(sizes1: Tensor, sizes2: Tensor) -> Tensor:
+    """IoU of boxes that lie on each other at one corner: widths and heights (N, 2) and (M, 2) -> (N, M)."""
+    shared = torch.minimum(sizes1[:, None], sizes2).prod(dim=2)  # (N, M)
+    return shared / (sizes1.prod(dim=1)[:, None] + sizes2.prod(dim=1) - shared)

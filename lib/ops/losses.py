@@ -1,10 +1,11 @@
-"""Losses for maps of classes: what a network is told about every pixel (lessons 03 and 04).
+"""Losses: what a network is told about every pixel (lessons 03 and 04), or about every place of a detector (lesson 10).
 
-Scores (logits) are (B, K, H, W), classes (B, H, W) whole numbers 0..K-1; pixels with class `ignore_index` are left out
-and get no gradient.
+For pixels, scores (logits) are (B, K, H, W), classes (B, H, W) whole numbers 0..K-1; pixels with class `ignore_index`
+are left out and get no gradient. For places, any shape will do.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -74,6 +75,104 @@ def dice_loss(logits: Tensor, target: Tensor, ignore_index: int = 255, smooth: f
     dice = (2 * overlap + smooth) / (probability.square().sum(axes) + size + smooth).clamp(min=1e-12)
     present = (size > 0).to(logits.dtype)  # (K,)
     return ((1 - dice) * present).sum() / present.sum().clamp(min=1)
+
+
+def sigmoid_focal_loss(
+    inputs: Tensor, targets: Tensor, alpha: float = 0.25, gamma: float = 2.0, reduction: str = "none"
+) -> Tensor:
+    """Binary cross-entropy in which what is already right counts less.
+
+    With p the probability that the network gives to the truth, a number of the result is
+
+        -weight · (1 - p)^gamma · log p,      weight = alpha where the truth is 1, 1 - alpha where it is 0.
+
+    Equal to `torchvision.ops.sigmoid_focal_loss`, and computed from the logits, so that nothing becomes infinite.
+
+    Args:
+        inputs: logits of any shape.
+        targets: 0 or 1, of the same shape, floats.
+        alpha: how much the truth 1 counts; negative: all count the same, with weight 1.
+        gamma: how fast easy answers lose their weight; 0 is cross-entropy.
+        reduction: "none", "mean" or "sum".
+
+    Raises:
+        ValueError: shapes differ, `alpha` is above 1, `gamma` is negative, or the reduction is another word.
+
+    Source: Lin, Goyal, Girshick, He & Dollár 2017, "Focal Loss for Dense Object Detection", equation 5.
+    """
+    if inputs.shape != targets.shape:
+        raise ValueError(f"targets is {tuple(targets.shape)}; expected {tuple(inputs.shape)}, as many as inputs")
+    _check_focal(alpha, gamma)
+    p = inputs.sigmoid()
+    surprise = F.binary_cross_entropy_with_logits(inputs, targets, reduction="none")  # -log of the truth's probability
+    of_truth = p * targets + (1 - p) * (1 - targets)
+    loss = surprise * (1 - of_truth) ** gamma
+    if alpha >= 0:
+        loss = loss * (alpha * targets + (1 - alpha) * (1 - targets))
+    return _reduced(loss, reduction)
+
+
+def softmax_focal_loss(inputs: Tensor, targets: Tensor, gamma: float = 2.0, reduction: str = "none") -> Tensor:
+    """The same for classes of which one is true: (1 - p)^gamma times the cross-entropy, p that of the true class.
+
+    Args:
+        inputs: (N, K) logits.
+        targets: (N,) int64 classes, 0..K-1.
+        gamma, reduction: see `sigmoid_focal_loss`. With gamma 0 it is `F.cross_entropy`.
+
+    Returns:
+        (N,), or one number.
+
+    Raises:
+        ValueError: shapes do not fit, `gamma` is negative, or the reduction is another word.
+    """
+    if inputs.ndim != 2 or targets.shape != inputs.shape[:1]:
+        raise ValueError(f"inputs is {tuple(inputs.shape)}, targets {tuple(targets.shape)}; expected (N, K) and (N,)")
+    _check_focal(0.0, gamma)
+    surprise = F.cross_entropy(inputs, targets, reduction="none")  # (N,)
+    return _reduced(surprise * (1 - (-surprise).exp()) ** gamma, reduction)
+
+
+def hard_negatives(loss: Tensor, positive: Tensor, ratio: float = 3.0, least: int = 0) -> Tensor:
+    """Which places to learn from: all positive ones, and the negative ones with the largest loss, `ratio` to one.
+
+    Args:
+        loss: (N,) of each place.
+        positive: (N,) bool.
+        ratio: negatives for each positive.
+        least: at least so many negatives (of those that there are), also where nothing is positive.
+
+    Returns:
+        (N,) bool.
+
+    Raises:
+        ValueError: shapes differ, or a number is negative.
+
+    Source: Liu et al. 2016, "SSD: Single Shot MultiBox Detector", section 2.2, with a ratio of 3.
+    """
+    if loss.ndim != 1 or positive.shape != loss.shape:
+        raise ValueError(f"loss is {tuple(loss.shape)}, positive {tuple(positive.shape)}; expected (N,) twice")
+    if ratio < 0 or least < 0:
+        raise ValueError(f"ratio is {ratio!r} and least {least!r}; expected numbers of at least 0")
+    wanted = max(int(ratio * int(positive.sum())), least)
+    among_negatives = loss.detach().masked_fill(positive, float("-inf"))  # (N,)
+    hardest = among_negatives.topk(min(wanted, int((~positive).sum()))).indices
+    chosen = positive.clone()
+    chosen[hardest] = True
+    return chosen
+
+
+def _check_focal(alpha: float, gamma: float) -> None:
+    if alpha > 1:
+        raise ValueError(f"alpha is {alpha!r}; expected a number from 0 to 1, or a negative one for no weight")
+    if gamma < 0:
+        raise ValueError(f"gamma is {gamma!r}; expected a number of at least 0")
+
+
+def _reduced(loss: Tensor, reduction: str) -> Tensor:
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f'reduction is {reduction!r}; expected "none", "mean" or "sum"')
+    return loss if reduction == "none" else loss.mean() if reduction == "mean" else loss.sum()
 
 
 def _check(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:

@@ -23,43 +23,15 @@ from lib.models.faster_rcnn import (
 from lib.ops.anchors import AnchorGenerator
 from lib.ops.boxes import box_iou
 from lib.training import Batches, evaluate_detection, load_checkpoint, toyworld_detection
+from tests.models.peers import centre, close, redraw, some_pictures, some_targets
 
 CHECKPOINT = Path(__file__).resolve().parents[2] / "data" / "checkpoints" / "08_faster_rcnn.safetensors"
 MIN_SIZE, MAX_SIZE = 160, 266
 
 
-def redraw(model, generator):
-    """New random weights everywhere, statistics and biases too, such that numbers neither die out nor explode."""
-    for name, tensor in model.state_dict().items():
-        if name.endswith("running_var"):
-            tensor.uniform_(0.5, 2, generator=generator)
-        elif tensor.ndim == 1 and "bn" in name + "downsample.1" * ("downsample.1" in name) and name.endswith("weight"):
-            tensor.uniform_(0.4, 0.8, generator=generator)
-        elif tensor.ndim == 1:
-            tensor.normal_(0, 0.1, generator=generator)
-        elif tensor.ndim >= 2:
-            tensor.normal_(0, (2 / tensor[0].numel()) ** 0.5, generator=generator)
-
-
-@torch.no_grad()
-def centre(layer, inputs, spread):
-    """Give the answers of a layer mean 0 over all places and a spread."""
-    dimensions = (0,) if layer.weight.ndim == 2 else (0, 2, 3)
-    answers = layer(inputs)
-    shape = (-1,) + (1,) * (layer.weight.ndim - 1)
-    deviation = answers.std(dimensions)
-    layer.weight *= (spread / deviation).view(shape)
-    layer.bias.zero_()
-    layer.bias -= layer(inputs).mean(dimensions)
-
-
 @pytest.fixture(scope="module")
 def images():
-    """A light and a dark picture of different sizes."""
-    generator = torch.Generator().manual_seed(1)
-    rough = torch.rand(2, 3, 6, 8, generator=generator)
-    smooth = torch.nn.functional.interpolate(rough, (150, 200), mode="bicubic").clamp(0, 1)
-    return [smooth[0], smooth[1, :, 20:, 70:]]
+    return some_pictures()
 
 
 @pytest.fixture(scope="module")
@@ -83,12 +55,6 @@ def pair(images):
     ours.transform.min_size, ours.transform.max_size = MIN_SIZE, MAX_SIZE
     ours.load_state_dict(theirs.state_dict(), strict=True)
     return ours, theirs
-
-
-def close(ours, theirs, tolerance=1e-5):
-    """Equal up to `tolerance` times the largest number."""
-    assert ours.shape == theirs.shape
-    assert ((ours - theirs).abs().max() / theirs.abs().max()).item() < tolerance
 
 
 @torch.no_grad()
@@ -146,16 +112,6 @@ def test_equals_torchvision_from_pictures_to_detections(pair, images):
         close(mine["boxes"], other["boxes"])
         close(mine["scores"], other["scores"])
         assert (mine["boxes"][:, 2:] <= torch.tensor(image.shape[:0:-1]) + 1e-3).all(), "not on the picture as it came"
-
-
-def some_targets():
-    return [
-        {
-            "boxes": torch.tensor([[20.0, 30, 90, 120], [100, 10, 190, 100], [5, 5, 30, 40]]),
-            "labels": torch.tensor([3, 88, 1]),
-        },
-        {"boxes": torch.tensor([[40.0, 20, 110, 100]]), "labels": torch.tensor([17])},
-    ]
 
 
 def test_losses_and_their_gradients_equal_torchvisions(pair, images):

@@ -1,9 +1,10 @@
 import pytest
 import torch
+import torchvision
 from torchvision.models.detection.anchor_utils import AnchorGenerator as Theirs
 from torchvision.models.detection.image_list import ImageList
 
-from lib.ops.anchors import AnchorGenerator, cell_anchors, grid_anchors
+from lib.ops.anchors import AnchorGenerator, cell_anchors, grid_anchors, kmeans_anchors, size_iou
 
 
 def by_torchvision(sizes, ratios, image_size, maps):
@@ -77,3 +78,60 @@ def test_device_and_dtype_follow_the_map_and_an_empty_map_has_none():
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         call()
+
+
+# ------------------------------------------------------------------------------------------------ anchors from the data
+
+
+def test_kmeans_finds_clusters_that_are_there():
+    generator = torch.Generator().manual_seed(0)
+    true = torch.tensor([[8.0, 8.0], [10.0, 30.0], [60.0, 40.0]])
+    sizes = true.repeat(50, 1) * (1 + 0.05 * torch.randn(150, 2, generator=generator))
+    for seed in range(5):
+        torch.testing.assert_close(kmeans_anchors(sizes, 3, seed=seed), true, rtol=0.03, atol=0.5)
+
+
+def test_kmeans_gives_the_same_for_the_same_seed_in_any_order_of_the_boxes():
+    sizes = torch.rand(200, 2, generator=torch.Generator().manual_seed(1)) * 40 + 5
+    first = kmeans_anchors(sizes, 5, seed=3)
+    assert torch.equal(first, kmeans_anchors(sizes, 5, seed=3))
+    torch.testing.assert_close(first, kmeans_anchors(sizes.flip(0), 5, seed=3))
+    assert (first.prod(1).diff() >= 0).all()
+
+
+def test_more_anchors_fit_better_and_the_distance_is_that_of_overlap():
+    sizes = torch.rand(300, 2, generator=torch.Generator().manual_seed(2)) * 50 + 4
+    fit = [size_iou(sizes, kmeans_anchors(sizes, count)).amax(1).mean().item() for count in (1, 3, 9)]
+    assert fit[0] + 0.1 < fit[1] < fit[2] - 0.05
+    small, large = torch.tensor([[4.0, 4.0]]), torch.tensor([[40.0, 40.0]])
+    mixed = torch.cat([small.repeat(9, 1), large, large * 1.5])  # by pixels the two large ones would want two anchors
+    assert kmeans_anchors(mixed, 2)[0].tolist() == [4, 4]
+
+
+def test_kmeans_fills_a_cluster_that_lost_all_its_boxes():
+    sizes = torch.tensor([[10.0, 10.0]] * 20 + [[11.0, 11.0]] * 20 + [[50.0, 5.0]])
+    for seed in range(10):
+        anchors = kmeans_anchors(sizes, 3, seed=seed)
+        assert anchors.isfinite().all() and len(anchors.unique(dim=0)) == 3
+    assert torch.equal(kmeans_anchors(sizes, 1), sizes.mean(0, keepdim=True))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "count", "named"),
+    [
+        (torch.rand(3), 1, "sizes"),
+        (torch.tensor([[1.0, 0.0]]), 1, "sizes"),
+        (torch.ones(5, 2), 2, "count"),
+        (torch.ones(5, 2), 0, "count"),
+        (torch.zeros(0, 2), 1, "count"),
+    ],
+)
+def test_bad_input_of_kmeans_is_named(sizes, count, named):
+    with pytest.raises(ValueError, match=f"^{named}"):
+        kmeans_anchors(sizes, count)
+
+
+def test_size_iou_is_that_of_boxes_at_one_corner():
+    one, two = torch.rand(6, 2) * 20 + 1, torch.rand(4, 2) * 20 + 1
+    boxes = [torch.cat([torch.zeros_like(sizes), sizes], dim=1) for sizes in (one, two)]
+    torch.testing.assert_close(size_iou(one, two), torchvision.ops.box_iou(*boxes))

@@ -1,8 +1,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 
-from lib.ops.losses import cross_entropy, dice_loss
+from lib.ops.losses import cross_entropy, dice_loss, hard_negatives, sigmoid_focal_loss, softmax_focal_loss
 
 LOSSES = [cross_entropy, dice_loss]
 
@@ -149,3 +150,67 @@ def test_bad_weight_and_smooth_are_named():
         cross_entropy(logits, target, weight=torch.ones(3))
     with pytest.raises(ValueError, match="^smooth "):
         dice_loss(logits, target, smooth=-1.0)
+
+
+# ------------------------------------------------------------------------------------------------ places of a detector
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+@pytest.mark.parametrize(("alpha", "gamma"), [(0.25, 2.0), (-1.0, 0.0), (0.5, 0.5), (0.0, 5.0), (1.0, 1.0)])
+def test_sigmoid_focal_loss_equals_torchvision(alpha, gamma, reduction):
+    generator = torch.Generator().manual_seed(0)
+    logits = (5 * torch.randn(4, 30, generator=generator, dtype=torch.float64)).requires_grad_()
+    truth = (torch.rand(4, 30, generator=generator) < 0.3).double()
+    ours = sigmoid_focal_loss(logits, truth, alpha, gamma, reduction)
+    theirs = torchvision.ops.sigmoid_focal_loss(logits, truth, alpha, gamma, reduction)
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(gradient(ours.sum(), logits), gradient(theirs.sum(), logits), rtol=1e-6, atol=1e-9)
+
+
+def test_focal_loss_of_huge_logits_is_finite():
+    logits = torch.tensor([500.0, -500.0, 500.0, -500.0], requires_grad=True)
+    loss = sigmoid_focal_loss(logits, torch.tensor([1.0, 0.0, 0.0, 1.0]), alpha=-1.0)
+    assert loss.tolist() == [0, 0, 500, 500] and gradient(loss.sum(), logits).isfinite().all()
+
+
+def test_softmax_focal_loss_is_cross_entropy_that_forgives_what_is_easy():
+    logits, classes = torch.randn(20, 5, dtype=torch.float64), torch.arange(20) % 5
+    plain = F.cross_entropy(logits, classes, reduction="none")
+    torch.testing.assert_close(softmax_focal_loss(logits, classes, gamma=0.0), plain)
+    p = logits.softmax(1).gather(1, classes[:, None])[:, 0]
+    torch.testing.assert_close(softmax_focal_loss(logits, classes, gamma=2.0), (1 - p) ** 2 * plain)
+    torch.testing.assert_close(softmax_focal_loss(logits, classes, reduction="mean"), ((1 - p) ** 2 * plain).mean())
+
+
+def test_two_classes_by_softmax_and_by_sigmoid_are_the_same():
+    logit, truth = torch.randn(30, dtype=torch.float64), torch.arange(30) % 2
+    both = torch.stack([torch.zeros_like(logit), logit], dim=1)
+    torch.testing.assert_close(softmax_focal_loss(both, truth), sigmoid_focal_loss(logit, truth.double(), alpha=-1.0))
+
+
+def test_hard_negatives_are_three_to_one_and_the_worst():
+    loss = torch.tensor([0.1, 5.0, 0.3, 0.2, 9.0, 0.4, 0.0, 0.5])
+    positive = torch.tensor([0, 0, 0, 0, 1, 0, 0, 0]).bool()
+    assert hard_negatives(loss, positive).nonzero()[:, 0].tolist() == [1, 4, 5, 7]
+    assert hard_negatives(loss, positive, ratio=1.0).nonzero()[:, 0].tolist() == [1, 4]
+    assert hard_negatives(loss, positive, ratio=50.0).all()
+    assert not hard_negatives(loss, torch.zeros(8).bool()).any()
+    assert hard_negatives(loss, torch.zeros(8).bool(), least=2).nonzero()[:, 0].tolist() == [1, 4]
+    assert hard_negatives(loss[:0], positive[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: sigmoid_focal_loss(torch.zeros(3), torch.zeros(3, 1)), "targets"),
+        (lambda: sigmoid_focal_loss(torch.zeros(3), torch.zeros(3), alpha=1.5), "alpha"),
+        (lambda: sigmoid_focal_loss(torch.zeros(3), torch.zeros(3), gamma=-1.0), "gamma"),
+        (lambda: sigmoid_focal_loss(torch.zeros(3), torch.zeros(3), reduction="average"), "reduction"),
+        (lambda: softmax_focal_loss(torch.zeros(3), torch.zeros(3).long()), "inputs"),
+        (lambda: hard_negatives(torch.zeros(3), torch.zeros(4).bool()), "loss"),
+        (lambda: hard_negatives(torch.zeros(3), torch.zeros(3).bool(), ratio=-1.0), "ratio"),
+    ],
+)
+def test_bad_input_of_focal_losses_is_named(call, named):
+    with pytest.raises(ValueError, match=f"^{named}"):
+        call()

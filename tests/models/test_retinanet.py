@@ -1,0 +1,178 @@
+"""RetinaNet: equal to torchvision's stage by stage, with all weights redrawn."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models import resnet50
+from torchvision.models.detection import RetinaNet as TheirRetinaNet
+from torchvision.models.detection.backbone_utils import _resnet_fpn_extractor
+from torchvision.models.detection.retinanet import _default_anchorgen
+from torchvision.ops import FrozenBatchNorm2d
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
+
+from lib.layers.small_backbone import SmallBackbone
+from lib.models.retinanet import RetinaNet, RetinaNetClassificationHead, nine_anchors, retinanet_resnet50_fpn, rows
+from lib.ops.anchors import AnchorGenerator
+from tests.models.peers import centre, close, redraw, some_pictures, some_targets
+
+MIN_SIZE, MAX_SIZE = 160, 266
+NOTHING = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
+
+
+@pytest.fixture(scope="module")
+def images():
+    return some_pictures()
+
+
+@pytest.fixture(scope="module")
+def pair(images):
+    """torchvision's model, built as the one with the published weights is, and ours, with the same random weights."""
+    torch.manual_seed(0)
+    body = resnet50(weights=None, norm_layer=partial(FrozenBatchNorm2d, eps=0.0))
+    backbone = _resnet_fpn_extractor(body, 5, returned_layers=[2, 3, 4], extra_blocks=LastLevelP6P7(256, 256))
+    theirs = TheirRetinaNet(backbone, 91, min_size=MIN_SIZE, max_size=MAX_SIZE).eval()
+    redraw(theirs, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        batch, _ = theirs.transform(images)
+        features = theirs.backbone(batch.tensors)
+        heads = theirs.head.classification_head, theirs.head.regression_head
+        centre(heads[0].cls_logits, heads[0].conv(features["0"]), 1.5)
+        heads[0].cls_logits.bias -= 3.0
+        centre(heads[1].bbox_reg, heads[1].conv(features["0"]), 0.3)
+    ours = retinanet_resnet50_fpn().eval()
+    ours.transform.min_size, ours.transform.max_size = MIN_SIZE, MAX_SIZE
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    return ours, theirs
+
+
+@torch.no_grad()
+def test_equals_torchvision_stage_by_stage(pair, images):
+    ours, theirs = pair
+    batch, (their_batch, _) = ours.transform(images), theirs.transform(images)
+    features, their_features = ours.backbone(batch.tensors), theirs.backbone(their_batch.tensors)
+    assert list(features) == list(their_features) == ["0", "1", "2", "p6", "p7"]
+    for name, expected in their_features.items():
+        assert expected.std() > 0.01, "an all but constant map would prove nothing"
+        close(features[name], expected)
+    output, expected = ours.predict(batch.tensors), theirs.head(list(their_features.values()))
+    close(output.cls_logits, expected["cls_logits"])
+    close(output.bbox_regression, expected["bbox_regression"])
+    assert output.cls_logits.std() > 0.5 and output.bbox_regression.std() > 0.1
+    anchors = theirs.anchor_generator(their_batch, list(their_features.values()))
+    assert torch.equal(output.anchors, anchors[0]) and sum(output.level_sizes) == len(anchors[0])
+
+
+@torch.no_grad()
+def test_equals_torchvision_from_pictures_to_detections(pair, images):
+    ours, theirs = pair
+    for mine, other in zip(ours(images), theirs(images), strict=True):
+        assert len(other["boxes"]) > 10 and len(other["labels"].unique()) > 3, "few detections would prove little"
+        assert torch.equal(mine["labels"], other["labels"])
+        close(mine["boxes"], other["boxes"])
+        close(mine["scores"], other["scores"])
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_losses_and_their_gradients_equal_torchvisions(pair, images, empty):
+    ours, theirs = pair
+    targets = [NOTHING, some_targets()[1]] if empty else some_targets()
+    ours.train(), theirs.train()
+    theirs.transform.eval()  # in training it draws a size for each picture, though there is only one
+    try:
+        expected = theirs(images, [dict(target) for target in targets])
+        sum(expected.values()).backward()
+        losses = ours.loss(images, targets)
+        sum(losses.values()).backward()
+    finally:
+        ours.eval(), theirs.eval()
+    assert list(losses) == ["classification", "bbox_regression"]
+    for name, value in losses.items():
+        assert value > 0
+        torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6)
+    gradients = {name: parameter.grad for name, parameter in theirs.named_parameters()}
+    for name, parameter in ours.named_parameters():
+        assert gradients[name].abs().max() > 0, name
+        close(parameter.grad, gradients[name], 1e-4)
+    ours.zero_grad(), theirs.zero_grad()
+
+
+def test_weights_go_both_ways_and_old_names_are_understood(pair):
+    ours, theirs = pair
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+    assert sum(parameter.numel() for parameter in ours.parameters()) == 34_014_999  # torchvision's published figure
+    old = {}
+    for name, tensor in ours.state_dict().items():
+        if ".fpn.inner_blocks" in name or ".fpn.layer_blocks" in name:
+            name = name.replace(".0.weight", ".weight").replace(".0.bias", ".bias")
+        if name.startswith("head") and ".conv." in name:
+            number = int(name.split(".conv.")[1].split(".")[0])
+            name = name.replace(f"conv.{number}.0.", f"conv.{2 * number}.")
+        old[name] = tensor
+    assert "head.regression_head.conv.6.bias" in old and "backbone.fpn.inner_blocks.0.weight" in old
+    fresh = retinanet_resnet50_fpn()
+    fresh.load_state_dict(old, strict=True)
+    assert all(torch.equal(tensor, fresh.state_dict()[name]) for name, tensor in ours.state_dict().items())
+
+
+def test_the_nine_anchors_are_torchvisions():
+    ours, theirs = nine_anchors((32, 64, 128, 256, 512)), _default_anchorgen()
+    assert ours.sizes == theirs.sizes and ours.num_anchors_per_location() == [9] * 5
+    for mine, other in zip(ours.cell_anchors, theirs.cell_anchors, strict=True):
+        assert torch.equal(mine, other)
+
+
+def test_rows_are_in_the_order_of_the_anchors():
+    answers = torch.arange(2 * 6 * 3 * 4).reshape(2, 6, 3, 4)  # 3 anchors, 2 numbers each, on 3 × 4 cells
+    flat = rows(answers, 2)
+    assert flat.shape == (2, 36, 2)
+    assert flat[1, (2 * 4 + 3) * 3 + 1].tolist() == answers[1, 2:4, 2, 3].tolist()
+
+
+def test_at_the_start_a_thing_is_as_probable_as_the_prior_says():
+    head = RetinaNetClassificationHead(8, 3, 5, prior_probability=0.02)
+    assert head([torch.zeros(1, 8, 2, 2)]).sigmoid().mean().item() == pytest.approx(0.02)
+
+
+def small(**options):
+    anchors = AnchorGenerator(((12, 20),), ((1.0,),))
+    return RetinaNet(SmallBackbone(4), 6, anchors, min_size=None, **options)
+
+
+def test_without_any_thing_there_is_background_alone_to_learn():
+    losses = small().loss(torch.rand(2, 3, 32, 32), [NOTHING, NOTHING])
+    assert losses["classification"] > 0 and losses["bbox_regression"] == 0
+    sum(losses.values()).backward()
+
+
+def test_a_level_gives_at_most_its_best_candidates():
+    torch.manual_seed(0)
+    model = small(score_thresh=0.0, topk_candidates=7, nms_thresh=1.0).eval()
+    nn.init.normal_(model.head.classification_head.cls_logits.weight, std=1.0)
+    output = model.predict(torch.rand(1, 3, 32, 32))
+    (found,) = model.postprocess_detections(output, [(32, 32)])
+    assert len(found["boxes"]) == 7
+    best = output.cls_logits.sigmoid().flatten().topk(7).values
+    torch.testing.assert_close(found["scores"], best)
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: RetinaNet(SmallBackbone(4), 1), "num_classes"),
+        (lambda: small().loss(torch.rand(1, 3, 32, 32), [NOTHING, NOTHING]), "targets"),
+        (lambda: small().loss(torch.rand(1, 3, 32, 32), [{"boxes": torch.zeros(1, 4)}]), "targets"),
+        (
+            lambda: small().loss(
+                torch.rand(1, 3, 32, 32),
+                [{"boxes": torch.tensor([[0.0, 0, 9, 9]]), "labels": torch.tensor([6])}],
+            ),
+            "targets",
+        ),
+        (lambda: small()([]), "images"),
+    ],
+)
+def test_bad_input_is_named(call, named):
+    with pytest.raises(ValueError, match=f"^{named}"):
+        call()
