@@ -72,13 +72,19 @@ class DilatedBackbone(SmallBackbone):
     def __init__(self, width: int = 16):
         super().__init__(width)
         self.block4[2] = dense_pool(dilation=1, before=0)  # each window is now centred 4 pixels beyond its cell,
-        self.block5[0][0].dilation = self.block5[0][0].padding = (2, 2)
+        look_further(self.block5.get_submodule("0.0"), 2)
         self.block5[1] = dense_pool(dilation=2, before=2)  # and now 4 pixels before it: half a cell remains
-        self.fc6[0].dilation = self.fc6[0].padding = (4, 4)
+        look_further(self.fc6[0], 4)
 
     def forward(self, x: Tensor) -> BackboneMaps:
         """Pictures (B, 3, H, W), with multiples of 8 for H and W, into three maps (B, C, H/8, W/8)."""
         return super().forward(x)
+
+
+def look_further(conv: nn.Module, dilation: int) -> None:
+    """Make a 3×3 convolution take cells that lie `dilation` apart; the size of its map stays."""
+    assert isinstance(conv, nn.Conv2d)
+    conv.dilation = conv.padding = (dilation, dilation)
 
 
 def dense_pool(dilation: int, before: int) -> nn.Sequential:
@@ -111,7 +117,7 @@ class FCN(nn.Module):
         ValueError: `stride` is not one of the four, or `num_classes` is not positive.
     """
 
-    def __init__(self, backbone: nn.Module, num_classes: int, stride: int = 8):
+    def __init__(self, backbone: SmallBackbone, num_classes: int, stride: int = 8):
         super().__init__()
         if stride not in (4, 8, 16, 32):
             raise ValueError(f"stride is {stride!r}; expected 32, 16, 8 or 4")
@@ -184,8 +190,8 @@ class DilatedFCN(nn.Module):
 def score_layer(channels: int, num_classes: int) -> nn.Conv2d:
     """The 1×1 convolution from a map to class scores; all zeros at the start (section 4.3)."""
     layer = nn.Conv2d(channels, num_classes, 1)
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
+    for tensor in layer.parameters():  # weight and bias
+        nn.init.zeros_(tensor)
     return layer
 
 
@@ -213,15 +219,18 @@ class FixedUpscore(nn.ConvTranspose2d):
 
     def __init__(self, num_classes: int, factor: int):
         super().__init__(num_classes, num_classes, 2 * factor - factor % 2, factor, padding=factor // 2, bias=False)
+        self.factor = factor
         start_as_bilinear(self, factor)
         weight = self.weight.detach()
         del self.weight
         self.register_buffer("weight", weight)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Scores (B, K, H, W) -> (B, K, factor · H, factor · W)."""
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Scores (B, K, H, W) -> (B, K, factor · H, factor · W). Another `output_size` is not offered."""
+        if output_size is not None:
+            raise ValueError(f"output_size is {output_size}; expected None: the size is that of the input times factor")
         own = self.weight.diagonal().permute(2, 0, 1)[:, None]  # (K, 1, k, k)
-        return F.conv_transpose2d(x, own, stride=self.stride, padding=self.padding, groups=self.in_channels)
+        return F.conv_transpose2d(input, own, stride=self.factor, padding=self.factor // 2, groups=self.in_channels)
 
 
 class FCNHead(nn.Sequential):

@@ -196,7 +196,7 @@ class RCNN(nn.Module):
         Returns:
             {"boxes": (D, 4), "scores": (D,) distances from the SVM's border, "labels": (D,)}, best first.
         """
-        return self.detect(self.region_features(image, proposals), proposals, image.shape[1:])
+        return self.detect(self.region_features(image, proposals), proposals, (image.shape[1], image.shape[2]))
 
     @torch.no_grad()
     def detect(
