@@ -17,12 +17,11 @@ from lib.ops.upsampling import bilinear_kernel
 
 
 class BackboneMaps(NamedTuple):
-    """The maps that an FCN asks for its scores, named as in the paper. FCN-4s alone asks pool2."""
+    """The three maps that an FCN asks for its scores, named as in the paper."""
 
     pool3: Tensor  # (B, C3, H/8, W/8)
     pool4: Tensor  # (B, C4, H/16, W/16)
     fc7: Tensor  # (B, C7, H/32, W/32), after the former fully connected layers
-    pool2: Tensor | None = None  # (B, C2, H/4, W/4)
 
 
 class SmallBackbone(nn.Module):
@@ -45,15 +44,23 @@ class SmallBackbone(nn.Module):
         self.block5 = nn.Sequential(conv_block(5 * width, 7 * width), nn.MaxPool2d(2))
         self.fc6 = conv_block(7 * width, 8 * width)
         self.fc7 = conv_block(8 * width, 8 * width, kernel=1)
-        self.channels = (4 * width, 5 * width, 8 * width, 2 * width)  # of pool3, pool4, fc7 and pool2
+        self.channels = (4 * width, 5 * width, 8 * width)  # of pool3, pool4 and fc7
+        self.pool2_channels = 2 * width
 
     def forward(self, x: Tensor) -> BackboneMaps:
-        """Pictures (B, 3, H, W), with multiples of 32 for H and W, into maps at strides 8, 16, 32 and 4."""
-        pool2 = self.block2(self.block1(x))  # (B, 2·width, H/4, W/4)
+        """Pictures (B, 3, H, W), with multiples of 32 for H and W, into maps at strides 8, 16 and 32."""
+        return self.from_pool2(self.pool2(x))
+
+    def pool2(self, x: Tensor) -> Tensor:
+        """The first two blocks: (B, 3, H, W) -> (B, 2·width, H/4, W/4). FCN-4s alone looks at this map."""
+        return self.block2(self.block1(x))
+
+    def from_pool2(self, pool2: Tensor) -> BackboneMaps:
+        """The other blocks, from the map that `pool2` gives."""
         pool3 = self.block3(pool2)  # (B, 4·width, H/8, W/8)
         pool4 = self.block4(pool3)  # (B, 5·width, H/16, W/16)
         pool5 = self.block5(pool4)  # (B, 7·width, H/32, W/32)
-        return BackboneMaps(pool3, pool4, self.fc7(self.fc6(pool5)), pool2)
+        return BackboneMaps(pool3, pool4, self.fc7(self.fc6(pool5)))
 
 
 class DilatedBackbone(SmallBackbone):
@@ -124,7 +131,7 @@ class FCN(nn.Module):
         if num_classes < 1:
             raise ValueError(f"num_classes is {num_classes}; expected at least 1")
         self.backbone, self.stride = backbone, stride
-        pool3, pool4, fc7 = backbone.channels[:3]
+        pool3, pool4, fc7 = backbone.channels
         self.score_fr = score_layer(fc7, num_classes)
         if stride <= 16:
             self.upscore2 = bilinear_deconvolution(num_classes, 2)
@@ -134,7 +141,7 @@ class FCN(nn.Module):
             self.score_pool3 = score_layer(pool3, num_classes)
         if stride == 4:
             self.upscore_pool3 = bilinear_deconvolution(num_classes, 2)
-            self.score_pool2 = score_layer(backbone.channels[3], num_classes)
+            self.score_pool2 = score_layer(backbone.pool2_channels, num_classes)
         self.upscore = FixedUpscore(num_classes, stride)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -147,14 +154,15 @@ class FCN(nn.Module):
             raise ValueError(f"x is {tuple(x.shape)}; expected (B, 3, H, W)")
         height, width = x.shape[2:]
         x = F.pad(x, (0, -width % 32, 0, -height % 32), mode="replicate")  # sides up to multiples of 32
-        maps = self.backbone(x)
+        pool2 = self.backbone.pool2(x) if self.stride == 4 else None  # (B, C2, H/4, W/4)
+        maps = self.backbone(x) if pool2 is None else self.backbone.from_pool2(pool2)
         scores = self.score_fr(maps.fc7)  # (B, K, H/32, W/32)
         if self.stride <= 16:
             scores = self.upscore2(scores) + self.score_pool4(maps.pool4)  # (B, K, H/16, W/16)
         if self.stride <= 8:
             scores = self.upscore_pool4(scores) + self.score_pool3(maps.pool3)  # (B, K, H/8, W/8)
-        if self.stride == 4:
-            scores = self.upscore_pool3(scores) + self.score_pool2(maps.pool2)  # (B, K, H/4, W/4)
+        if pool2 is not None:
+            scores = self.upscore_pool3(scores) + self.score_pool2(pool2)  # (B, K, H/4, W/4)
         return self.upscore(scores)[:, :, :height, :width]  # (B, K, H, W)
 
 
@@ -172,7 +180,7 @@ class DilatedFCN(nn.Module):
     def __init__(self, backbone: DilatedBackbone, num_classes: int, skip: bool = False):
         super().__init__()
         self.backbone = backbone
-        pool3, _, fc7 = backbone.channels[:3]
+        pool3, _, fc7 = backbone.channels
         self.score_fr = score_layer(fc7, num_classes)
         self.score_pool3 = score_layer(pool3, num_classes) if skip else None
         self.upscore = FixedUpscore(num_classes, 8)

@@ -52,8 +52,9 @@ def test_odd_sizes_are_padded_by_repeating_and_cut():
 def test_the_backbone_halves_five_times():
     maps = SmallBackbone(4)(torch.rand(2, 3, 64, 96))
     assert isinstance(maps, BackboneMaps)
-    assert [tuple(one.shape[2:]) for one in maps] == [(8, 12), (4, 6), (2, 3), (16, 24)]
+    assert [tuple(one.shape[2:]) for one in maps] == [(8, 12), (4, 6), (2, 3)]
     assert tuple(one.shape[1] for one in maps) == SmallBackbone(4).channels
+    assert SmallBackbone(4).pool2(torch.rand(2, 3, 64, 96)).shape == (2, SmallBackbone(4).pool2_channels, 16, 24)
 
 
 def test_a_dilated_backbone_computes_the_same_and_the_places_in_between():
@@ -62,7 +63,7 @@ def test_a_dilated_backbone_computes_the_same_and_the_places_in_between():
     dilated.load_state_dict(halving.state_dict())  # same names, same shapes
     x = torch.rand(2, 3, 64, 96)
     dense, coarse = dilated(x), halving(x)
-    assert [tuple(one.shape[2:]) for one in dense] == [(8, 12)] * 3 + [(16, 24)]  # pool2 is as it was
+    assert [tuple(one.shape[2:]) for one in dense] == [(8, 12)] * 3
     assert torch.equal(dense.pool3, coarse.pool3)
     torch.testing.assert_close(dense.pool4[:, :, ::2, ::2], coarse.pool4)
     torch.testing.assert_close(dense.fc7[:, :, 2::4, 2::4], coarse.fc7)
@@ -90,11 +91,17 @@ def test_a_dilated_fcn_starts_at_zero_takes_any_size_and_learns_in_all_its_score
 class Staircase(torch.nn.Module):
     """A backbone whose maps are set from outside."""
 
-    channels = (1, 1, 1, 1)
+    channels, pool2_channels = (1, 1, 1), 1
 
     def __init__(self, *maps):
         super().__init__()
-        self.maps = BackboneMaps(*maps)
+        self.maps, self.finest = BackboneMaps(*maps[:3]), maps[3]
+
+    def pool2(self, x):
+        return self.finest
+
+    def from_pool2(self, pool2):
+        return self.maps
 
     def forward(self, x):
         return self.maps
