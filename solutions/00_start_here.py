@@ -167,10 +167,10 @@ explore(efficientnet_lite0(), prepare(photo), picture=photo)
 #
 # Your answers stay in the notebook (**Ctrl + S** saves it).
 # What you have solved is also remembered in a small file on this machine.
-# `progress()` shows the lesson that you are in, `progress("all")` the whole course.
+# `progress("00")` shows one lesson, `progress()` the one whose exercise you checked last, `progress("all")` the whole course.
 
 # %%
-progress()
+progress("00")
 
 # %% [markdown]
 # ## When something goes wrong

@@ -43,7 +43,7 @@ plt.show()
 # | | |
 # | --- | --- |
 # | Time | 1½ hours: 52 minutes of exercises, 38 to read; less than a minute of computing on two cores |
-# | Builds on | `nn.Linear` and `nn.Conv2d`: you have used them; nothing else |
+# | Builds on | basic PyTorch: you have used `nn.Linear`, `nn.Conv2d` and an optimizer |
 # | Papers | Long, Shelhamer & Darrell 2015, *Fully Convolutional Networks for Semantic Segmentation*, section 3.1 · Lin et al. 2013, *Network In Network* · Zhou et al. 2016, *Learning Deep Features for Discriminative Localization* |
 #
 # A number printed with ≈ was measured, and may come out a little different on your machine.
@@ -54,7 +54,7 @@ from matplotlib.patches import Patch
 from torch import nn
 from tqdm.auto import tqdm
 
-from lib.exercises import check, progress, use
+from lib.exercises import check, hint, progress, solution, use
 from lib.ops.receptive_field import Window
 from lib.timing import milliseconds
 from lib.viz import explore, feature_strip, show_images, show_numbers
@@ -65,7 +65,7 @@ from lib.viz.basics.sliding import draw_sliding
 #
 # Meet Chelsea.
 # She is in most of this lesson.
-# The network that looks at her is an EfficientNet-Lite0: a stem and seven blocks of convolutions, a last convolution called the head, and a classifier.
+# The network that looks at her is an EfficientNet-Lite0: a stem, seven stages of convolutions (called `blocks` in the code), a last convolution called the head, and a classifier.
 # All but the classifier is what later lessons call a **backbone**: the part that turns a picture into features, whatever these are used for.
 
 # %%
@@ -162,14 +162,17 @@ plt.show()
 
 # %% [markdown]
 # The same.
-# An average and a linear layer are both weighted sums, and it does not matter which of two weighted sums is taken first.
+# Both are weighted sums.
+# The average sums over places, with the same weights for every channel; the linear layer sums over channels, with the same weights at every place.
+# Such sums may be taken in either order.
 # That small fact carries the whole lesson: **the classifier's score was always an average of scores at places.
 # We only have to look at it one step earlier.**
 #
-# It holds on two conditions.
+# It holds on three conditions.
+# The average weighs all channels alike, and the linear layer all places.
 # The weights of the average sum to 1, so the bias comes out as it went in.
 # And both steps are weighted sums, with nothing else between them or in them.
-# A classifier of two layers, `average → linear → ReLU → linear`, breaks the second condition, and so does a maximum in the place of the average.
+# A classifier of two layers, `average → linear → ReLU → linear`, breaks the last condition, and so does a maximum in the place of the average.
 # Here is what a single ReLU does:
 
 # %%
@@ -269,7 +272,7 @@ assert same
 # - `class_index`: which class.
 # - Returns (B, h, w): scores, bias included, no softmax.
 #
-# If it is right, it will look like the picture below this exercise: bright on the cat, dark elsewhere.
+# If it is right, it will look like the picture below this exercise: brightest on the cat's face; her fur at the rim stays dark, too.
 
 # %% tags=["exercise"]
 def class_heatmap(features: torch.Tensor, classifier: nn.Linear, class_index: int) -> torch.Tensor:
@@ -308,7 +311,7 @@ draw_glow(photo, {"Egyptian cat": heat}, cells=LAST_MAP_CELLS)
 plt.show()
 
 # %% [markdown]
-# The face glows; the blurred background at the right does not.
+# The face glows; the blurred background at the right does not, and fur at the rim of the photo hardly does.
 # Each block is one of the 49 cells, drawn around the middle of what the cell sees.
 # (Section 5 works out where that is, and why the first column is wider than the others and the last one narrower.)
 #
@@ -327,7 +330,7 @@ print(f"mean of the votes {heat.mean():.2f}, score of the classifier {scores[0, 
 # It has a kernel, and puts it wherever it fits.
 #
 # **Predict.**
-# The photo at 448 × 672 pixels instead of 224 × 224: what is the shape of the score map?
+# The whole photo at 448 × 672 pixels instead of its middle at 224 × 224: what is the shape of the score map?
 # What would the *pooling* network make of this size, and what would a network do that flattens its 7 × 7 map, as AlexNet and VGG did?
 
 # %% jupyter={"outputs_hidden": true}
@@ -357,7 +360,7 @@ except RuntimeError as error:
 # In section 6 you repair even this one.
 #
 # First the reward.
-# With any size allowed, nobody says that a picture may hold one thing only.
+# Once any size is allowed, a picture may hold more than one thing.
 # This is the wide picture from the top of the page, from your own function:
 
 # %%
@@ -417,7 +420,7 @@ plt.show()
 #
 # - `height`, `width`: of the picture, in pixels.
 # - `layers`: a list of `Window(kernel, stride, padding)`, first layer first; each works the same way up and down as left and right.
-#   Ask for `layer.kernel`, `layer.stride`, `layer.padding`; a fourth field, `dilation`, is 1 in this lesson.
+#   Read `layer.kernel`, `layer.stride`, `layer.padding`; a fourth field, `dilation`, is 1 in this lesson.
 # - Returns `(height, width)` of the last map as whole numbers.
 
 # %% tags=["exercise"]
@@ -436,7 +439,7 @@ check(feature_size)
 # <details><summary>Hint: I get a cell too few or too many</summary>
 #
 # Count in the figure above: how far can the kernel's left edge travel, in pixels, before the right edge leaves the padded row?
-# How many strides fit into that way?
+# How many strides fit into that distance?
 # And do not forget the cell at the start.
 # </details>
 # <details><summary>Hint: my numbers are fractions</summary>
@@ -619,7 +622,7 @@ plt.show()
 # Look at the two crosses.
 # The brightest spot is near the window's middle, but the influence as a whole lies about half a cell further up and to the left.
 # That is near the middle of the cell's own block of 32 pixels.
-# A likely reason: in a photo of 224 pixels the last window's middle is at 223.5, on the very edge, so in training it paid to look the other way.
+# A likely reason: in a photo of 224 pixels the last window's middle is at 223.5, on the very edge, so in training it paid to look up and to the left.
 # What a cell *can* see and what it *uses* have different middles; section 9 meets this again.
 
 # %% [markdown]
@@ -734,7 +737,7 @@ def accuracy(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> fl
 
 train(window_classifier, train_windows, train_labels, steps=1000)
 score = accuracy(window_classifier, val_windows, val_labels)
-print(f"right about ≈ {score:.0%} of new windows; guessing would give 17%")
+print(f"right on ≈ {score:.0%} of new windows; guessing would give 17%")
 assert score > 0.6
 
 # %% [markdown]
@@ -803,7 +806,7 @@ print("on a window:", tuple(one_window.shape), " on a whole scene:", tuple(whole
 #
 # **Predict.**
 # 17 × 17 answers: to which windows do they belong?
-# And how close are they to what the old classifier says about those windows: roughly equal, or to the last digit?
+# And how close are they to what the old classifier says about those windows: roughly equal, or up to rounding?
 
 # %% jupyter={"outputs_hidden": true}
 crops = torch.stack([scene.image[:, row:row + 32, column:column + 32]
@@ -815,7 +818,7 @@ print(f"{len(crops)} windows, 4 pixels apart; equal to 1e-4: {difference < 1e-4}
 assert difference < 1e-4
 
 # %% [markdown]
-# Equal.
+# Equal, up to rounding.
 # Sliding the network is the *same computation* as cutting out every window, only done in one go.
 # (That is exact because this network has no padding.
 # With padding, a window that was cut out has zeros at its edge where the scene has a neighbourhood.)
@@ -977,7 +980,7 @@ plt.show()
 # (They do not fall all the way to guessing: shuffled pixels still have their colours, and this network's last layer flattens too,
 # so it can learn some of the new places by heart.)
 # And 400 steps are not the end.
-# After 2,000 steps (one seed) the convolutions are right in 79 % of the windows in place and in 56 % shuffled,
+# After 2,000 steps (one seed) the convolutions are right on 79 % of the windows in place and in 56 % shuffled,
 # the flattening network in 54 % and 53 %: the gap grows.
 #
 # How much is lost depends on the task, and we chose one that shows it.
@@ -1035,7 +1038,7 @@ explorer
 #    The network still knows *that* there are whiskers, but no longer where each one is.
 # 2. Channel 20 of `bn1` is high on both eyes and nearly nowhere else, in the very first stage.
 #    But its cells see 3 × 3 pixels: it knows a dark green, not an eye.
-#    The first whose cells see enough for an eye is channel 57 of `blocks.3` (147 × 147 pixels); channel 76 of `blocks.4` is another.
+#    The first such channel whose cells see a whole eye is channel 57 of `blocks.3` (147 × 147 pixels); channel 76 of `blocks.4` is another.
 # 3. In `blocks.4`: there a cell sees 339 × 339 pixels, and the photo has 224 × 224.
 #    In `blocks.3` it is 147 × 147.
 # </details>
@@ -1095,8 +1098,8 @@ for name, shown in (("as she is", cat), ("left and right swapped", cat.flip(2)),
     print(f"{name:<23} {down:+5.1f} pixels down, {right:+5.1f} to the right")
 
 # %% [markdown]
-# To the right it is 12 pixels for her and 11 for her mirror image, so that is the network.
-# We have met it in section 5: what a cell uses lies to the left of its window's middle, so it finds a cat who is left of it.
+# To the right it is about 12 pixels for her and for her mirror image, so that is the network.
+# We have met it in section 5: what a cell uses lies to the left of its window's middle, so it finds a cat that lies to the left of it.
 # Up and down it is both: −2 and +19 have a mean of 8, the network's share, and she herself adds 10 pixels upwards, where her face is.
 # (This one is rough: the network has hardly ever been shown a cat upside down.)
 #
@@ -1187,9 +1190,9 @@ means_by_scale = [heat.mean().item() for heat in scale_heats]
 assert means_by_scale[0] > means_by_scale[1] > means_by_scale[2]
 
 # %% [markdown]
-# More cells, but not a sharper cat: the mean score falls, and the map breaks into spots.
+# More cells, but not a sharper cat: the mean score falls, and the map breaks into spots, some of them hotter than ever.
 # At three times the size a cell looks at a patch of fur, and fur alone is not a face: the network learned cats that fill 224 pixels.
-# So a larger photo does not help.
+# So a larger photo does not help to see the cat as a whole.
 # What helps is to keep the knowledge of the coarse map and to bring back the resolution of the fine ones.
 # The first half of that, **upsampling**, is lesson 02.
 
@@ -1284,7 +1287,7 @@ assert means_by_scale[0] > means_by_scale[1] > means_by_scale[2]
 #   What becomes of the rocket in the wide picture, and what of photos in which one cell is wrong?
 
 # %%
-progress()
+progress("01")
 
 # %% [markdown]
 # **Next:** your heat maps have one cell for 32 × 32 pixels.

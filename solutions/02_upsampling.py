@@ -39,7 +39,7 @@ plt.show()
 #
 # | | |
 # | --- | --- |
-# | Time | 75 minutes to read and do, about half a minute of computing on two cores |
+# | Time | 100 minutes to read and do, about half a minute of computing on two cores |
 # | Builds on | lesson 01: heat maps, kernel, stride and padding |
 # | Papers | Long, Shelhamer & Darrell 2015, *Fully Convolutional Networks*, section 3.3 · Dumoulin & Visin 2016, *A guide to convolution arithmetic* · Odena, Dumoulin & Olah 2016, *Deconvolution and Checkerboard Artifacts* · Shi et al. 2016, *Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural Network* |
 
@@ -47,7 +47,7 @@ plt.show()
 from lib.datasets.folders import REPOSITORY
 from lib.datasets.photos import crop_square, load_photo
 from lib.device import choose_device
-from lib.exercises import check, progress, use
+from lib.exercises import check, hint, progress, solution, use
 from lib.layers.convolutionalize import class_heatmap
 from lib.layers.upsampler import Upsampler, resized, transposed
 from lib.ops.upsampling import checkerboard_energy
@@ -297,7 +297,7 @@ assert same
 # - `size`: cells in a row; `kernel`, `stride`, `padding` of a transposed convolution.
 # - Returns how many pixels come out.
 #
-# It goes back from lesson 01's `feature_size`: a convolution with the same kernel, stride and padding turns the result into `size` cells again.
+# It undoes lesson 01's `feature_size`: a convolution with the same kernel, stride and padding turns the result into `size` cells again.
 
 # %% tags=["exercise"]
 def transposed_size(size: int, kernel: int, stride: int, padding: int) -> int:
@@ -332,13 +332,13 @@ for kernel, stride, padding in ((2, 2, 0), (3, 2, 1), (4, 2, 1), (64, 32, 16)):
 # Kernel 2, and kernel 4 with padding 1, make the map exactly twice as large.
 # With kernel 3 one pixel is missing.
 # It has to be, for one of two cases: with kernel 3, stride 2 and padding 1, an ordinary convolution turns 13 pixels into 7 cells, and 14 pixels too.
-# (Of 14 it leaves out the last.)
+# (Of 14 it leaves out only the zero that is padded at the far end.)
 # On the way back from 7 cells somebody must say which of the two is wanted.
 # This is what `output_padding` is for: 0 gives 13 pixels, 1 gives 14.
 # The last line is FCN-32s: one single layer with a kernel of 64 × 64 takes 7 cells back to 224 pixels.
 #
 # Now put both halves together: a transposed convolution that stamps tents is bilinear upsampling.
-# This is how the FCN paper **initialises** its upsampling layers: each starts as an interpolation, and may learn something better.
+# This is how the FCN paper **initialises** its upsampling layers: each starts as an interpolation, and those before the last may learn something better.
 
 # %%
 tent = bilinear_kernel(32)[None, None]                          # (1, 1, 64, 64)
@@ -575,7 +575,7 @@ plt.show()
 # In pictures that are made by following gradients to the pixels, such as heat maps of what a network looks at, this grid can be seen.
 # A trained network may even it out, since it can choose its weights.
 # The EfficientNet of lesson 01 has five convolutions with a stride of 2, and their kernels are 3 or 5.
-# Yet its four kinds of pixels get nearly the same gradient:
+# Yet in this photo its four kinds of pixels get gradients that differ by less than a fifth:
 
 # %%
 pixels = prepare(photo).clone().requires_grad_()
@@ -635,7 +635,7 @@ print(f"resize, then convolve: a flat map comes out with {len(flat.round(decimal
 # ### The opposite: pixel shuffle
 #
 # One can also give each of the four kinds of pixels its own weights openly.
-# A **sub-pixel convolution** makes 4 · K channels with an ordinary convolution on the *small* map, and **pixel shuffle** lays every four out as 2 × 2 pixels.
+# A **sub-pixel convolution** makes 4 · K channels with an ordinary convolution on the *small* map, and **pixel shuffle** rearranges every four channels into 2 × 2 pixels.
 # With a kernel of 3 it is a transposed convolution with a kernel of 6, and so just as free to draw a checkerboard:
 
 # %%
@@ -672,7 +672,7 @@ plt.show()
 # In the first, most numbers go up and down every 2 pixels: that comes from the second of its two layers.
 # They do not do so in the same way twice: that comes from the first layer, whose pattern is 4 pixels wide by then.
 #
-# As one number: the **share** of the picture's variance that is variance of the mean tile.
+# As one number: the **share** of the picture's variance that its mean tile accounts for.
 # 0 is no pattern, 1 is nothing but pattern.
 # `checkerboard_energy` in `lib/ops/upsampling.py` computes it from the picture's frequencies, which comes to the same:
 
@@ -686,7 +686,7 @@ for title, picture in made.items():
 
 # %% [markdown]
 # Even the real scene does not have exactly 0: it is brighter at the top, in the sky, and so a little in the upper rows of each tile.
-# So a network's pictures are to be compared with the scenes, not with 0.
+# So a network's pictures should be compared with the scenes, not with 0.
 # From here on we count what repeats every 2 pixels.
 #
 # ## 7. Break it: does training remove it?
@@ -810,11 +810,11 @@ assert all(of_seeds(name, 2400, "error")[-1] < interpolated["bilinear"][0] for n
 # %% [markdown]
 # So **training does remove the checkerboard, here**: after 2,400 steps all three networks have as little of it as the scenes themselves.
 # By then the transposed convolutions with kernel 4 are nearly as good as resizing.
-# But it goes slowly, and until then part of the training is spent on a fault that the resizing network never had: up to 600 steps that one is ahead.
+# But it goes slowly, and until then part of the training is spent on a fault that the resizing network never had: from 150 to 1,200 steps the middle one of its three runs is ahead.
 #
-# Two more things can be read off.
-# Bilinear interpolation, which learns nothing, is beaten by all of them only somewhere between 1,200 and 2,400 steps, and bicubic by none.
-# And the resizing network is ahead by steps, not by seconds, because it convolves the large map.
+# The curves show two more things.
+# Only between 1,200 and 2,400 steps do all three beat bilinear interpolation, which learns nothing; none beats bicubic.
+# And the resizing network is ahead per step, not per second, because it convolves the large map.
 # For each cell of the small map and each pair of channels it multiplies 4 · 9 = 36 times, the transposed ones 9 and 16 times:
 
 # %%
@@ -862,11 +862,10 @@ assert blurred["transposed, kernel 4"] > 10 and blurred["resize, convolve"] < 0.
 # Resizing has no pattern under the same loss, because it cannot easily draw one.
 # Networks that *invent* pictures are in this position.
 # In a GAN, a second network judges whether a picture looks real, and nothing pulls a single pixel to a known value.
-# There the checkerboard was first described.
 #
 # ### A second way out: start as a tent
 #
-# This is the FCN paper's: keep the transposed convolution, but let each of its stamps start as a tent times one random number.
+# One is close to the FCN paper's: keep the transposed convolution, but let each of its stamps start as a tent, here times one random number.
 # A sum of tents obeys the rule, so at the start there is no pattern to unlearn.
 
 # %%
@@ -886,8 +885,7 @@ assert pattern < 0.3 * measured["transposed, kernel 4"][1]
 # Go from layer to layer and watch for the grid: after the first transposed convolution it repeats every 2 cells.
 #
 # 1. Are there channels without any grid?
-# 2. Pick a cell right after the second transposed convolution, and move it by one pixel at a time.
-#    What happens to the part of the picture that it sees?
+# 2. Which channels of `layers.2` have the strongest grid, and does the last layer show it?
 
 # %%
 explorer = explore(early["transposed, kernel 3"], val_scenes[3])
@@ -897,12 +895,8 @@ explorer
 # %% [markdown]
 # <details><summary>Answers</summary>
 #
-# 1. None is free of it.
-#    Measured as in section 6, between about 8 % and 91 % of a channel's variance repeats every 2 cells; the last layer has learned to let most of it cancel.
-# 2. It does not move evenly.
-#    The network is only given the means of 4 × 4 pixels, so the edges of the window lie at multiples of 4.
-#    For three pixels in a row it stays in place and is 16 pixels wide, for the fourth it is 12 wide, and then it moves on.
-#    So there are four kinds of pixels along a row: 2 · 2, from two layers with a stride of 2.
+# 1. In `layers.2` none is free of it: measured as in section 6, between about 8 % and 91 % of a channel's variance repeats every 2 cells.
+# 2. Nearly all of them show it to the eye; the last layer has learned to let most of it cancel.
 # </details>
 #
 # ## 9. Recap
@@ -913,7 +907,7 @@ explorer
 # | bilinear | none (a fixed tent) | scores and heat maps; the thing to compare with | half pixels: `align_corners=False` |
 # | transposed convolution | learned | anything | the checkerboard: let it start as a tent, choose a kernel that the stride divides |
 # | resize, then convolve | learned | pictures and features | 36 multiplications where kernel 4 needs 16 |
-# | sub-pixel convolution (pixel shuffle) | learned | making photos larger, fast: all the work is on the small map | the checkerboard, as above |
+# | sub-pixel convolution (pixel shuffle) | learned | making photos larger; all the work is on the small map | the checkerboard, as above |
 #
 # Two relatives come from going back through a pooling.
 # **Bed of nails** writes each value into one corner of its block and 0 elsewhere: those are the inserted zeros of exercise 4.
@@ -992,7 +986,7 @@ plt.show()
 # </details>
 
 # %%
-progress()
+progress("02")
 
 # %% [markdown]
 # **Next:** you can make a heat map as large as the photo, but it stays as blurred as it was, because nothing here knows where the edge of the cat is.

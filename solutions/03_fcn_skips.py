@@ -82,7 +82,7 @@ draw(answers)
 # %%
 from tqdm.auto import tqdm
 
-from lib.exercises import check, progress, use
+from lib.exercises import check, hint, progress, solution, use
 from lib.ops.segmentation_metrics import boundary_f_score
 from lib.training import Batches, History, fit
 from lib.training.history import smoothed
@@ -99,7 +99,7 @@ from lib.viz import explore, feature_strip, show_images, show_numbers
 # Then enlarge it again.
 #
 # (A *thing* in this course is an object: a sphere, crate, cylinder, cone or figure.
-# Sky and ground are no things.)
+# Sky and ground are not things.)
 #
 # **Predict.**
 # The scenes have 96 × 96 pixels, so stride 32 leaves 3 × 3 answers.
@@ -210,7 +210,7 @@ print(f"{matrix.sum().item():,} pixels, {matrix.trace().item():,} on the diagona
 # %% [markdown]
 # This is the truth in cells of 16 pixels, in percent of each row.
 # Read it row by row: sky and ground are nearly complete.
-# Of the figures, which are thin, only 35 % is left, and most of the rest was taken for ground.
+# Of the figures, which are thin, only 35 % are left, and most of the rest was taken for ground.
 # Pixel accuracy adds up the counts on the diagonal, and sky and ground have by far the most.
 #
 # So give each class *one* vote, whatever its size.
@@ -292,7 +292,7 @@ for name, colour in zip(sizes, ("#D55E00", "#E69F00", "#0072B2")):
     axis.plot(strides, values, "o-", color=colour, label=f"pixels found of {name} things")
 axis.plot(strides, [miou(shrunk[stride]) for stride in strides], "ks--", label="mIoU")
 axis.set(xscale="log", xticks=strides, xticklabels=strides, ylim=(0, 1), xlabel="stride in pixels",
-         ylabel="share found, or mIoU", title="The truth in cells: the best that a stride allows")
+         ylabel="share found, or mIoU", title="The truth in cells: what a stride costs")
 axis.minorticks_off()
 axis.legend(fontsize=8, loc="lower left")
 plt.show()
@@ -449,7 +449,7 @@ assert miou(answer) > miou(shrunk[32])
 # %% [markdown]
 # More than the truth!
 # Stop and think how that can be.
-# Each cell of the truth named one class for its 32 × 32 pixels, the best one.
+# Each cell of the truth named one class for its 32 × 32 pixels, the most frequent one.
 # What does a cell of the network have that a cell of the truth did not have?
 
 # %% jupyter={"outputs_hidden": true}
@@ -468,7 +468,7 @@ draw({"best class, enlarged": blocks[CHOSEN], "scores enlarged": answer[CHOSEN]}
 # Training end to end, through the enlargement, taught the cells to lean in just that way.
 # That is why the scores must be enlarged *before* the best class is taken.
 #
-# Still, the sphere is no circle, and the small things are gone.
+# Still, the sphere is no circle, and the cylinder and the small things are gone.
 # Nine cells cannot draw more.
 
 # %% [markdown]
@@ -644,7 +644,7 @@ assert by_window[70] - by_window[10] > 0.3 > 0.15 > by_window[182] - by_window[7
 # %% [markdown]
 # Two very different networks, and the same course.
 # A cell that sees much less than a thing does little better than guessing: a patch of orange can be a cylinder or a sphere.
-# *What* rises just where the window grows past the size of the things: in FCN-32s from 34 % at 10 pixels over 51 % at 30 to 76 % at 70.
+# *What* rises while the window grows from half the size of the things to about three times their size: in FCN-32s from 34 % at 10 pixels over 51 % at 30 to 76 % at 70.
 # Once the window holds a whole thing with its surroundings, seeing more adds little: 80 % at 182 pixels.
 # This is what people mean when they call a deep feature **semantic**, or **holistic**: it is made from the whole thing.
 # (The window does not grow alone: a later layer has also computed more. The last of the open tasks below takes the two apart.)
@@ -671,7 +671,7 @@ print("cells 2, 6, 10 of the dilated map are the cells of FCN-32s:", same)
 assert same and sees(dict(dilated.backbone.named_children())) == sees(fcn_stages)
 
 # %% [markdown]
-# The same weights, layers and windows, and even the same features; there are only 16 cells where there was one.
+# The same weights, layers and windows, and even the same features; the one difference: 16 cells where there was one.
 #
 # **Predict.**
 # If the stride is what costs *where*, the dilated fc7 knows *where* as well as block3, the last map that both networks share.
@@ -698,7 +698,7 @@ assert fcn_knows["fc7"][1] + 0.02 < dilated_knows["fc7"][1] < fcn_knows["block3"
 # In block4, a cell for every 8 pixels brings back about half of what was lost since block3; in fc7 only about a quarter.
 # The rest is missing although the cells are there.
 # That is plausible: a cell that sees 182 pixels sees nearly the same as its neighbour 8 pixels on.
-# And it was trained to name what is there, not to say to the pixel where it ends.
+# And its seven scores had to serve 32 × 32 pixels at once, so it could make little use of the exact place.
 # (Section 10 trains the dilated network further, and asks whether it can learn that.)
 #
 # No single map knows both.
@@ -948,7 +948,7 @@ assert abs(scores[32]["mIoU"] - miou(before)) < 0.03            # 32s stays wher
 
 # %% [markdown]
 # **32s < 16s < 8s** in mIoU, after 80 further steps.
-# FCN-32s, with no new map to ask, gains hardly anything.
+# FCN-32s, with no new map to ask, gains nothing; it even loses a little at first.
 # *Outlines* is the boundary F-score: the share of true outline pixels that were met to within a pixel, and of predicted ones that are real, in one number.
 # *Small*, *middle* and *large* are the shares of the pixels of such things that got the right class.
 # Small things do not follow the rule yet: 80 steps are too few for them (see below).
@@ -1045,7 +1045,7 @@ print(f"farther away:                   ≈ {100 * gain[far].mean():.1f} of 100 
 assert gain[near].mean() > 2 * gain[far].mean()
 
 # %% [markdown]
-# The gain is at the outlines, and therefore in small things, which are nearly all outline.
+# The gain is densest at the outlines, though a good part of the mended pixels lies farther inside.
 # On an outline itself even FCN-8s is often wrong: its cells are 8 pixels wide.
 
 # %% [markdown]
@@ -1354,7 +1354,7 @@ del ours, theirs
 #   If the window is what counts, the answers follow the curve of section 4: near guessing for w = 10, and little gained beyond 70.
 
 # %%
-progress()
+progress("03")
 
 # %% [markdown]
 # **Next:** FCN has many layers on its way down, and one addition per step on its way back up.

@@ -71,7 +71,7 @@ from torch import nn
 
 from lib.datasets.cells import Cells, bend, draw_cells, weight_map
 from lib.datasets.photos import load_photo
-from lib.exercises import check, progress, use
+from lib.exercises import check, hint, progress, solution, use
 from lib.ops.segmentation_metrics import boundary_f_score, confusion_matrix, iou_per_class, mean_iou
 from lib.ops.receptive_field import Window, receptive_field
 from lib.training import Batches, fit, toyworld_tensors
@@ -454,7 +454,7 @@ draw_segmentations(None, pages, three_names, three_colours)
 plt.show()
 
 # %% [markdown]
-# Sky and ground first, then blobs, then outlines.
+# At first nearly everything is a *thing*; then sky, ground and blobs are there; then the edges are tidied.
 # All seven classes take longer: a sphere and a crate are told apart by their shading.
 # The network at the top of the page is the same as yours with 7 classes.
 # It made 2,000 steps on 2,000 scenes, a minute and a half on one core.
@@ -641,7 +641,7 @@ plt.show()
 
 # %% [markdown]
 # The blue line rounds off what is thin and fills what is hollow.
-# The orange one mostly lies on the white one, and where it does not, it is mostly a hand or a thin arm that is missing.
+# The orange one mostly lies on the white one, and where it does not, it is mostly a hand, a thin arm or the gap between two legs that is missing.
 
 # %% [markdown]
 # ## 8. Which of the three is it?
@@ -703,11 +703,11 @@ assert abs(mean["U-Net that adds"] - mean["U-Net"]) < 0.01
 
 # %% [markdown]
 # **The finer level brings most of it**, 0.10 of 0.13 on the validation scenes.
-# An arm that is thinner than 8 pixels has no cell of its own at stride 8, and no skill on the way up can draw it.
+# An arm that is thinner than 8 pixels has no cell of its own at stride 8, and a fixed enlargement cannot draw it.
 # One more line of an FCN does that, and this FCN-4s is as good as the U-Net in mIoU, and better in the names.
 #
-# The layers on the way up add about 0.02, whole maps instead of seven channels another 0.01.
-# That is little, but all three trainings agree that the U-Net ends above FCN-4s.
+# The layers on the way up and whole maps instead of seven channels add about 0.03 together; how it divides between the two, three trainings do not show.
+# That is little, but all three agree that the U-Net ends above FCN-4s.
 # (FCN-4s and the squeezed U-Net also differ in their last step.
 # The FCN enlarges by a fixed bilinear kernel, the U-Net by stamps of 4 × 4 pixels that it has learned.)
 #
@@ -982,7 +982,7 @@ plt.show()
 
 # %% [markdown]
 # Cut the **fine** bridge, and the outlines are gone, while the names are nearly as right as before.
-# Cut the **coarse** one, and most of the outlines stay, but half of the names are wrong: the crate becomes half a sphere and half a cone.
+# Cut the **coarse** one, and most of the outlines stay, but half of the names are wrong: three quarters of the crate become a cone and a quarter a sphere.
 # So the two do different work: *where* crosses over the fine bridge, and *what* over the coarse one.
 # (mIoU alone would hide this. It falls in both cases, and more for the fine bridge.)
 #
@@ -1150,7 +1150,7 @@ plt.show()
 # Which of the two you want depends on whether you count cells or pixels.
 #
 # Most of the gain comes from *outside* counting more at all.
-# Where exactly the weight lies matters less in these pictures, since most of their outside *is* thin membrane;
+# Where exactly the weight lies matters less in these pictures, since more than a third of their outside *is* thin membrane;
 # the more empty space there is between the cells, the more an even weight would be spent on it.
 #
 # ### The real ones
@@ -1273,6 +1273,7 @@ if slices:
 # <details><summary>Answer</summary>
 #
 # **(a)** No layer has a fixed size, and the surplus row is cut off beside each skip.
+# (The network in `lib` also pads the picture before its stem and cuts the answer, so that not even the last few columns are missing.)
 # (c) is the rule for U-Nets that halve rounding down and do not cut, as many on the internet do; there (b) happens.
 # </details>
 #
@@ -1289,7 +1290,7 @@ if slices:
 # </details>
 
 # %%
-progress()
+progress("04")
 
 # %% [markdown]
 # **Next:** a map of classes cannot count: two cones that touch are one blue region.

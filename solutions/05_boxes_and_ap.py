@@ -34,6 +34,7 @@ plt.show()
 # %% [markdown]
 # A finds all four things, but its boxes are sloppy.
 # B's boxes are nearly perfect, but it misses the cone, names one figure twice, and calls a piece of the ground a sphere.
+# (A does so too, but it is less sure of it.)
 # By the end of this lesson you will have written the number that every paper on detection prints for this.
 # You will also know what it hides: for these two, the answer depends on one setting of it.
 #
@@ -61,7 +62,7 @@ import torchvision
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from lib.exercises import check, progress, use
+from lib.exercises import check, hint, progress, solution, use
 from lib.ops.boxes import box_convert
 from lib.viz import show_images
 from lib.viz.detection.curves import draw_precision_recall
@@ -212,7 +213,7 @@ print(squares, "IoU", squares["both"] / squares["either"])
 #
 # A detector gives many boxes, and a scene has several things, so each is compared with each.
 #
-# - `boxes1`: (N, 4) and `boxes2`: (M, 4), both xyxy.
+# - `boxes1`: (N, 4) and `boxes2`: (M, 4), both xyxy; N or M may be 0.
 # - Returns (N, M): row i, column j is the IoU of `boxes1[i]` and `boxes2[j]`.
 #   Gradients must flow: later in this lesson a box learns from them.
 #
@@ -332,7 +333,7 @@ plt.show()
 #
 # *10 minutes · ★★☆*
 #
-# - `boxes1`: (N, 4) and `boxes2`: (M, 4), xyxy.
+# - `boxes1`: (N, 4) and `boxes2`: (M, 4), xyxy; N or M may be 0.
 # - Returns (N, M), between −1 and 1; gradients must flow.
 #   1 for equal boxes only.
 
@@ -375,7 +376,7 @@ plt.show()
 
 # %% [markdown]
 # No desert any more: from everywhere the ground falls towards the truth.
-# Outside of the white line the loss is more than 1, since more of the box around is empty than is shared; there GIoU is negative.
+# Outside of the white line the loss is more than 1, since the empty share of the box around is more than the shared part of the union; there GIoU is negative.
 #
 # ### Break it: a box that learns
 #
@@ -468,7 +469,7 @@ plt.show()
 #
 # *15 minutes · ★★★*
 #
-# - `boxes`: (N, 4) xyxy.
+# - `boxes`: (N, 4) xyxy; N may be 0.
 #   `scores`: (N,), all different.
 # - `iou_threshold`: a box goes if its IoU with a kept box is **above** this.
 # - Returns the places of the kept boxes, (kept,) int64, the highest score first.
@@ -540,9 +541,9 @@ explore_nms(*nms_of_raw)
 #
 # 1. From 0.55: box I stays beside box F, and both are the cone.
 #    At 0.5 F removed I, with an IoU of 0.54.
-# 2. Below 0.4.
+# 2. From 0.3 down.
 #    At 0.35 the best box of the crate, B, is removed by A, the best one of the figure (their IoU is 0.39).
-#    One bad box of the crate, K, is still left then; from 0.3 down the crate is gone altogether.
+#    One bad box of the crate, K, is still left then; at 0.3 the crate is gone altogether.
 # </details>
 #
 # For readers without a live notebook, a low and a high threshold:
@@ -860,7 +861,7 @@ for name, found in (("A", A), ("B", B)):
 #   COCO's files mark some boxes as a *crowd*, say forty people in one box.
 #   A detection there is neither right nor wrong.
 #
-# Now a larger list: one simulated detection for each thing in 200 scenes, one in ten with a label drawn at random, and two boxes on nothing in each scene.
+# Now a larger list: one simulated detection for each thing in 200 scenes, one in ten with a label drawn at random, and two boxes thrown anywhere in each scene.
 
 # %% jupyter={"source_hidden": true}
 def anywhere(count: int, generator: torch.Generator) -> torch.Tensor:
@@ -872,7 +873,7 @@ def detect(scene, generator: torch.Generator) -> dict:
     other = torch.randint(1, 6, (count + 2,), generator=generator)
     labels = torch.where(torch.rand(count, generator=generator) < 0.1, other[:count], scene.labels)
     fit = pairwise_iou(boxes, scene.boxes).diagonal() * (labels == scene.labels)
-    fit = torch.cat([fit, torch.zeros(2)])                      # nothing fits the boxes on nothing
+    fit = torch.cat([fit, torch.zeros(2)])                      # the last two have no thing of their own
     scores = 0.5 * fit + 0.5 * torch.rand(count + 2, generator=generator)
     return {"boxes": torch.cat([boxes, anywhere(2, generator)]), "scores": scores,
             "labels": torch.cat([labels, other[count:]])}
@@ -941,7 +942,7 @@ assert difference < 1e-6
 #
 # 1. all boxes moved by 2 pixels to the right and down;
 # 2. each detection given twice: the second half a pixel away, with 0.9 times the score;
-# 3. 100 boxes on nothing *in every scene*, with scores below all others;
+# 3. 100 boxes thrown anywhere *in every scene*, with scores below all others;
 # 4. only the detections with a score above 0.5 are kept;
 # 5. all scores multiplied by 0.1;
 # 6. all scores multiplied by 0.1, but only in every other scene;
@@ -1001,8 +1002,9 @@ print("as described below")
 # - **Duplicates (2)** cost almost a third: each is a wrong detection among right ones.
 #   That is why detectors need NMS.
 # - **Junk (3) is free**, if its score is low!
-#   By the time the list reaches it, all recall has been earned.
-#   So detectors flood their lists: a picture with a hundred boxes on nothing can belong to an excellent AP.
+#   By the time the list reaches it, all that the real boxes can earn has been earned.
+#   (Some of the junk even hits, so AP50 and AR100 rise a little.)
+#   So detectors flood their lists: a picture with a hundred useless boxes can belong to an excellent AP.
 #   AP ranks; it does not say which boxes to *show*.
 #   For that you choose a threshold of the score.
 # - **Holding back unsure detections (4) costs**: the recall that they would have brought is lost.
@@ -1128,7 +1130,7 @@ name_errors = use(name_errors)
 # %% [markdown]
 # Now mend.
 # A badly placed box is replaced by the true box, a wrong name by the true one; if the thing is taken, the detection is deleted instead.
-# Duplicates and boxes on nothing are deleted.
+# Duplicates and boxes where nothing is are deleted.
 # Missed things are struck from the truth, as if nobody had asked for them.
 
 # %% jupyter={"source_hidden": true}
@@ -1160,7 +1162,7 @@ def without_missed(answer: dict, target: dict) -> dict:
 
 # %% [markdown]
 # **Predict.**
-# `found` has two boxes on nothing in each scene, 400 in all, and about 60 wrong names.
+# `found` has two boxes thrown anywhere in each scene, 400 in all (some of them touch a thing), and about 60 wrong names.
 # Their scores are drawn alike.
 # Which of the two costs more AP50?
 # And what costs most in the experiments 1, 2 and 4?
@@ -1200,11 +1202,11 @@ assert [max(each, key=each.get) for each in gain.values()] == ["wrong name", "ba
 
 # %% [markdown]
 # - **The number of mistakes says little.**
-#   As they were, there are more than six boxes on nothing for each wrong name, and the wrong names cost seven times as much.
+#   As they were, there are more than six boxes where nothing is for each wrong name, and the wrong names cost seven times as much.
 #   A wrong name is a wrong detection in one class *and* a thing that the other class lacks: without it, recall never reaches 1.
 #   A box on nothing only stands between right ones.
 # - **Each experiment has its own bar**: moved boxes are badly placed, doubled ones are duplicates, and what was held back is missed.
-#   AP alone said 0.73, 0.62 and 0.75, and nothing of this.
+#   AP50 alone said 0.73, 0.62 and 0.75, and nothing of this.
 # - **The gains do not add up** to what is missing from 1: to mend one kind changes what the others cost.
 # - All of it is at an IoU of 0.5.
 #   A stricter threshold moves boxes from *right* to *badly placed*.
@@ -1247,7 +1249,7 @@ assert [max(each, key=each.get) for each in gain.values()] == ["wrong name", "ba
 # 1. **Soft-NMS.**
 #    Remove nothing, but multiply the score of each box that overlaps the best one by more than 0.5 by 1 − IoU, class by class.
 #    Measure AP on `clouds`.
-#    *Expect* about one point more than NMS at its best threshold: nothing is lost, and surplus boxes have sunk to where they cost little.
+#    *Expect* a little more (here 0.7 points) than NMS at its best threshold: nothing is lost, and surplus boxes have sunk to where they cost little.
 # 2. **Another way home.**
 #    Let the box of section 2 walk with DIoU: IoU minus the squared distance of the middles divided by the squared diagonal of the box around.
 #    Does it still grow?
@@ -1299,7 +1301,7 @@ assert [max(each, key=each.get) for each in gain.values()] == ["wrong name", "ba
 # </details>
 
 # %%
-progress()
+progress("05")
 
 # %% [markdown]
 # **Next:** all boxes of this lesson were invented by us.

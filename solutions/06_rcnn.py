@@ -56,7 +56,7 @@ from tqdm.auto import tqdm
 from lib.datasets.folders import REPOSITORY
 from lib.datasets.toyworld import CLASSES, Toyworld
 from lib.device import choose_device
-from lib.exercises import check, progress, use
+from lib.exercises import check, hint, progress, solution, use
 from lib.models.rcnn import RCNN, RegionClassifier, Regions, crop_resize, draw_batch
 from lib.ops.box_coder import BoxCoder
 from lib.ops.boxes import box_iou
@@ -1326,7 +1326,7 @@ plt.show()
 #    Expect AP50 to follow the recall of section 4 (0.35 with 10, 0.64 with 30), and to gain hardly anything after 60.
 
 # %%
-progress()
+progress("06")
 
 # %% [markdown]
 # **Next:** one convolution for the whole picture, and boxes cut out of its *features*.

@@ -2,7 +2,7 @@
 # # 07 · Fast R-CNN: compute the picture once, cut the map a hundred times
 #
 # Lesson 06 found things in a picture by looking at about a hundred boxes, one after the other: cut out, stretch, run the network, repeat.
-# Here one network looks at the same hundred boxes in two ways.
+# Here one network looks at a hundred boxes of one picture in two ways.
 # On the left it runs a hundred times.
 # On the right it runs **once**, and the boxes are cut out of its *feature map*.
 
@@ -96,7 +96,7 @@ import time
 from torch import nn
 from tqdm.auto import tqdm
 
-from lib.exercises import check, progress, use
+from lib.exercises import check, hint, progress, solution, use
 from lib.ops.box_coder import BoxCoder
 from lib.ops.boxes import box_iou
 from lib.ops.matching import Matcher
@@ -152,7 +152,7 @@ plt.show()
 # So what the network has to say about the pixels in a box is already there, in the map of the whole picture.
 # We only have to **cut it out**.
 #
-# The same answer, but for two things.
+# The same answer, with two exceptions.
 # A cell of the map has also seen what lies *around* the box; a crop ends at its edge.
 # And every crop was stretched to one size, so that R-CNN saw each thing equally large.
 # In a map of the whole picture **every region keeps its own scale**.
@@ -374,7 +374,7 @@ assert same
 # That is the whole trick of the paper.
 # From here on we use torchvision's version, which is the same and faster.
 #
-# Its rule for the bins is not new either: PyTorch has it as `F.adaptive_max_pool2d`.
+# Nor is its rule for the bins new: PyTorch has it as `F.adaptive_max_pool2d`.
 # RoI pooling *is* adaptive max pooling of a slice, once you have cut the slice out.
 # (At the right and lower edge the two differ, because there the slice is shorter than the region.)
 
@@ -389,10 +389,10 @@ assert same
 # ### What a small thing is left with
 #
 # The head gets 5 × 5 bins for every region, 25 numbers a channel.
-# R-CNN enlarged each crop to 96 × 96 pixels, so it had 12 × 12 cells to fill them from.
+# `crop_by_crop` above enlarged each crop to 96 × 96 pixels, so it had 12 × 12 cells to fill them from.
 #
 # **Predict.**
-# Here, how many of the things in our world have at least 25 cells, so that each bin *can* hold a number of its own?
+# Here, how many of the things in our world have at least 25 cells, without which the 25 bins *cannot* all hold numbers of their own?
 # Most, half, few?
 
 # %% jupyter={"outputs_hidden": true}
@@ -470,7 +470,7 @@ assert len(cut["RoI pooling"].flatten(1).unique(dim=0)) < 10
 
 # %% [markdown]
 # Stairs.
-# For several pixels nothing happens; then an edge of the box crosses the middle between two cells, and everything jumps.
+# For several pixels nothing happens; then an edge of the box crosses the middle of a cell, and everything jumps.
 # The network cannot know where, within several pixels, the box really is: the information is *gone* before the first layer of the head.
 #
 # For naming a thing this hardly matters.
@@ -647,7 +647,7 @@ plt.show()
 # Its targets are scaled so that they spread by about 1 (section 7 does the same), so most errors lie on the parabola.
 # The authors' code for Faster R-CNN wrote β as 1 / σ², with σ = 3 for its new part: β = 1/9.
 # Errors above a ninth then pull with full force, and boxes weigh more against classes.
-# torchvision uses 1/9 everywhere, and so do we.
+# torchvision uses 1/9 in both parts of its Faster R-CNN, and so do we.
 #
 # Now both tasks.
 # For N sampled regions,
@@ -655,8 +655,8 @@ plt.show()
 # $$L = \frac{1}{N}\sum_{\text{all}} -\log p_{\text{true class}} \;+\; \frac{1}{N}\sum_{\text{positives}} \text{smooth L1}(t_{\text{true class}} - t^*)$$
 #
 # A background region has no box to be moved onto, so it is not in the second sum.
-# And of a region's K groups of four numbers, only the group of its **true class** is judged:
-# the network may say how the box would move *if* this were a cone, without being asked.
+# And of a region's K groups of four numbers, only the group of its **true class** is judged; what it says for the other classes is not.
+# Smooth L1 of four numbers is the *sum* over the four.
 #
 # ### Exercise 5 · `two_task_loss`
 #
@@ -840,7 +840,7 @@ print(f"one region of each of 128:        128 through the backbone, ≈ {apart:.
 
 # %% [markdown]
 # 64 times as many pictures go through the backbone.
-# On a quiet machine the step gets about 30 times longer and not 64 times, because the head's share is the same in both.
+# On a quiet machine the step gets some 30 to 40 times longer and not 64 times, because the head's share is the same in both.
 # Memory grows, too: the way back needs every map that was made on the way there.
 # For VGG16 and a photo of 600 × 1000, the first map alone has 64 × 600 × 1000 numbers, that is 154 MB.
 # 128 photos need 20 GB for it, and a GPU of 2015 had 6 or 12.
@@ -870,7 +870,7 @@ for run in stored["runs"]:
 # %% [markdown]
 # After as many steps, 8 pictures with 8 regions do as well as 64 with one: the difference is no larger than that between seeds.
 # It takes an eighth of the backbone's work.
-# In the time of the first line they get seven times as many steps, and come about three times as far.
+# In the time of the first line they get seven times as many steps, and reach about three times the AP50.
 #
 # The worry is not empty: with 2 pictures and 32 regions of each, a step does teach less.
 # (A part of it may be BatchNorm's, which then measures mean and deviation on 2 pictures alone.
@@ -935,7 +935,7 @@ assert results["end to end"] > results["backbone frozen"] + 0.05
 # But it is far behind.
 # (Both had the learning rate that was found for the whole network.)
 #
-# These were 200 steps.
+# These were 200 steps on 150 pictures.
 # The checkpoint of this lesson was trained for 2,000, in both ways, with three seeds each.
 # Its scores are below, on the *test* scenes too, on which no choice was based.
 
@@ -1004,7 +1004,7 @@ assert with_both["AP75"] > without["AP75"] and with_both["AP50"] > without["AP50
 # %% [markdown]
 # Both lose about as much.
 # So moving is worth more than a nicer frame: a proposal that overlaps its thing by a little less than a half becomes a hit by a small move.
-# That it is not more has a reason, too.
+# There is also a reason why it is not more.
 # Proposals of selective search follow the edges of things, so many fit well already.
 # In lesson 08 the boxes to start from will be crude, and moving them becomes essential.
 
@@ -1033,11 +1033,11 @@ for count, slow, quick in zip(counts, by_crops, at_once):
     print(f"{count:>3} proposals: ≈ {slow:.0f} ms against ≈ {quick:.1f} ms, ≈ {slow / quick:.0f} times")
 
 # %% [markdown]
-# Twice the boxes is about twice the time for R-CNN.
+# For R-CNN, twice the boxes take twice the time or a little more.
 # Fast R-CNN pays only for more pooling and more of the head; its backbone runs once, however many boxes there are.
 # (A point that lies off the line was measured while your machine was busy.)
 #
-# In the paper the head was the larger part: with 2,000 boxes, the fully connected layers of VGG16 took nearly half of the time.
+# In the paper the head was a large part, too: with 2,000 boxes, the fully connected layers of VGG16 took nearly half of the time.
 # They were made smaller by a **truncated SVD**: of a matrix of u × v weights only the t largest singular values are kept.
 # What is left is the product of two thin matrices, u × t and t × v, with far fewer weights.
 # That saved 30 % of the time and cost 0.3 points of mAP.
@@ -1061,7 +1061,7 @@ share = stages["selective search"] / sum(stages.values())
 print(f"selective search takes ≈ {100 * share:.0f} % of the time")
 
 # %% [markdown]
-# Most of the time now goes into a part that knows nothing of things, learns nothing, and cannot run on a GPU.
+# Most of the time now goes into a part that knows nothing of things, learns nothing, and was written for a processor, not for a GPU.
 # The paper's author is one of the four who removed it in the same year.
 
 # %% [markdown]
@@ -1238,7 +1238,7 @@ plt.show()
 #   Expect the second to answer with boxes that hold half a thing, or two: it has never been told that they are wrong.
 
 # %%
-progress()
+progress("07")
 
 # %% [markdown]
 # **Next:** the map already knows where things are, and yet we let another program search for boxes, and wait for it.

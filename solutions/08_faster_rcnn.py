@@ -63,7 +63,7 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.ops import batched_nms, clip_boxes_to_image, nms, remove_small_boxes, roi_pool
 
-from lib.exercises import check, progress, use
+from lib.exercises import check, hint, progress, solution, use
 from lib.layers.small_backbone import SmallBackbone
 from lib.models.fast_rcnn import FastRCNNPredictor, TwoMLPHead, fastrcnn_loss
 from lib.models.faster_rcnn import RPNHead
@@ -117,7 +117,7 @@ print(f"and in this lesson: feature map and proposals together ≈ {human_time(p
 # In the paper it was the same, with larger numbers: 0.3 seconds for the network on a GPU, 1.5 for selective search on a processor.
 #
 # But the network has just computed a map, and that map knows where things (objects) are.
-# The trained network asks each cell of it one question, by two small convolutions that section 4 builds: *is there a thing?*
+# The trained network asks each cell of it one question, by two small convolutions that section 4 describes: *is there a thing?*
 # The answer is called **objectness**.
 
 # %% jupyter={"source_hidden": true}
@@ -358,7 +358,7 @@ print(f"{positive.sum()} positive, {background.sum():,} background, {ignored.sum
 # %% [markdown]
 # A handful against more than a thousand.
 # If the loss took all of them, answering *nothing* everywhere would already score well.
-# Lesson 07 met the same problem and had a remedy: draw 64 anchors of each picture, at most half of them positive.
+# Lesson 07 met the same problem and had a remedy: draw a few of each picture, with a limit to one kind. Here it is 64 anchors, at most half of them positive.
 
 # %%
 def draw(matches: torch.Tensor, count: int, share: float) -> torch.Tensor:
@@ -692,8 +692,8 @@ for step, share in of_ten.items():
 assert of_ten[300] > 0.45 and of_ten[300] > of_ten[0] + 0.3
 
 # %% [markdown]
-# At the start it proposes anchors at random.
-# First the boxes gather around things, then their edges get better.
+# At the start it proposes anchors by a whim of its random weights.
+# Then the boxes gather around things.
 # That was a short run, of the first stage alone.
 #
 # ## 7. Both stages at once
@@ -701,7 +701,7 @@ assert of_ten[300] > 0.45 and of_ten[300] > of_ten[0] + 0.3
 # A first stage that proposes, and Fast R-CNN behind it.
 # Both want a map from a backbone.
 # The point of the paper: **it can be the same map**.
-# Then proposals cost next to nothing, and the backbone learns from both.
+# Then proposals cost a few milliseconds on top of the map, and the backbone learns from both.
 #
 # The paper trained in four rounds, one stage after the other, and mentions a simpler way with nearly the same result, *approximate joint training*:
 # add all four losses, and one gradient step does for everything.
@@ -850,6 +850,7 @@ mine, theirs = detect(own, val_images[:50]), net(val_images[:50])
 for ours, lib in zip(mine, theirs):
     assert torch.equal(ours["labels"], lib["labels"])
     assert torch.allclose(ours["boxes"], lib["boxes"], atol=1e-3)
+    assert torch.allclose(ours["scores"], lib["scores"], atol=1e-4)
 print("50 new pictures: the same boxes, scores and classes as lib.models.faster_rcnn")
 
 # %%
@@ -947,7 +948,7 @@ explorer
 # %% [markdown]
 # <details><summary>What there is to see</summary>
 #
-# 1. The figure (18 × 22 pixels, the arm included): 3, 4, 6 and 7, the small and middle anchors that are square or tall; the large ones say no.
+# 1. The figure (18 × 22 pixels, the arm included): 3, 4, 6 and 7 most of all, the small and middle anchors that are square or tall; the large ones say no.
 #    The crate (24 × 27): 1, 4, 5, 7 and 8, the middle and large ones; the small ones say no.
 #    So 3 and 6 tell the figure from the crate, by its size.
 # 2. Channel 2, the anchor of 48 × 24 pixels, with 0.10 at most: nothing in this scene is so wide and so low.
@@ -971,7 +972,7 @@ draw_sure(dict(zip(("wide", "square", "tall"), by_shape)))
 # Which class will mostly be found by tall anchors?
 # By wide ones?
 #
-# For each object of the 200 scenes: of the anchors whose box ends up on it, which shape has the surest?
+# For each object of the 200 scenes that some box ends up on: which shape is the surest of those anchors?
 
 # %% jupyter={"outputs_hidden": true}
 shape_of = torch.arange(1296) // 3 % 3                          # 0 wide, 1 square, 2 tall
@@ -982,7 +983,8 @@ for logits, moves, target in zip(*(part.cpu() for part in answers), val_targets)
     overlap = box_iou(target["boxes"], decode_boxes(moves, anchors.cpu()))      # (N, 1296)
     surest = logits.expand_as(overlap).masked_fill(overlap < 0.5, -torch.inf)
     for label, row in zip(target["labels"], surest):
-        votes[label, shape_of[row.argmax()]] += 1
+        if row.isfinite().any():                                # some box found it
+            votes[label, shape_of[row.argmax()]] += 1
 print("surest anchor:     wide  square  tall")
 shares = votes / votes.sum(dim=1, keepdim=True)                 # (6, 3)
 for name, (wide, square, tall) in zip(CLASSES, shares[1:].tolist()):
@@ -1086,9 +1088,9 @@ assert result["as it learned"][1] > result["anchors as they are"][1] + 0.2
 
 # %% [markdown]
 # The answers of a network have no meaning without its anchors.
-# Half a stride seems little, but a small cone is hardly wider.
-# So weights of the authors' code and of torchvision cannot be exchanged, although every name and every shape may agree, and no error is raised.
-# And the four numbers are not a finishing touch: most of the accuracy is in them.
+# Half a stride seems little, but it is about half of the narrowest cone.
+# So weights of the authors' code cannot be used with torchvision's anchors, and no error would tell, even if somebody had converted every name and shape.
+# And the four numbers are not a finishing touch: most of the exactness is in them.
 
 # %% [markdown]
 # ## 11. The family
@@ -1143,7 +1145,7 @@ for name, runs in validated.items():
 # But here the fastest has the lowest AP, and in the papers it had the highest!
 # Why?
 #
-# The two detectors without ImageNet differ in one thing only, their proposals.
+# The two detectors without ImageNet differ in their proposals, and in how many losses the backbone learns from.
 # So exchange them: let each second stage judge the other's proposals.
 
 # %% jupyter={"source_hidden": true}
@@ -1171,7 +1173,7 @@ assert table["Faster", "searched"]["AP75"] > table["Faster", "learned"]["AP75"]
 # AP50 changes little, up for one and down for the other: both kinds of boxes find the things.
 # AP75 falls with learned boxes: searched ones fit better, with either second stage.
 # It is the table of section 8 again.
-# In toyworld, where every thing has a colour of its own and a sharp edge, selective search is at its best.
+# In toyworld, where every thing but the figure has a colour of its own and a sharp edge, selective search is at its best.
 # Photos are not like that: there a shirt ends in the middle of a person.
 # On PASCAL VOC, learned proposals were better, with the same network behind them.
 #
@@ -1189,7 +1191,7 @@ print(f"Faster R-CNN with RoIAlign: AP {sum(aligned) / len(aligned):.3f} ({each}
 assert min(aligned) > max(mean["Fast R-CNN"]["AP"], mean["Faster R-CNN"]["AP"])
 
 # %% [markdown]
-# The rounding was the cause.
+# Rounding costs this detector 0.17 AP.
 # The proposals are good enough; the rounding hid from the second stage what it had to correct.
 # It hurts searched boxes less, probably because there is little to correct in them (Fast R-CNN was not trained with RoIAlign to find out).
 # In the paper's pictures, 600 pixels and more to a side, a thing covers many more cells, and rounding to one of them matters less.
@@ -1198,7 +1200,7 @@ assert min(aligned) > max(mean["Fast R-CNN"]["AP"], mean["Faster R-CNN"]["AP"])
 # Fast and Faster R-CNN share backbone, second stage, pictures and steps.
 # R-CNN is a different animal: its network learned ImageNet, more than a million photos, and looks at each region with 64 × 64 pixels;
 # SVMs and box regressions were trained on 300 scenes.
-# The others began with random weights, and a region is 5 × 5 numbers cut from cells of 8 × 8 pixels.
+# The others began with random weights, and a region is 5 × 5 cells, cut from a map whose cells are 8 × 8 pixels.
 # In the papers, all three had ImageNet's weights.
 #
 # ## 12. The full-size network
@@ -1267,6 +1269,7 @@ else:
 #
 # The family at work, one under the other, on the same scene.
 # Look for three things: how often the network runs, what the proposals cost, and how far back the losses reach.
+# (The bars of each drawing have a scale of their own: compare the numbers.)
 
 # %%
 draw_rcnn(rcnn, picture)
@@ -1333,9 +1336,9 @@ plt.show()
 #
 # **2.**
 # Somebody trains without the last rule of matching.
-# Large objects are proposed well, others never.
-# Which?
-# (a) those that overlap another one (b) those whose size or shape lies between the anchors (c) those at the border
+# Some objects are proposed well, others hardly ever.
+# Which are the others?
+# (a) those that overlap another one (b) those whose size, shape or place lies between the anchors (c) those at the border
 #
 # <details><summary>Answer</summary>
 #
@@ -1357,7 +1360,7 @@ plt.show()
 # </details>
 
 # %%
-progress()
+progress("08")
 
 # %% [markdown]
 # **Next:** the first stage asks each cell *is there a thing, and where is its box?*

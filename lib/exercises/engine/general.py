@@ -139,7 +139,7 @@ def _in_values(exercise: Exercise, differences: list[Difference]) -> Diagnosis |
         return Diagnosis(
             "right numbers in the wrong places",
             "Your result holds exactly the right numbers, but not where they belong. (`reshape` where `permute` was "
-            "needed mixes them like this.)",
+            "needed is one way to mix them.)",
         )
     return None
 
@@ -227,7 +227,7 @@ def _type(difference: Difference) -> Diagnosis:
     if isinstance(expected, int) and not isinstance(expected, bool) and isinstance(got, float | np.floating):
         return Diagnosis(
             "a float instead of an int",
-            "The task asks for a whole number. `/` always gives a float; `//` divides whole numbers.",
+            "The task asks for a whole number. `/` and `float` always give a float; `//` divides whole numbers.",
         )
     if isinstance(got, Tensor) and isinstance(expected, int | float):
         return Diagnosis(

@@ -51,7 +51,7 @@ def _parts(exercise: Exercise, pairs: list[tuple[Any, Any]]) -> Diagnosis | None
     said = " and ".join(str(i + 1) for i in wrong)
     right = " and ".join(str(i + 1) for i in range(count) if i not in wrong)
     return Diagnosis(
-        f"only part {said}", f"Of what you return, part {right} is right for every input; part {said} is not."
+        f"only part {said}", f"Of what you return, part {right} is right for every input tried; part {said} is not."
     )
 
 
@@ -61,7 +61,7 @@ def _entries(exercise: Exercise, pairs: list[tuple[Any, Any]]) -> Diagnosis | No
     if len(wrong) in (0, len(keys)):
         return None
     said = ", ".join(map(str, wrong))
-    return Diagnosis(f"only {said}", f"All is right for every input but for: {said}.")
+    return Diagnosis(f"only {said}", f"All is right for every input tried but for: {said}.")
 
 
 def _of_tensors(exercise: Exercise, pairs: list[tuple[Any, Any]]) -> Iterator[Diagnosis]:

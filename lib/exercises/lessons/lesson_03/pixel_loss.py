@@ -27,7 +27,12 @@ def cases() -> list[Case]:
         for label, logits, target, *rest in (
             ("one picture of 2 × 4 pixels, 3 classes", random_values(1, 3, 2, 4), random_classes(1, 2, 4, classes=3)),
             ("two pictures, some pixels ignored", 2 * random_values(2, 3, 3, 4, seed=2), uneven),
-            ("class 1 is ignored", random_values(1, 4, 3, 3, seed=7), random_classes(1, 3, 3, classes=4, seed=8), 1),
+            (
+                "class 1 is ignored",
+                2 * random_values(1, 4, 3, 3, seed=9),
+                random_classes(1, 3, 3, classes=4, seed=10),
+                1,
+            ),
             ("scores in the hundreds", 200 * random_values(2, 4, 4, 4, seed=3), random_classes(2, 4, 4, classes=4)),
         )
     ]

@@ -27,6 +27,7 @@ def cases() -> list[Case]:
         ("a smaller tile, one step", 20, 1),
         ("two steps", 44, 2),
         ("an odd map on the way", 50, 2),
+        ("a side of 92.5 cells, if there were half ones", 189, 1),
         ("no steps: two convolutions", 9, 0),
     ]
     return [Case(label, (size, depth), _size_of_a_real_one(size, depth)) for label, size, depth in sizes]
@@ -80,8 +81,9 @@ rounded_down = _size_with(lambda n: (n - 4) // 2, 4, lambda n: 2 * n - 4)
 
 @mistake(
     "half cells counted",
-    "You let a side become 11.5 cells on the way. There are no half cells: odd sides are rounded up at each "
-    "halving, not at the end.",
+    "Your sizes are those of half cells kept on the way, or of a surplus row cut on the way up. There are no half "
+    "cells: odd sides are rounded up at each halving; and without padding it is the skip that is cut, the doubled "
+    "side stays even.",
 )
 def half_cells(size: int, depth: int) -> int:
     return int(_size_with(lambda n: (n - 4) / 2, 4, lambda n: 2 * n - 4)(size, depth))

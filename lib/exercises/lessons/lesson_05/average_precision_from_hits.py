@@ -33,6 +33,7 @@ def cases() -> list[Case]:
         ("right, right, wrong, wrong, right; 7 things", [1, 1, 0, 0, 1], 7),
         ("one thing, found at the third try", [0, 0, 1], 1),
         ("forty detections, 23 things", (torch.rand(40, generator=generator) < 0.4).tolist(), 23),
+        ("thirteen right one after the other; 20 things", [1] * 13, 20),
         ("nothing right", [0, 0], 3),
         ("no detections", [], 3),
     ]

@@ -22,6 +22,7 @@ def cases() -> list[Case]:
         "a side at 43.6 pixels: 5.45 cells": ([3.6, 11.6, 43.6, 59.6], 1 / 8),
         "the whole picture, stride 8": ([0, 0, 96, 96], 1 / 8),
         "a box with fractions of pixels, stride 8": ([10.5, 41.25, 33.75, 70.5], 1 / 8),
+        "a box with fractions of pixels, stride 5": ([2.5, 3.5, 7.6, 9.5], 1 / 5),
         "stride 16": ([30, 9, 90, 75], 1 / 16),
         "stride 4": ([9, 23, 33, 29], 1 / 4),
         "a box that starts at 20, and 20 / 8 is 2.5": ([20, 36, 52, 76], 1 / 8),
