@@ -32,7 +32,7 @@ plt.show()
 # A number printed with ≈ was measured, and may come out a little different on your machine.
 
 # %%
-from lib.exercises import check, progress, use
+from lib.exercises import check, hint, progress, solution, use
 
 # %% [markdown]
 # ## 1. One idea
@@ -122,7 +122,7 @@ print(name_of_the_function(torch.arange(3.0)))                  # use what was w
 # - An open task, and what one may expect of it.
 
 # %%
-progress()
+progress("NN")
 
 # %% [markdown]
 # **Next:** the question that this lesson leaves open.
