@@ -169,7 +169,7 @@ plt.show()
 #
 # - `a`, `b`: regions, with `a.size`, `a.box` (a tuple x1, y1, x2, y2 of whole pixels), `a.colour` and `a.texture` (tensors).
 # - `picture_size`: the number of pixels of the picture.
-# - Returns the sum of the four numbers above: 0 (nothing in common) to nearly 4.
+# - Returns the sum of the four numbers above: 1 (far apart, nothing in common) to nearly 4.
 
 # %% tags=["exercise"]
 def region_similarity(a: Region, b: Region, picture_size: int) -> float:
@@ -346,7 +346,7 @@ for name, overlap, place, best in zip(names, overlaps, born.tolist(), pooled):
 #
 # *7 minutes · ★★☆*
 #
-# - `proposals`: (P, 4), the most promising first.
+# - `proposals`: (P, 4), the most promising first; P may be 0.
 #   `truth`: (N, 4), N at least 1.
 #   Both xyxy.
 # - A thing is found if its IoU with *at least one* of the proposals so far is `iou_threshold` or more.
@@ -601,7 +601,7 @@ plt.show()
 #
 # - the true boxes around cones are **examples** (*positives*), and nothing else is;
 # - regions that hardly overlap any cone (IoU below 0.3) are **counterexamples** (*negatives*): ground, sky, and the *other* things;
-# - regions with a part of a cone are neither.
+# - regions in between, from an IoU of 0.3 on, are neither.
 #   They are left out.
 #
 # **Predict.**
@@ -766,7 +766,7 @@ print(f"≈ {first[0]} times yes, ≈ {first[1]} of them false alarms")
 # They are called **hard negatives**, and the search for them **hard negative mining**.
 #
 # **Predict.**
-# Which share of all counterexamples will be hard for the cone's SVM: 5 %, 25 %, 75 %?
+# What share of all counterexamples will be hard for the cone's SVM: 5 %, 25 %, 75 %?
 
 # %% jupyter={"outputs_hidden": true}
 def scored_above(score: float) -> torch.Tensor:
@@ -780,7 +780,7 @@ print(f"≈ {int(scored_above(0).sum())} after; still in the margin: ≈ {int(sc
 
 # %% [markdown]
 # Three quarters are hard, though only a handful of them are *wrong*.
-# With a hundred counterexamples to learn from, the border is vague and its margin wide: nearly every region lies in it.
+# With a hundred counterexamples to learn from, the border is vague and its margin wide: three regions of four lie in it.
 # After one round nothing is taken for a cone any more, and one region in ten is still in the margin.
 #
 # `RCNN` in `lib/models/rcnn.py` does this for each of its SVMs, in `fit_svms`.
@@ -826,7 +826,7 @@ assert abs(scores["all"]["AP50"] - scores["100 + the hard ones"]["AP50"]) < 0.01
 # That is no accident: an SVM's border rests only on what lies in its margin or on the wrong side of it, and counterexamples that are far on the correct side
 # might as well not be there.
 # Here this saves little, because most are hard; in the paper, "all" were millions of regions, which fit into no memory.
-# (Twenty scenes are few: with other random draws the gain over *100 random* was between 0.01 and 0.08. Section 12 has the numbers for 200 scenes.)
+# (Twenty scenes are few: with other random draws the gain over *100 random* was between 0.01 and 0.08; here it is an unusually lucky one. Section 12 has the numbers for 200 scenes.)
 #
 # ## 8. Move the box
 #
@@ -938,7 +938,7 @@ for low, high in ((0.5, 0.7), (0.7, 0.85), (0.85, 1.01)):
 #
 # Search, warp, network, SVMs, regression, NMS: that is R-CNN.
 # With the course come SVMs and regressions that learned from 300 scenes instead of 26.
-# Beside the live ones:
+# Here they are beside those just trained:
 
 # %%
 trained = RCNN(features, width=448, num_classes=6, size=64, context=5).to(device)
@@ -952,7 +952,7 @@ assert scores["300 scenes"]["AP"] > scores["26 scenes, trained here"]["AP"]
 # %% [markdown]
 # Four scenes, and the truth below.
 # The number at a box is its score.
-# These SVMs are careful: many a correct box stays a little below 0 (section 6), so boxes from −0.5 on are drawn.
+# These SVMs are careful: many a correct box stays a little below 0 (section 7), so boxes from −0.5 on are drawn.
 
 # %%
 four = (3, 5, 7, 10)
@@ -972,7 +972,7 @@ plt.show()
 # %%
 ours = sum(weight.numel() for weight in trained.parameters())
 frozen = sum(weight.numel() for weight in network.parameters())
-print(f"{ours:,} weights of SVMs and regressions, beside {frozen:,} of the network")
+print(f"{ours:,} weights of SVMs and regressions, beside {frozen:,} of the whole network")
 
 # %% [markdown]
 # ## 10. Where the seconds go
@@ -1120,7 +1120,7 @@ for axis, boxes in zip(axes, ("boxes as proposed", "boxes moved")):
         for row, way in enumerate(ways):
             axis.plot(three_seeds(state, way, boxes), [row] * 3, "o", color=colour, alpha=0.7,
                       label=None if row else f"{state} network")
-    axis.set(title=boxes, xlabel="AP, one dot a seed", yticks=range(3), yticklabels=ways.values())
+    axis.set(title=boxes, xlabel="AP, one dot per seed", yticks=range(3), yticklabels=ways.values())
     axis.grid(axis="x", color="#DDDDDD")
     axis.margins(y=0.25)
 axes[0].invert_yaxis()
@@ -1142,7 +1142,7 @@ assert all((way[1] > way[0] + 0.03).all() for way in (first, second, third))
 # %% [markdown]
 # Frozen with exact SVMs 0.566, tuned with the softmax 0.579, tuned with exact SVMs 0.612: the order of the paper.
 #
-# **Fine-tuning** is worth about 5 points of AP, and 3 where the boxes are moved, with every classifier and every seed.
+# **Fine-tuning** is worth about 5 points of AP, and about 3 where the boxes are moved; it is a gain with every classifier and every seed.
 #
 # **Exact examples** are worth another 3.
 # For a classifier that learned from everything above 0.5, half a cone is as good as a whole one.
@@ -1261,7 +1261,7 @@ plt.show()
 # | the second layer after it | 44.7 % | 54.2 %, with bounding-box regression 58.5 % |
 #
 # Without fine-tuning it does not matter much which layer the features come from: what AlexNet knows of other tasks is in its convolutions.
-# With it, the layers after them gain eight to ten points.
+# With it, the layers after them gain seven to ten points.
 # 13 seconds a photo on a GPU, or 53 seconds on a processor, for about 2,000 proposals and their features.
 #
 # **What was simpler here.**
@@ -1323,7 +1323,7 @@ plt.show()
 #    Measure the training loss beside the AP: it tells whether boxes are learned by heart.
 # 3. **How much is a proposal worth?**
 #    Give the trained detector only the first 10, 30 and 60 proposals of each scene (`val_features` and `val_boxes`, cut).
-#    Expect AP50 to follow the recall of section 4 (0.35 with 10, 0.64 with 30), and to gain hardly anything after 60.
+#    Expect AP50 to follow the recall of section 4 (AP50 was 0.35 with 10 proposals and 0.64 with 30), and to gain little after 60.
 
 # %%
 progress("06")

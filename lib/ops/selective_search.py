@@ -41,7 +41,7 @@ Similarity = Callable[[Region, Region, int], float]
 
 
 def region_similarity(a: Region, b: Region, picture_size: int) -> float:
-    """How much two regions belong together, 0 to 4: colour + texture + size + fill, equations 1, 3, 4 and 5.
+    """How much two regions belong together, 1 to 4: colour + texture + size + fill, equations 1, 3, 4 and 5.
 
     Colour and texture: what the two histograms share, bin by bin. Size: small regions merge first. Fill: two
     regions that fill the box around both fit into each other.

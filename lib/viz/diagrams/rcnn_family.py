@@ -35,7 +35,7 @@ def draw_rcnn(model: RCNN, image: Tensor, timed: bool = True) -> Figure:
     judge = milliseconds(lambda: model.detect(features, proposals, (image.shape[1], image.shape[2])), repeats=3)
     stages = (
         _picture(image),
-        _search(image, proposals),
+        _search(image, proposals, new=True),
         Stage("cut out,\nwarp", _grid(crops[:SHOWN]), _shape(crops), warp, new=True),
         Stage("network, once\nfor each crop", _matrix(features), f"{len(features)} × {features.shape[1]}\nfeatures",
               max(both - warp, 0.0), new=True),
@@ -45,7 +45,7 @@ def draw_rcnn(model: RCNN, image: Tensor, timed: bool = True) -> Figure:
     )  # fmt: skip
     losses = (
         Loss("ImageNet's classes", 3, 3),
-        Loss("SVMs: hinge loss", 4, 4),
+        Loss("SVMs: squared hinge", 4, 4),
         Loss("boxes: squared error", 4, 4),
     )
     return draw_system(
@@ -107,9 +107,9 @@ def _picture(image: Tensor) -> Stage:
     return Stage("picture", lambda axis: show_picture(axis, image), _shape(image))
 
 
-def _search(image: Tensor, proposals: Tensor) -> Stage:
+def _search(image: Tensor, proposals: Tensor, new: bool = False) -> Stage:
     time = milliseconds(lambda: selective_search_small(image.cpu()), repeats=3)
-    return Stage("selective\nsearch", _boxes(image, proposals), f"{len(proposals)} boxes", time)
+    return Stage("selective\nsearch", _boxes(image, proposals), f"{len(proposals)} boxes", time, new)
 
 
 def _second_stage(

@@ -26,11 +26,13 @@ def cases() -> list[Case]:
             [0.29, 0.1],
             [0.0, 0.0],
             [0.2, 0.4],
+            [0.4, 0.5],
         ]
     )
     inputs = [
         ("two things, of class 1 and 2", (hand, torch.tensor([1, 2]), 1)),
         ("the same for class 2", (hand, torch.tensor([1, 2]), 2)),
+        ("both things of class 3", (torch.tensor([[0.2, 0.2], [0.2, 0.4], [1.0, 0.1]]), torch.tensor([3, 3]), 3)),
         ("three things, two of them of class 4", (iou, torch.tensor([4, 2, 4]), 4)),
         ("a class that is not in the picture", (iou, torch.tensor([4, 2, 4]), 5)),
     ]
