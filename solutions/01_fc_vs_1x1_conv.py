@@ -65,7 +65,8 @@ from lib.viz.basics.sliding import draw_sliding
 #
 # Meet Chelsea.
 # She is in most of this lesson.
-# The network that looks at her is an EfficientNet-Lite0: a stem, seven stages of convolutions (called `blocks` in the code), a last convolution called the head, and a classifier.
+# The network that looks at her is an EfficientNet-Lite0:
+# a stem, seven stages of convolutions (called `blocks` in the code), a last convolution called the head, and a classifier.
 # All but the classifier is what later lessons call a **backbone**: the part that turns a picture into features, whatever these are used for.
 
 # %%

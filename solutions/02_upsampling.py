@@ -635,7 +635,8 @@ print(f"resize, then convolve: a flat map comes out with {len(flat.round(decimal
 # ### The opposite: pixel shuffle
 #
 # One can also give each of the four kinds of pixels its own weights openly.
-# A **sub-pixel convolution** makes 4 · K channels with an ordinary convolution on the *small* map, and **pixel shuffle** rearranges every four channels into 2 × 2 pixels.
+# A **sub-pixel convolution** makes 4 · K channels with an ordinary convolution on the *small* map,
+# and **pixel shuffle** rearranges every four channels into 2 × 2 pixels.
 # With a kernel of 3 it is a transposed convolution with a kernel of 6, and so just as free to draw a checkerboard:
 
 # %%
@@ -810,7 +811,8 @@ assert all(of_seeds(name, 2400, "error")[-1] < interpolated["bilinear"][0] for n
 # %% [markdown]
 # So **training does remove the checkerboard, here**: after 2,400 steps all three networks have as little of it as the scenes themselves.
 # By then the transposed convolutions with kernel 4 are nearly as good as resizing.
-# But it goes slowly, and until then part of the training is spent on a fault that the resizing network never had: from 150 to 1,200 steps the middle one of its three runs is ahead.
+# But it goes slowly, and until then part of the training is spent on a fault that the resizing network never had:
+# from 150 to 1,200 steps the middle one of its three runs is ahead.
 #
 # The curves show two more things.
 # Only between 1,200 and 2,400 steps do all three beat bilinear interpolation, which learns nothing; none beats bicubic.

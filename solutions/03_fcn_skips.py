@@ -644,7 +644,8 @@ assert by_window[70] - by_window[10] > 0.3 > 0.15 > by_window[182] - by_window[7
 # %% [markdown]
 # Two very different networks, and the same course.
 # A cell that sees much less than a thing does little better than guessing: a patch of orange can be a cylinder or a sphere.
-# *What* rises while the window grows from half the size of the things to about three times their size: in FCN-32s from 34 % at 10 pixels over 51 % at 30 to 76 % at 70.
+# *What* rises while the window grows from half the size of the things to about three times their size:
+# in FCN-32s from 34 % at 10 pixels over 51 % at 30 to 76 % at 70.
 # Once the window holds a whole thing with its surroundings, seeing more adds little: 80 % at 182 pixels.
 # This is what people mean when they call a deep feature **semantic**, or **holistic**: it is made from the whole thing.
 # (The window does not grow alone: a later layer has also computed more. The last of the open tasks below takes the two apart.)
