@@ -826,7 +826,8 @@ assert abs(scores["all"]["AP50"] - scores["100 + the hard ones"]["AP50"]) < 0.01
 # That is no accident: an SVM's border rests only on what lies in its margin or on the wrong side of it, and counterexamples that are far on the correct side
 # might as well not be there.
 # Here this saves little, because most are hard; in the paper, "all" were millions of regions, which fit into no memory.
-# (Twenty scenes are few: with other random draws the gain over *100 random* was between 0.01 and 0.08; here it is an unusually lucky one. Section 12 has the numbers for 200 scenes.)
+# (Twenty scenes are few: with other random draws the gain over *100 random* was between 0.01 and 0.08; here it is an unusually lucky one.
+# Section 12 has the numbers for 200 scenes.)
 #
 # ## 8. Move the box
 #
