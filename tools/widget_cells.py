@@ -28,11 +28,16 @@ class Names:
 def widget_cells(sources: Sequence[str]) -> list[str]:
     """The code cells of a notebook cut down to what its widgets need; a cell of which nothing is needed is left out.
 
+    A model that is shown has its weights: whatever is loaded before the last widget is loaded here, too.
+
     Args:
         sources: the text of every code cell. The cells that show a widget are kept as they are.
     """
     statements = [(index, statement) for index, source in enumerate(sources) for statement in parse_code(source).body]
     wanted = [place for place, (index, _) in enumerate(statements) if shows_a_widget(sources[index])]
+    before = statements[: max(wanted, default=0)]
+    loads = (place for place, (_, text) in enumerate(before) if "load_checkpoint" in called(ast.unparse(text)))
+    wanted += loads
     kept: dict[int, list[str]] = {}
     for place in _needed([names_of([statement]) for _, statement in statements], wanted):
         index, statement = statements[place]
