@@ -1120,7 +1120,8 @@ assert abs(concat_score["mIoU"] - scores[8]["mIoU"]) < 0.05
 
 # %%
 explorer = explore(nets[8], images[CHOSEN].to(device))
-explorer.layer = "backbone.block3"
+explorer.layer = "score_pool3"
+explorer.channel = SEMANTIC_NAMES.index("sphere")
 explorer
 
 # %% [markdown]

@@ -68,7 +68,8 @@ from lib.viz import show_images
 from lib.viz.detection.curves import draw_precision_recall
 from lib.viz.detection.overlap import (count_squares, draw_apart, draw_box_paths, draw_landscapes,
                              draw_on_pixels, draw_overlap)
-from lib.viz.detection.suppression import draw_suppression, explore_nms
+from lib.viz.detection.suppression import draw_suppression
+from lib.viz.detection.suppression_explorer import explore_nms
 
 # %% [markdown]
 # ## 1. Four numbers, four traps
@@ -444,7 +445,7 @@ def cloud(scene, copies: int, generator: torch.Generator) -> dict:
 
 # %%
 raw = cloud(scene, 4, torch.Generator().manual_seed(13))
-nms_of_raw = (scene.image, raw["boxes"], raw["scores"], raw["source"])
+nms_of_raw = (scene.image, raw["boxes"], raw["scores"], scene.labels[raw["source"]])
 print(len(raw["boxes"]), "boxes for", len(scene.boxes), "things")
 
 # %% [markdown]
@@ -539,11 +540,11 @@ explore_nms(*nms_of_raw)
 # %% [markdown]
 # <details><summary>Answers</summary>
 #
-# 1. From 0.55: box I stays beside box F, and both are the cone.
-#    At 0.5 F removed I, with an IoU of 0.54.
+# 1. From 0.55: box i stays beside box f, and both are the cone.
+#    At 0.5 f removed i, with an IoU of 0.54.
 # 2. From 0.3 down.
-#    At 0.35 the best box of the crate, B, is removed by A, the best one of the figure (their IoU is 0.39).
-#    One bad box of the crate, K, is still left then; at 0.3 the crate is gone altogether.
+#    At 0.35 the best box of the crate, b, is removed by a, the best one of the figure (their IoU is 0.39).
+#    One bad box of the crate, k, is still left then; at 0.3 the crate is gone altogether.
 # </details>
 #
 # For readers without a live notebook, a low and a high threshold:

@@ -57,11 +57,12 @@ from lib.datasets.folders import REPOSITORY
 from lib.datasets.toyworld import CLASSES, Toyworld
 from lib.device import choose_device
 from lib.exercises import check, hint, progress, solution, use
-from lib.models.rcnn import RCNN, RegionClassifier, Regions, crop_resize, draw_batch
+from lib.models.rcnn import RCNN, RegionClassifier, Regions, draw_batch
 from lib.ops.box_coder import BoxCoder
 from lib.ops.boxes import box_iou
 from lib.ops.detection_metrics import average_precision
 from lib.ops.selective_search import Region, merge_regions, oversegment, regions_of, selective_search_small
+from lib.ops.warp import crop_resize
 from lib.pretrained import efficientnet_lite0, halfway_features, imagenet_classes, prepare
 from lib.timing import milliseconds
 from lib.training import fit, load_checkpoint

@@ -19,8 +19,8 @@ from lib.datasets.folders import REPOSITORY
 from lib.datasets.toyworld import CLASSES, Toyworld
 from lib.device import choose_device
 from lib.models.fast_rcnn import fast_rcnn_small
-from lib.models.rcnn import context_warp
 from lib.ops.selective_search import selective_search_small
+from lib.ops.warp import context_warp
 from lib.timing import milliseconds
 from lib.training import load_checkpoint
 from lib.viz import pca_colours

@@ -2,16 +2,18 @@
 back.
 
 Read off the code, nothing is run. A name comes from the last statement above that binds it (assigns, imports, defines
-it), and from those after it which change what it holds: `name[...] = `, `name.part = `, `name.method(...)`. A call that
-is given a name may change its object, too (`fit(net)` trains `net`); it is not counted, since a widget works on an
-untrained network as well.
+it), and from those after it which change what it holds: `name[...] = `, `name.part = `, `name.method(...)`, and, since
+a widget is to show a network that has learned something, `fit(name, ...)`, `load_checkpoint(name, ...)` and the calls
+of the notebook's own functions that call one of these. What other calls change of what they are given is not counted.
 """
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from lesson_source import parse_code
+
+TEACHERS = ("fit", "load_checkpoint")  # functions that fill the network that they are given with weights
 
 
 @dataclass
@@ -28,18 +30,14 @@ class Names:
 def widget_cells(sources: Sequence[str]) -> list[str]:
     """The code cells of a notebook cut down to what its widgets need; a cell of which nothing is needed is left out.
 
-    A model that is shown has its weights: whatever is loaded before the last widget is loaded here, too.
-
     Args:
         sources: the text of every code cell. The cells that show a widget are kept as they are.
     """
     statements = [(index, statement) for index, source in enumerate(sources) for statement in parse_code(source).body]
     wanted = [place for place, (index, _) in enumerate(statements) if shows_a_widget(sources[index])]
-    before = statements[: max(wanted, default=0)]
-    loads = (place for place, (_, text) in enumerate(before) if "load_checkpoint" in called(ast.unparse(text)))
-    wanted += loads
+    teachers = _teachers([statement for _, statement in statements])
     kept: dict[int, list[str]] = {}
-    for place in _needed([names_of([statement]) for _, statement in statements], wanted):
+    for place in _needed([names_of([statement], teachers) for _, statement in statements], wanted):
         index, statement = statements[place]
         kept.setdefault(index, []).append(ast.unparse(statement))
     return [sources[index] if shows_a_widget(sources[index]) else "\n".join(texts) for index, texts in kept.items()]
@@ -56,11 +54,36 @@ def shows_a_widget(source: str) -> bool:
     return any(name.startswith("explore") for name in called(source))
 
 
-def names_of(statements: Sequence[ast.stmt]) -> Names:
-    """What some statements do with names."""
+def names_of(statements: Sequence[ast.stmt], teachers: Collection[str] = TEACHERS) -> Names:
+    """What some statements do with names. `teachers` are the functions that fill a network with weights."""
     names = Names()
     _follow(statements, names)
+    for statement in statements:
+        if not isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            names.changed |= _taught(statement, teachers) - names.bound
     return names
+
+
+def _teachers(statements: Sequence[ast.stmt]) -> set[str]:
+    """`TEACHERS`, and the notebook's own functions that call one of them, or one of those that do."""
+    calls = {one.name: called(ast.unparse(one)) for one in statements if isinstance(one, ast.FunctionDef)}
+    teachers = set(TEACHERS)
+    while more := {name for name, names in calls.items() if names & teachers} - teachers:
+        teachers |= more
+    return teachers
+
+
+def _taught(statement: ast.stmt, teachers: Collection[str]) -> set[str]:
+    """The names whose objects a statement hands to a teacher as the first argument, one by one in a loop perhaps."""
+    nodes = list(ast.walk(statement))
+    calls = [node for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    taught = set().union(*(_ids(call.args[0]) for call in calls if call.func.id in teachers and call.args))
+    loops = [(node.target, node.iter) for node in nodes if isinstance(node, ast.comprehension | ast.For)]
+    return taught.union(*(_ids(source) for target, source in loops if _ids(target) & taught))
+
+
+def _ids(node: ast.AST) -> set[str]:
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
 
 
 def _needed(statements: Sequence[Names], wanted: Sequence[int]) -> list[int]:

@@ -18,9 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib.datasets.toyworld import Toyworld
-from lib.models.rcnn import RCNN, RegionClassifier, Regions, context_warp, draw_batch, label_regions
+from lib.models.rcnn import RCNN, RegionClassifier, Regions, draw_batch, label_regions
 from lib.ops.detection_metrics import average_precision
 from lib.ops.selective_search import selective_search_small
+from lib.ops.warp import context_warp
 from lib.pretrained import efficientnet_lite0, prepare
 from lib.training import fit
 

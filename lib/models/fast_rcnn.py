@@ -5,7 +5,7 @@ Where the proposals come from is left open: from selective search here, from a n
 2015, "Fast R-CNN", section 2 (RoI pooling, two tasks, one loss, sampling of regions).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -20,6 +20,7 @@ from lib.layers.small_backbone import SmallBackbone
 from lib.ops.box_coder import BoxCoder
 from lib.ops.boxes import box_iou, clip_boxes_to_image, remove_small_boxes
 from lib.ops.matching import BalancedPositiveNegativeSampler, Matcher
+from lib.ops.targets import check_sets, check_targets
 
 
 class RoIPooling(nn.Module):
@@ -300,36 +301,6 @@ class FastRCNN(nn.Module):
         targets = self.transform.resize_targets(targets, batch)
         features = self.backbone(batch.tensors)  # by name (B, C, h, w)
         return self.roi_heads.loss(features, [target["proposals"] for target in targets], batch.image_sizes, targets)
-
-
-def check_sets(name: str, sets: Sequence[Tensor | None], count: int) -> None:
-    """Raise ValueError, naming the argument, unless there is a set of boxes (N, 4) for each of `count` pictures."""
-    if len(sets) != count:
-        raise ValueError(f"{name} has {len(sets)} entries; expected one for each of {count} pictures")
-    for boxes in sets:
-        if not isinstance(boxes, Tensor) or boxes.ndim != 2 or boxes.shape[1] != 4 or not boxes.is_floating_point():
-            came = f"{tuple(boxes.shape)} {boxes.dtype}" if isinstance(boxes, Tensor) else repr(boxes)
-            raise ValueError(f"{name} has {came}; expected (N, 4) floats, xyxy, for each picture")
-
-
-def check_targets(targets: list[dict[str, Tensor]], count: int) -> None:
-    """Raise ValueError unless each of `count` pictures has boxes with an area, and as many labels."""
-    check_sets("targets", [target.get("boxes") for target in targets], count)
-    for number, target in enumerate(targets):
-        boxes, labels = target["boxes"], target.get("labels")
-        if not isinstance(labels, Tensor) or labels.shape != boxes.shape[:1] or labels.dtype != torch.int64:
-            came = f"{tuple(labels.shape)} {labels.dtype}" if isinstance(labels, Tensor) else repr(labels)
-            raise ValueError(f"targets has the labels {came} for picture {number}; expected ({len(boxes)},) int64")
-        if (boxes[:, 2:] <= boxes[:, :2]).any():
-            raise ValueError(f"targets has a box without area in picture {number}; expected x1 < x2 and y1 < y2")
-
-
-def check_labels(targets: list[dict[str, Tensor]], largest: int) -> None:
-    """Raise ValueError unless all labels lie in 1..largest."""
-    for number, target in enumerate(targets):
-        labels = target["labels"]
-        if len(labels) and not 1 <= labels.min() <= labels.max() <= largest:
-            raise ValueError(f"targets has the labels {labels.tolist()} in picture {number}; expected 1..{largest}")
 
 
 def fast_rcnn_small(num_classes: int = 6) -> FastRCNN:

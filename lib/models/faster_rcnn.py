@@ -18,11 +18,12 @@ from lib.layers.fpn import BackboneWithFPN, MultiScaleRoIAlign
 from lib.layers.rcnn_transform import GeneralizedRCNNTransform, ImageList
 from lib.layers.resnet import resnet50
 from lib.layers.small_backbone import SmallBackbone
-from lib.models.fast_rcnn import FastRCNNPredictor, RoIHeads, RoIPooling, TwoMLPHead, check_targets
+from lib.models.fast_rcnn import FastRCNNPredictor, RoIHeads, RoIPooling, TwoMLPHead
 from lib.ops.anchors import AnchorGenerator
 from lib.ops.box_coder import BoxCoder
 from lib.ops.boxes import box_iou, clip_boxes_to_image, remove_small_boxes
 from lib.ops.matching import BalancedPositiveNegativeSampler, Matcher
+from lib.ops.targets import check_targets
 
 Targets = list[dict[str, Tensor]]  # for each picture {"boxes": (N, 4) xyxy pixels, "labels": (N,) int64}
 

@@ -18,12 +18,12 @@ from lib.layers.backbone import Backbone
 from lib.layers.fpn import BackboneWithFPN, LastLevelP6P7
 from lib.layers.rcnn_transform import GeneralizedRCNNTransform
 from lib.layers.resnet import resnet50
-from lib.models.fast_rcnn import check_labels, check_targets
 from lib.ops.anchors import AnchorGenerator
 from lib.ops.box_coder import BoxCoder
 from lib.ops.boxes import box_iou, clip_boxes_to_image
 from lib.ops.losses import sigmoid_focal_loss
 from lib.ops.matching import Matcher
+from lib.ops.targets import check_labels, check_targets
 
 PRIOR = 0.01  # how probable a thing is at the start, section 3.3: so that the many backgrounds do not flood the loss
 

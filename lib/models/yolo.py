@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
 from lib.layers.backbone import Backbone
-from lib.models.fast_rcnn import check_labels, check_targets
 from lib.ops.anchors import size_iou
 from lib.ops.boxes import box_cxcywh_to_xyxy, box_iou, box_xyxy_to_cxcywh, clip_boxes_to_image
+from lib.ops.targets import check_labels, check_targets
 
 LAMBDA_COORD, LAMBDA_NOOBJ = 5.0, 0.5  # how much places count, and "nothing here" (2016, section 2.2)
 NOT_NOTHING = 0.6  # a box that overlaps a truth by more is never told that nothing is there (2017, its code)

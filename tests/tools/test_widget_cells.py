@@ -34,6 +34,13 @@ def plain(text: str) -> str:
         (["x = 1", "try:\n    net = 1\nexcept E:\n    net = x"], [0, 1]),
         (["x = 1", "net = lambda x: x"], [1]),
         (["%matplotlib inline", "print(1)", "net = 1"], [2]),
+        (["net, other = 1, 2", "fit(other, x)", "fit(net, x)", "print(net)"], [0, 2]),
+        (["net = 1", "made = load_checkpoint(net, 'path')", "other = fit(thing, net)"], [0, 1]),
+        (
+            ["net = [1]", "def train(one):\n    return fit(one, x)", "log = {a: train(b) for a, b in enumerate(net)}"],
+            [0, 1, 2],
+        ),
+        (["net = [1]", "for one in net:\n    fit(one)"], [0, 1]),
     ],
 )
 def test_what_makes_the_names_is_kept_in_order(cells, kept):

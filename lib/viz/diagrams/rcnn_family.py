@@ -10,8 +10,9 @@ from torchvision.utils import make_grid
 
 from lib.models.fast_rcnn import FastRCNN, RoIHeads
 from lib.models.faster_rcnn import FasterRCNN
-from lib.models.rcnn import RCNN, context_warp
+from lib.models.rcnn import RCNN
 from lib.ops.selective_search import selective_search_small
+from lib.ops.warp import context_warp
 from lib.timing import milliseconds
 from lib.viz.basics.draw import to_pixels
 from lib.viz.detection.boxes import box_patch, class_colour, show_picture, thin_boxes

@@ -3,8 +3,8 @@
 import torch
 from torchvision.ops import box_convert, box_iou
 
-from lib.models.rcnn import crop_resize
 from lib.ops.selective_search import merge_regions, region_similarity
+from lib.ops.warp import crop_resize
 
 
 def around(a, b):

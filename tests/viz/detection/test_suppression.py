@@ -5,13 +5,15 @@ import pytest
 import torch
 
 from lib.viz.detection.boxes import class_colour
-from lib.viz.detection.suppression import Suppression, draw_suppression, drawing, explore_nms
+from lib.viz.detection.suppression import Suppression, draw_suppression
+from lib.viz.detection.suppression_explorer import explore_nms
+from lib.viz.detection.suppression_page import drawing
 
 IMAGE = torch.full((3, 50, 50), 0.5)
 BOXES = torch.tensor([[10.0, 10, 30, 30], [12.0, 10, 32, 30], [16.0, 10, 36, 30], [0.0, 40, 9, 49]])
 SCORES = torch.tensor([0.6, 0.9, 0.8, 0.5])
-THINGS = torch.tensor([0, 0, 0, 1])
-GIVEN = (IMAGE, BOXES, SCORES, THINGS)
+CLASSES = torch.tensor([1, 1, 1, 2])
+GIVEN = (IMAGE, BOXES, SCORES, CLASSES)
 
 
 @pytest.fixture(autouse=True)
@@ -26,33 +28,33 @@ def lines(threshold, rounds=None, labels=None):
 
 def test_the_list_says_who_removed_whom():
     assert lines(0.5) == [
-        "A  0.90  kept",
-        "B  0.80  removed by A, IoU 0.67",
-        "C  0.60  removed by A, IoU 0.82",
-        "D  0.50  kept",
+        "a  0.90  kept",
+        "b  0.80  removed by a, IoU 0.67",
+        "c  0.60  removed by a, IoU 0.82",
+        "d  0.50  kept",
     ]
 
 
 def test_a_higher_threshold_keeps_more_and_a_removed_box_removes_nobody():
-    assert lines(0.7)[1:3] == ["B  0.80  kept", "C  0.60  removed by A, IoU 0.82"]
+    assert lines(0.7)[1:3] == ["b  0.80  kept", "c  0.60  removed by a, IoU 0.82"]
 
 
 def test_rounds_stop_in_between():
-    assert lines(0.5, rounds=1)[-1] == "D  0.50  undecided"
+    assert lines(0.5, rounds=1)[-1] == "d  0.50  undecided"
     assert Suppression.of(*GIVEN, None, 0.5).count(1) == "1 kept, 2 removed, 1 undecided"
 
 
 def test_classes_leave_each_other_alone():
-    assert lines(0.5, labels=torch.tensor([1, 2, 1, 1]))[2] == "C  0.60  removed by B, IoU 0.54"
+    assert lines(0.5, labels=torch.tensor([1, 2, 1, 1]))[2] == "c  0.60  removed by b, IoU 0.54"
 
 
-def test_every_box_has_its_letter_in_the_colour_of_its_thing():
+def test_every_box_has_its_letter_in_the_colour_of_its_class():
     figure = draw_suppression(*GIVEN, {"before": (0.5, 0), "after": (0.5, None)})
     for axis in figure.axes[:2]:
         letters = {text.get_text(): text.get_bbox_patch() for text in axis.texts if text.get_text()}
-        assert sorted(letters) == ["A", "B", "C", "D"]
+        assert sorted(letters) == ["a", "b", "c", "d"]
         colours = {name: plt.matplotlib.colors.to_hex(patch.get_facecolor()) for name, patch in letters.items()}
-        assert colours["A"] == colours["C"] == class_colour(1).lower() and colours["D"] == class_colour(2).lower()
+        assert colours["a"] == colours["c"] == class_colour(1).lower() and colours["d"] == class_colour(2).lower()
     assert figure.axes[1].get_title() == "after\n2 kept, 2 removed, 0 undecided"
 
 
@@ -66,7 +68,7 @@ def test_an_arrow_leads_from_each_removed_box_to_its_remover():
 
 def test_letters_lie_apart_and_inside_of_the_picture():
     boxes = BOXES.repeat(3, 1) - 5  # some of them reach beyond the left edge, and each is there three times
-    spots = Suppression.of(IMAGE, boxes, torch.rand(12), torch.zeros(12), None, 0.5).spots
+    spots = Suppression.of(IMAGE, boxes, torch.rand(12), torch.ones(12), None, 0.5).spots
     assert spots.min() > 0 and spots.max() < 50
     assert (torch.cdist(spots, spots) + 99 * torch.eye(12)).min() > 1
 
@@ -74,7 +76,7 @@ def test_letters_lie_apart_and_inside_of_the_picture():
 def test_the_page_holds_a_group_for_each_box_and_arrows_for_the_removed_ones():
     page = drawing(Suppression.of(*GIVEN, None, 0.5), 1)
     assert page.count('class="nms-one"') == 4 and page.count("marker-end") == 2
-    assert re.findall(r">([A-D]  0[^<]*)<", page) == lines(0.5, 1)[::-1]
+    assert re.findall(r">([a-d]  0[^<]*)<", page) == lines(0.5, 1)[::-1]
 
 
 def test_the_widget_follows_its_sliders():
@@ -101,7 +103,7 @@ def test_fewer_rounds_than_asked_for_are_all_of_them():
 
 def test_many_boxes_are_cut_off_and_none_are_fine():
     boxes = torch.rand(40, 2).repeat(1, 2) * 30 + torch.tensor([0.0, 0, 8, 8])
-    explorer = explore_nms(IMAGE, boxes, torch.rand(40), torch.zeros(40))
+    explorer = explore_nms(IMAGE, boxes, torch.rand(40), torch.ones(40))
     assert "… and 22 more" in explorer._drawing.value and "image/png" in explorer._repr_mimebundle_()
     none = explore_nms(IMAGE, torch.zeros(0, 4), torch.zeros(0), torch.zeros(0))
     assert none.suppression.kept == [] and "0 kept" in none._drawing.value
@@ -110,11 +112,11 @@ def test_many_boxes_are_cut_off_and_none_are_fine():
 @pytest.mark.parametrize(
     "arguments, named",
     [
-        ((BOXES[0], SCORES, THINGS), "boxes"),
-        ((BOXES, SCORES[:2], THINGS), "scores"),
-        ((BOXES, SCORES, THINGS[:1]), "things"),
-        ((BOXES, SCORES, THINGS, SCORES[:3]), "labels"),
-        ((BOXES, SCORES, THINGS, None, 1.5), "threshold"),
+        ((BOXES[0], SCORES, CLASSES), "boxes"),
+        ((BOXES, SCORES[:2], CLASSES), "scores"),
+        ((BOXES, SCORES, CLASSES[:1]), "classes"),
+        ((BOXES, SCORES, CLASSES, SCORES[:3]), "labels"),
+        ((BOXES, SCORES, CLASSES, None, 1.5), "threshold"),
     ],
 )
 def test_bad_input_is_named(arguments, named):

@@ -10,7 +10,7 @@ from lib.exercises.engine.exercise import Case, Exercise, Mistake, mistake
 from lib.exercises.engine.kinds import Kind
 from lib.exercises.engine.map_pictures import compare_maps
 from lib.models import rcnn
-from lib.models.rcnn import crop_resize
+from lib.ops.warp import crop_resize
 
 
 def cases() -> list[Case]:
