@@ -4,7 +4,6 @@ import torch.nn.functional as F
 
 from lib.ops.warp import context_warp, crop_resize, enlarge_boxes
 
-
 BOXES = torch.tensor(  # on a picture of 40 × 60: some are sampled once in a pixel of their crop, some more often
     [[10.0, 10, 22, 20], [20.0, 4, 26, 38], [0.0, 0, 60, 40], [30.0, 10, 34, 14], [-5.0, 8, 40, 30]]
 )
