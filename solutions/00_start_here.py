@@ -45,7 +45,8 @@ plt.figure(figsize=(4, 4))
 plt.imshow(sample.image.permute(1, 2, 0))                       # (3, H, W) -> (H, W, 3)
 plt.axis("off")
 plt.show()
-print("the picture is a tensor of shape", tuple(sample.image.shape), "and shows", ", ".join(sample.phrases))
+print("the picture is a tensor of shape", tuple(sample.image.shape))
+print("it shows a", ", a ".join(sample.phrases))
 
 # %% [markdown]
 # Toyworld knows everything about its pictures: where each thing is, how far away, which pixels belong to it, what it is called.

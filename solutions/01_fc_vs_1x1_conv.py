@@ -389,7 +389,8 @@ best_four = [imagenet_classes()[index] for index in mean_votes.topk(4).indices]
 print("its answers, best first:", ", ".join(best_four))
 for name, index in questions.items():
     place = (mean_votes > mean_votes[index]).sum().item() + 1
-    print(f"{name:<13} best vote {wide_heats[name].max():.1f}, mean {mean_votes[index]:.1f}, place {place}")
+    print(f"{name:<13} best vote {wide_heats[name].max():.1f},",
+          f"mean {mean_votes[index]:.1f}, place {place}")
 
 # %% [markdown]
 # Cats and coffee fill the first places.
@@ -537,7 +538,7 @@ print(f"one cell of the last map sees {size} × {size} pixels; its neighbour the
 # Eight hundred and fifty-one pixels!
 # Each of the 49 cells can see the *whole* photo of 224 × 224, and far beyond its edges.
 #
-# ### Where is a cell?
+# ### For the curious: where exactly is a cell?
 #
 # The window's size says nothing about its place.
 # That depends on how the padding is divided.
@@ -551,7 +552,8 @@ start, step = 0, 1                                              # of what cell 0
 for kernel, stride, *_ in windows:
     start -= (kernel - stride) // 2 * step                      # the padding on the left
     step *= stride
-print(f"cell 0 sees pixels {start} to {start + size - 1}; the middle of its window is at {start + size / 2}")
+print(f"cell 0 sees pixels {start} to {start + size - 1};",
+      f"the middle of its window is at {start + size / 2}")
 assert (size, step, start) == LAST_MAP_CELLS
 
 # %% [markdown]
@@ -595,18 +597,20 @@ assert 0.45 < shares[224] < 0.7
 pixels = torch.arange(896) + 0.5
 balance = [(influence.sum(axis) @ pixels / influence.sum()).item() for axis in (1, 0)]      # row, column
 up, left = middle - balance[0], middle - balance[1]
-print(f"the influence is centred ≈ {up:.0f} pixels above and ≈ {left:.0f} left of the window's middle")
+print(f"the influence is centred ≈ {up:.0f} pixels above",
+      f"and ≈ {left:.0f} left of the window's middle")
 assert 8 < up < 24 and 8 < left < 24
 
 # %% jupyter={"source_hidden": true}
 figure, axis = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
-shown = F.avg_pool2d(influence[None], 16)[0].sqrt()             # the root, so that weak influence shows as well
+shown = F.avg_pool2d(influence[None], 16)[0].sqrt()             # the root shows weak influence, too
 drawn = axis.imshow(shown / shown.max(), extent=(0, 896, 896, 0), cmap="magma")
 for side, colour in ((851, "#56B4E9"), (224, "#E69F00")):
     corner = (middle - side / 2, middle - side / 2)
     axis.add_patch(plt.Rectangle(corner, side, side, fill=False, edgecolor=colour, linewidth=2,
                                  label=f"{side} × {side} pixels"))
-axis.plot(middle, middle, "+", color="white", markersize=14, markeredgewidth=2, label="middle of the window")
+axis.plot(middle, middle, "+", color="white", markersize=14, markeredgewidth=2,
+          label="middle of the window")
 axis.plot(balance[1], balance[0], "x", color="#009E73", markersize=10, markeredgewidth=2.5,
           label="middle of the influence")
 axis.set(title="how much each pixel matters to cell (13, 13)\nmean of three pictures of noise",
@@ -716,7 +720,8 @@ window_classifier = nn.Sequential(backbone, nn.Flatten(), fc)
 print("features of a window:", tuple(backbone(train_windows[:2].to(device)).shape[1:]))
 
 # %%
-def train(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, steps: int, bar: bool = True) -> None:
+def train(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, steps: int,
+          bar: bool = True) -> None:
     images, labels = images.to(device), labels.to(device)
     optimiser = torch.optim.Adam(model.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=5e-3, total_steps=steps)
@@ -783,7 +788,8 @@ flatten_fc_as_conv = use(flatten_fc_as_conv)
 # One kernel of 7×7 and two of 1×1, from your two functions:
 
 # %%
-head = nn.Sequential(nn.Flatten(), nn.Linear(8 * 7 * 7, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 10))
+head = nn.Sequential(nn.Flatten(), nn.Linear(8 * 7 * 7, 16), nn.ReLU(),
+                     nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 10))
 fc6, fc7, fc8 = head[1], head[3], head[5]
 convolutions = nn.Sequential(flatten_fc_as_conv(fc6, 8, 7, 7), nn.ReLU(),
                              linear_as_1x1_conv(fc7), nn.ReLU(), linear_as_1x1_conv(fc8))
@@ -845,7 +851,8 @@ with torch.no_grad():
     answers = slider(with_border)[0].argmax(dim=0).cpu()        # (25, 25)
 colours = torch.tensor(plt.get_cmap("Dark2").colors)[[7, 0, 1, 2, 3, 5]]    # nothing is grey
 pictures = [scene.image, colours[answers].movedim(2, 0), colours[class_map(scene)].movedim(2, 0)]
-figure = show_images(pictures, ["a new scene", "the slider: 25 × 25 answers", "the truth: 96 × 96"], size=2.8)
+titles = ["a new scene", "the slider: 25 × 25 answers", "the truth: 96 × 96"]
+figure = show_images(pictures, titles, size=2.8)
 patches = [Patch(color=colour, label=name) for name, colour in zip(names, colours.tolist())]
 figure.legend(handles=patches, loc="outside lower center", ncols=6)
 plt.show()
@@ -998,7 +1005,7 @@ torch.manual_seed(0)
 model = flattening_network()
 train(model, train_windows, train_labels, steps=100)
 before = model(val_windows.to(device))
-columns = torch.cat([channel * 1024 + order for channel in range(3)])       # (3072,): where each weight goes
+columns = torch.cat([channel * 1024 + order for channel in range(3)])       # (3072,): where to
 model[1].weight.data = model[1].weight.data[:, columns.to(device)]
 after = model(shuffled_val.to(device))
 print("same answers, to 1e-4:", torch.allclose(before, after, atol=1e-4))
@@ -1058,7 +1065,7 @@ cat = crop_square(load_photo("chelsea"), 160).to(device)
 def heat_of(cat: torch.Tensor, top: int, left: int, side: int = 480) -> torch.Tensor:
     canvas = torch.full((3, side, side), 0.5, device=device)
     canvas[:, top:top + 160, left:left + 160] = cat
-    return class_heatmap(net.forward_features(prepare(canvas)), net.classifier, 285)[0]     # 15 × 15 cells of 480
+    return class_heatmap(net.forward_features(prepare(canvas)), net.classifier, 285)[0]     # (15, 15)
 
 
 def centre_of(heat: torch.Tensor) -> torch.Tensor:
@@ -1081,20 +1088,23 @@ rows, columns = true_centres.T
 heat_rows, heat_columns = heat_centres.T
 axis.scatter(columns, rows, s=160, facecolors="none", edgecolors="black", label="centre of the cat")
 axis.scatter(heat_columns, heat_rows, s=50, color="#E69F00", label="centre of the heat")
-axis.set(xlim=(0, 480), ylim=(480, 0), xlabel="column, pixels", ylabel="row, pixels", title="the centres of nine cats and of their heat")
+axis.set(xlim=(0, 480), ylim=(480, 0), xlabel="column, pixels", ylabel="row, pixels",
+         title="the centres of nine cats and of their heat")
 axis.legend(loc="center", bbox_to_anchor=(0.5, 0.66))
 plt.show()
 
 # %% [markdown]
 # The heat follows the cat.
 # But not exactly, and there are two things to explain.
+# (For the curious: if you are short of time, go on at *Predict*, where the cat moves by a single pixel.)
 #
 # **The cat in the middle** has no border near her, and still her heat is not centred on her.
 # Is that the cat (her face is not in the middle of her photo) or the network?
 # Her mirror image tells: what belongs to the cat changes its sign, what belongs to the network does not.
 
 # %%
-for name, shown in (("as she is", cat), ("left and right swapped", cat.flip(2)), ("upside down", cat.flip(1))):
+mirrored = {"as she is": cat, "left and right swapped": cat.flip(2), "upside down": cat.flip(1)}
+for name, shown in mirrored.items():
     down, right = (centre_of(heat_of(shown, 160, 160)) - 240).tolist()
     print(f"{name:<23} {down:+5.1f} pixels down, {right:+5.1f} to the right")
 
@@ -1150,13 +1160,15 @@ for pixels in (1, 8, 16, 24, 32):
     moved = heat_of(cat, 160, 160 + pixels)
     stayed = (moved - start).abs().mean()
     one_cell_on = (moved[:, 1:] - start[:, :-1]).abs().mean()
-    print(f"{pixels:>2} pixels: {stayed:.2f} from the old map, {one_cell_on:.2f} from the old map one cell on")
+    print(f"{pixels:>2} pixels: {stayed:.2f} from the old map,",
+          f"{one_cell_on:.2f} from the old map one cell on")
 
 # %% jupyter={"outputs_hidden": true}
 figure, axes = plt.subplots(1, 3, figsize=(9.4, 3.2), layout="constrained", sharey=True)
 for axis, pixels in zip(axes, (0, 16, 32)):
     drawn = axis.imshow(heat_of(cat, 160, 160 + pixels).cpu(), cmap="magma", vmin=0, vmax=28)
-    axis.set(title=f"cat moved by {pixels} pixels", xticks=range(0, 15, 2), yticks=range(0, 15, 2), xlabel="cell")
+    axis.set(title=f"cat moved by {pixels} pixels", xlabel="cell",
+             xticks=range(0, 15, 2), yticks=range(0, 15, 2))
 figure.colorbar(drawn, label="score for Egyptian cat")
 plt.show()
 assert one_cell_on < 0.3 * stayed                               # by 32 pixels, the last of the loop
@@ -1177,7 +1189,8 @@ assert one_cell_on < 0.3 * stayed                               # by 32 pixels, 
 scale_heats = []
 for scale in (1, 2, 3):
     photo_at_scale = resize_photo(load_photo("chelsea"), 224 * scale, 320 * scale).to(device)
-    scale_heats.append(class_heatmap(net.forward_features(prepare(photo_at_scale)), net.classifier, 285)[0])
+    features_at_scale = net.forward_features(prepare(photo_at_scale))
+    scale_heats.append(class_heatmap(features_at_scale, net.classifier, 285)[0])
 
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(9.4, 2.9), layout="constrained")

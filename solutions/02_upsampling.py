@@ -88,7 +88,8 @@ for cells, name, height, colour in ((4, "cells", 1, "#E69F00"), (8, "pixels", 0,
     axis.hlines(height, 0, 8, color="lightgrey", linewidth=14)
     axis.vlines(torch.arange(cells + 1) * 8 / cells, height - 0.25, height + 0.25, color="black")
     axis.plot(middles, [height] * cells, "o", color=colour, label=f"middles of the {cells} {name}")
-axis.set(yticks=[], ylim=(-0.6, 1.6), xlabel="place, in pixels", title="4 cells above the 8 pixels that they become")
+axis.set(yticks=[], ylim=(-0.6, 1.6), xlabel="place, in pixels",
+         title="4 cells above the 8 pixels that they become")
 axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
 plt.show()
 
@@ -355,8 +356,8 @@ assert difference < 1e-4
 # There, the tents of neighbours that do not exist are missing, so the stamped map fades out, while interpolation repeats the last cell.
 
 # %%
-half = 16                                                       # pixels, as far as lesson 01 moved the map
-draw_glow(photo, {"Egyptian cat": by_stamps}, cells=ReceptiveField(size=2 * half, stride=1, start=0))
+moved = ReceptiveField(size=32, stride=1, start=0)             # 16 pixels, as lesson 01 moved the map
+draw_glow(photo, {"Egyptian cat": by_stamps}, cells=moved)
 plt.show()
 
 # %% [markdown]
@@ -372,7 +373,7 @@ layer = nn.ConvTranspose2d(21, 21, 4, stride=2, padding=1, bias=False)
 own = torch.arange(21)
 with torch.no_grad():
     layer.weight.zero_()
-    layer.weight[own, own] = bilinear_kernel(2)                 # from each class to itself; all others stay 0
+    layer.weight[own, own] = bilinear_kernel(2)                 # from each class to itself
     scores = torch.randn(1, 21, 6, 6)
     difference = layer(scores) - F.interpolate(scores, scale_factor=2, mode="bilinear")
 print(f"{layer.weight.count_nonzero()} of {layer.weight.numel():,} weights are not 0")
@@ -495,7 +496,8 @@ assert same
 
 # %% jupyter={"outputs_hidden": true}
 ones = torch.ones(1, 1, 3, 3)
-counts = {f"kernel {k}, stride 2": transposed_conv_scatter(ones, torch.ones(1, 1, k, k), 2)[0, 0] for k in (3, 4)}
+counts = {f"kernel {k}, stride 2": transposed_conv_scatter(ones, torch.ones(1, 1, k, k), 2)[0, 0]
+          for k in (3, 4)}
 show_numbers(counts)
 plt.show()
 
@@ -519,12 +521,13 @@ plt.show()
 # And which leave a rising row 0, 1, 2, 3 … straight?
 
 # %% jupyter={"outputs_hidden": true}
-rows = torch.stack([torch.ones(8), torch.arange(8.)])[:, None]                     # flat and rising, (2, 1, 8)
+rows = torch.stack([torch.ones(8), torch.arange(8.)])[:, None]  # flat and rising, (2, 1, 8)
 for weights in ([1, 1, 1], [1, 2, 1], [1, 3, 2], [1, 3, 3, 1], [1, 2, 3, 4]):
     stamp_row = torch.tensor(weights, dtype=torch.float32)
     sums = [int(stamp_row[remainder::2].sum()) for remainder in range(2)]
     flat, rising = F.conv_transpose1d(rows, stamp_row[None, None], stride=2)[:, 0, 3:9].int().tolist()
-    print(f"{weights!s:<13} sums {sums[0]} and {sums[1]}:   flat becomes {flat}   rising becomes {rising}")
+    print(f"{weights!s:<13} sums {sums[0]} and {sums[1]}:",
+          f"  flat becomes {flat}   rising becomes {rising}")
     assert (len(set(flat)) == 1) == (sums[0] == sums[1])
 
 # %% [markdown]
@@ -546,7 +549,8 @@ torch.manual_seed(0)
 for k in (3, 4):
     random_stamp = torch.rand(1, 1, k, k)
     flat = transposed_conv_scatter(torch.ones(1, 1, 12, 12), random_stamp, 2)[0, 0, 4:-4, 4:-4]
-    print(f"kernel {k}: a flat map comes out with {len(flat.round(decimals=3).unique())} different values")
+    values = flat.round(decimals=3).unique()
+    print(f"kernel {k}: a flat map comes out with {len(values)} different values")
 
 # %% [markdown]
 # ### The same pattern in gradients
@@ -642,7 +646,7 @@ print(f"resize, then convolve: a flat map comes out with {len(flat.round(decimal
 # %%
 x, weight = torch.randn(1, 5, 6, 6), torch.randn(4 * 2, 5, 3, 3)                    # 5 channels to K = 2
 shuffled = F.pixel_shuffle(F.conv2d(x, weight, padding=1), 2)                       # (1, 2, 12, 12)
-stamp_6 = F.pixel_shuffle(weight.flip(2, 3).transpose(0, 1), 2)     # its stamps: the turned kernels, shuffled, (5, 2, 6, 6)
+stamp_6 = F.pixel_shuffle(weight.flip(2, 3).transpose(0, 1), 2)     # turned, shuffled: (5, 2, 6, 6)
 same = torch.allclose(shuffled, F.conv_transpose2d(x, stamp_6, stride=2, padding=2), atol=1e-5)
 print("a sub-pixel convolution is a transposed convolution:", same)
 assert same
@@ -682,7 +686,8 @@ for title, picture in made.items():
     inside = picture[:, 4:92, 4:92].mean(dim=0)
     share = mean_tile(picture, 4).var(correction=0) / inside.var(correction=0)
     assert torch.allclose(share, checkerboard_energy(inside, 4), atol=1e-4)
-    every_2, every_4 = (100 * checkerboard_energy(picture[:, 4:92, 4:92], period).mean() for period in (2, 4))
+    every_2, every_4 = (100 * checkerboard_energy(picture[:, 4:92, 4:92], period).mean()
+                        for period in (2, 4))
     print(f"{title:<24} repeats every 2 pixels: {every_2:6.2g} %   every 2 or 4 pixels: {every_4:6.2g} %")
 
 # %% [markdown]
@@ -698,7 +703,8 @@ for title, picture in made.items():
 # They differ only in the two layers that double the map.
 
 # %%
-kinds = {"transposed, kernel 3": transposed(3), "transposed, kernel 4": transposed(4), "resize, convolve": resized}
+kinds = {"transposed, kernel 3": transposed(3), "transposed, kernel 4": transposed(4),
+         "resize, convolve": resized}
 print(Upsampler(kinds["transposed, kernel 3"]).layers)
 
 # %%
@@ -717,14 +723,15 @@ def loss(model: nn.Module, scenes: torch.Tensor) -> torch.Tensor:
 
 # %%
 def report(name: str, made: torch.Tensor) -> tuple[float, float]:
-    """Prints and returns the mean squared error of pictures (64, 3, 96, 96) and the share of their pattern, in %."""
+    """The mean squared error of pictures (64, 3, 96, 96), and the share of their pattern in %."""
     error = F.mse_loss(made, val_scenes).item()
     pattern = 100 * checkerboard_energy(made[..., 4:92, 4:92], 2).mean().item()
     print(f"{name:<41} error ≈ {error:.4f}   repeats every 2 pixels ≈ {pattern:.3f} %")
     return error, pattern
 
 small_scenes = F.interpolate(val_scenes, scale_factor=0.25, mode="area")            # (64, 3, 24, 24)
-interpolated = {mode: report(mode + ", no weights", F.interpolate(small_scenes, scale_factor=4, mode=mode))
+interpolated = {mode: report(mode + ", no weights",
+                             F.interpolate(small_scenes, scale_factor=4, mode=mode))
                 for mode in ("nearest", "bilinear", "bicubic")}
 _, of_scenes = report("the scenes themselves", val_scenes)
 
@@ -779,7 +786,7 @@ def of_seeds(name: str, steps: int, what: str) -> list[float]:
 budgets = sorted({run["steps"] for run in runs["resize, convolve"]} - {0})
 figure, axes = plt.subplots(1, 2, figsize=(9.4, 4), layout="constrained")
 for axis, what, factor, title in ((axes[0], "error", 1, "mean squared error"),
-                                  (axes[1], "every 2", 100, "repeats every 2 pixels, in % of the variance")):
+                                  (axes[1], "every 2", 100, "repeats every 2 pixels, % of variance")):
     for name, colour in zip(kinds, ("#D55E00", "#CC79A7", "#0072B2")):
         values = factor * torch.tensor([of_seeds(name, steps, what) for steps in budgets])     # (6, 3)
         axis.fill_between(budgets, values[:, 0], values[:, 2], color=colour, alpha=0.2, linewidth=0)
@@ -824,13 +831,14 @@ for name, model in late.items():
     print(f"{name:<21} ≈ {milliseconds(lambda: model(val_scenes[:8])):5.1f} ms for 8 scenes")
 
 # %% [markdown]
-# The *errors* as pictures, for one scene: grey is right, brighter is too bright, and every error is drawn four times as large.
+# The *errors* as pictures, for one scene, four times as large: grey is right, and a colour says in which channel it is wrong.
 
 # %%
 scene_3 = val_scenes[3:4]
 errors = {f"{name}\n{steps} steps": (model(scene_3) - scene_3)[0, :, 30:62, 30:62].cpu()
           for steps, models in ((150, early), (2400, late)) for name, model in models.items()}
-figure = show_images([(0.5 + 4 * error).clamp(0, 1) for error in errors.values()], list(errors), columns=3, size=2.9)
+shown = [(0.5 + 4 * error).clamp(0, 1) for error in errors.values()]
+figure = show_images(shown, list(errors), columns=3, size=2.9)
 figure.suptitle("error × 4, in 32 × 32 pixels of a scene")
 plt.show()
 
@@ -920,7 +928,8 @@ explorer
 edges = photo.mean(dim=0)[None, None, 64:96, 40:72]             # an eye, (1, 1, 32, 32)
 maxima, places = F.max_pool2d(edges, 4, return_indices=True)
 back = F.max_unpool2d(maxima, places, 4)
-show_images([edges[0], maxima[0], back[0]], ["an eye, 32 × 32", "its maxima, 8 × 8", "unpooled, 32 × 32"], size=2.2)
+titles = ["half an eye, 32 × 32", "its maxima, 8 × 8", "unpooled, 32 × 32"]
+show_images([edges[0], maxima[0], back[0]], titles, size=2.2)
 plt.show()
 
 # %% [markdown]

@@ -68,6 +68,7 @@ from matplotlib.patheffects import Normal, Stroke
 import torch.nn.functional as F
 from scipy.ndimage import label
 from torch import nn
+from tqdm.auto import tqdm
 
 from lib.datasets.cells import Cells, bend, draw_cells, weight_map
 from lib.datasets.photos import load_photo
@@ -327,7 +328,7 @@ plt.show()
 # *10 minutes · ★★☆*
 #
 # - `x`: the picture, (B, C, H, W).
-#   `top`: the module of the first level, called once, on `x`.
+#   `top`: the module of the first level; it takes `x`.
 # - `downs`: modules, finest first; each takes a map to the next level down.
 # - `ups`: modules, *coarsest first*, as many as `downs`; `up(below, skip)` takes a map to the next level up.
 # - Returns the map after the last step up.
@@ -633,8 +634,9 @@ for axis, (index, row, column) in zip(axes, corners):
         axis.contour(drawn[name] > 1, [0.5], colors=colour, linewidths=width)
     axis.set(xlim=(column - 0.5, column + 43.5), ylim=(row + 43.5, row - 0.5), xticks=[], yticks=[])
     axis.set_title(f"scene {index}", fontsize=10)
+around = [Stroke(linewidth=4, foreground="grey"), Normal()]
 figure.legend(handles=[plt.Line2D([], [], color=colour, linewidth=width, label=name,
-                                  path_effects=[Stroke(linewidth=width + 1.5, foreground="grey"), Normal()])
+                                  path_effects=around)
                        for name, (colour, width) in pens.items()],
               loc="outside lower center", ncols=3, frameon=False)
 plt.show()
@@ -690,7 +692,8 @@ for row, name in enumerate(order):
     axis.plot(dots, [row] * len(dots), "o", color="#0072B2", markersize=8, alpha=0.6)
 axis.set_yticks(range(len(order)), order)
 axis.invert_yaxis()
-axis.set(xlabel="boundary F-score of the outlines", title="one dot for each of three trainings, 200 validation scenes")
+axis.set(xlabel="boundary F-score of the outlines",
+         title="one dot for each of three trainings, 200 validation scenes")
 axis.grid(axis="x", alpha=0.4)
 plt.show()
 
@@ -816,7 +819,7 @@ for name, loss in (("cross-entropy", F.cross_entropy), ("dice", dice_loss)):
     torch.manual_seed(0)
     finders[name] = MyUNet(width=16, classes=2)
     fit(finders[name], rare, lambda model, batch: loss(model(batch[0]), batch[1]),
-        steps=300, learning_rate=6e-3)
+        steps=300, learning_rate=6e-3, title=name)
 
 # %% jupyter={"outputs_hidden": true}
 recall = {}
@@ -887,7 +890,8 @@ for name, (loss, colour) in losses.items():
 axis.axhline(0, color="grey", linewidth=1)
 axis.text(0.0021, 0.04, "above the line: pushed up", va="center", color="grey")
 axis.text(0.0021, -0.08, "below the line: pushed down", va="center", color="grey")
-axis.set(xscale="log", xlabel="probability of a figure, the same at every pixel", ylabel="push on the score",
+axis.set(xscale="log", xlabel="probability of a figure, the same at every pixel",
+         ylabel="push on the score",
          ylim=(-0.1, 0.055),
          title=f"a scene with {one_scene.float().mean():.1%} figure")
 axis.legend(loc="upper right")
@@ -1024,7 +1028,7 @@ plt.show()
 # A bent cell is still a cell, so each labelled picture can be bent in ever new ways, and its truth with it.
 # The paper calls this **elastic deformation**: random displacements on a coarse grid of 3 × 3 points, interpolated to every pixel.
 # `bend` in `lib/datasets/cells.py` does it.
-# Here is one picture bent ten times; the lines were straight before.
+# Here is one picture bent five times; the lines were straight before.
 
 # %%
 def bent(sample: Cells, seed: int) -> Cells:
@@ -1033,8 +1037,8 @@ def bent(sample: Cells, seed: int) -> Cells:
 # %%
 lined = one.image.clone()
 lined[0, 8::16], lined[0, :, 8::16] = 1, 1
-views = [lined, *(bend(lined, one.cells, seed)[0] for seed in range(10))]
-show_images(views, ["as drawn", *(f"bent, seed {seed}" for seed in range(10))], columns=6, size=1.6)
+views = [lined, *(bend(lined, one.cells, seed)[0] for seed in range(5))]
+show_images(views, ["as drawn", *(f"bent, seed {seed}" for seed in range(5))], columns=6, size=1.6)
 plt.show()
 
 # %% [markdown]
@@ -1082,7 +1086,8 @@ def even_weights(cells: torch.Tensor) -> torch.Tensor:
     return torch.where(cells == 0, weight_map(cells)[cells == 0].mean(), 1.0)
 
 
-learn = [bent(sample, 100 * number + seed) for number, sample in enumerate(drawn_cells) for seed in range(10)]
+learn = [bent(sample, 100 * number + seed)
+         for number, sample in enumerate(drawn_cells) for seed in range(10)]
 cell_images = torch.stack([sample.image for sample in learn])                   # (100, 1, 96, 96)
 insides = torch.stack([(sample.cells > 0).long() for sample in learn])          # (100, 96, 96)
 weightings = {"every pixel counts 1": torch.ones_like,
@@ -1105,11 +1110,12 @@ def train_on_cells(weighting) -> UNet:
 
     torch.manual_seed(0)
     network = UNet(1, num_classes=2, width=8, depth=2)
-    fit(network, batch, weighted, steps=60, learning_rate=6e-3)
+    fit(network, batch, weighted, steps=60, learning_rate=6e-3, show=False)
     return network
 
 # %%
-microscopists = {name: train_on_cells(weighting) for name, weighting in weightings.items()}
+microscopists = {name: train_on_cells(weighting)
+                 for name, weighting in tqdm(weightings.items(), "three trainings")}
 
 # %% [markdown]
 # A true cell lies in the piece of *inside* that covers most of it.
@@ -1139,7 +1145,8 @@ assert together["outside counts more, all alike"] < 0.6 * together["every pixel 
 # %% jupyter={"outputs_hidden": true}
 show_images([other_images[0].cpu(), (true_cells[0] > 0).float()[None],
              *(answers[0].float()[None] for answers in found.values())],
-            ["picture", "truth", "every pixel\ncounts 1", "outside counts\nmore, all alike", "the paper's map"],
+            ["picture", "truth", "every pixel\ncounts 1", "outside counts\nmore, all alike",
+              "the paper's map"],
             columns=5, size=1.9)
 plt.show()
 

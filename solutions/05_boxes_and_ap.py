@@ -377,7 +377,7 @@ plt.show()
 
 # %% [markdown]
 # No desert any more: from everywhere the ground falls towards the truth.
-# Outside of the white line the loss is more than 1, since the empty share of the box around is more than the shared part of the union; there GIoU is negative.
+# Outside the white line the loss is more than 1, since the empty share of the box around is more than the shared part of the union; there GIoU is negative.
 #
 # ### Break it: a box that learns
 #
@@ -461,8 +461,8 @@ draw_suppression(*nms_of_raw, {"before": (0.5, 0), "after one round": (0.5, 1),
 plt.show()
 
 # %% [markdown]
-# Box A has the highest score, then B, and so on.
-# The colours show to which thing a box belongs; NMS does not see them.
+# Box a has the highest score, then b, and so on.
+# The colours are those of the classes; NMS does not see them.
 # Kept boxes are thick, removed ones dashed, and an arrow leads from each removed box to the one that removed it.
 # Note that a removed box is out of the game: it removes nobody.
 #
@@ -530,7 +530,7 @@ assert same
 # Move the threshold, and go through the rounds.
 # Point at a row of the list, and its box lights up.
 #
-# 1. From which threshold on do you see two boxes for one thing?
+# 1. At which threshold do you first see two boxes for one thing?
 # 2. Below which one does a thing disappear that is really there?
 #    Which one is it, and who removed it?
 
@@ -821,7 +821,7 @@ for (name, values), style in zip(aps.items(), ("o-", "s--")):
     axis.plot(thresholds, values, style, label=f"detector {name}")
     print(f"detector {name}: AP50 {values[0]:.3f}, AP75 {values[5]:.3f}, AP {sum(values) / 10:.3f}")
 axis.set(title="AP of the two detectors, by threshold", ylim=(-0.05, 1.05),
-         xlabel="IoU from which on a box is right", ylabel="AP at this threshold")
+         xlabel="IoU a box needs to be right", ylabel="AP at this threshold")
 axis.legend()
 plt.show()
 assert aps["A"][0] > aps["B"][0] and sum(aps["A"]) < sum(aps["B"])
@@ -889,7 +889,9 @@ plt.show()
 
 # %%
 ours = average_precision(found, targets)
-print({key: round(value, 3) for key, value in ours.items() if key != "AP_per_class"})
+for key, value in ours.items():
+    if key != "AP_per_class":
+        print(f"{key:<10} {value:.3f}")
 for label, value in ours["AP_per_class"].items():
     print(f"AP of {names[label]:<9} {value:.3f}")
 
@@ -1171,6 +1173,7 @@ def without_missed(answer: dict, target: dict) -> dict:
 # %% jupyter={"outputs_hidden": true, "source_hidden": true}
 kinds = ("badly placed", "wrong name", "duplicate", "nothing there", "missed")
 budgets = {}
+print(" " * 41, *(f"{kind[:6]:<6}" for kind in kinds))
 for title in ("as they were", "1 moved by 2 pixels", "2 given twice", "4 confident ones only"):
     answers = [by_score(answer) for answer in changed[title]]
     names_of = [name for answer, target in zip(answers, targets) for name in name_errors(
@@ -1184,8 +1187,8 @@ for title in ("as they were", "1 moved by 2 pixels", "2 given twice", "4 confide
     gains["missed"] = average_precision(answers, asked)["AP50"] - results[title]["AP50"]
     counts = {kind: names_of.count(kind) for kind in kinds} | {"missed": missed}
     budgets[title] = {kind: (counts[kind], gains[kind]) for kind in kinds}
-    print(f"{title}, AP50 {results[title]['AP50']:.3f}")
-    print("   ", ", ".join(f"{counts[kind]} × {kind} {gains[kind]:+.3f}" for kind in kinds))
+    print(f"{title:<22} AP50 {results[title]['AP50']:.3f}  gains",
+          *(f"{gains[kind]:+.3f}" for kind in kinds))
 
 # %% jupyter={"outputs_hidden": true, "source_hidden": true}
 figure, axes = plt.subplots(1, 4, figsize=(9.4, 2.6), sharex=True, sharey=True, layout="constrained")
@@ -1195,11 +1198,12 @@ for axis, (title, budget) in zip(axes, budgets.items()):
     axis.set_title(title, fontsize=10)
 axes[0].set(xlim=(0, 0.4))
 axes[0].invert_yaxis()
-figure.supxlabel("AP50 that is won when these mistakes are mended; beside the bars, how many there are", fontsize=9)
+figure.supxlabel("AP50 gained by mending them; beside the bars, how many there are", fontsize=9)
 plt.show()
 gain = {title: {kind: won for kind, (_, won) in budget.items()} for title, budget in budgets.items()}
 assert gain["as they were"]["wrong name"] > 3 * gain["as they were"]["nothing there"]
-assert [max(each, key=each.get) for each in gain.values()] == ["wrong name", "badly placed", "duplicate", "missed"]
+worst = ["wrong name", "badly placed", "duplicate", "missed"]
+assert [max(each, key=each.get) for each in gain.values()] == worst
 
 # %% [markdown]
 # - **The number of mistakes says little.**
@@ -1208,7 +1212,7 @@ assert [max(each, key=each.get) for each in gain.values()] == ["wrong name", "ba
 #   A box on nothing only stands between right ones.
 # - **Each experiment has its own bar**: moved boxes are badly placed, doubled ones are duplicates, and what was held back is missed.
 #   AP50 alone said 0.73, 0.62 and 0.75, and nothing of this.
-# - **The gains do not add up** to what is missing from 1: to mend one kind changes what the others cost.
+# - **The gains do not add up** to what is missing from 1: mending one kind changes what the others cost.
 # - All of it is at an IoU of 0.5.
 #   A stricter threshold moves boxes from *right* to *badly placed*.
 #
@@ -1235,7 +1239,7 @@ assert [max(each, key=each.get) for each in gain.values()] == ["wrong name", "ba
 # **What the papers say.**
 # Pascal VOC asks for an IoU of 0.5, set low on purpose, since people's boxes of the same thing differ too.
 # It read the curve off at 11 points until 2009, and has taken the exact area since 2010.
-# COCO came with ten thresholds, three sizes and crowds.
+# COCO's evaluation has ten thresholds, three sizes and crowds.
 # The authors of GIoU trained YOLO v3, Faster R-CNN and Mask R-CNN with it, and all three gained AP over training with the usual losses on the four numbers.
 #
 # **What was simpler here.**
@@ -1264,7 +1268,7 @@ assert [max(each, key=each.get) for each in gain.values()] == ["wrong name", "ba
 # ### Three questions
 #
 # **1.**
-# A box lies inside of another one and covers a quarter of it.
+# A box lies inside another one and covers a quarter of it.
 # Their IoU?
 # (a) 1 (b) 0.5 (c) 0.25
 #

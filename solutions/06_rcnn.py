@@ -61,7 +61,8 @@ from lib.models.rcnn import RCNN, RegionClassifier, Regions, draw_batch
 from lib.ops.box_coder import BoxCoder
 from lib.ops.boxes import box_iou
 from lib.ops.detection_metrics import average_precision
-from lib.ops.selective_search import Region, merge_regions, oversegment, regions_of, selective_search_small
+from lib.ops.selective_search import (
+    Region, merge_regions, oversegment, regions_of, selective_search_small)
 from lib.ops.warp import crop_resize
 from lib.pretrained import efficientnet_lite0, halfway_features, imagenet_classes, prepare
 from lib.timing import milliseconds
@@ -69,6 +70,7 @@ from lib.training import fit, load_checkpoint
 from lib.viz import explore, show_images
 from lib.viz.detection.curves import draw_recall_curve
 from lib.viz.detection.detections import draw_boxes, draw_detections
+from lib.viz.diagrams.rcnn_family import draw_rcnn
 
 device = choose_device()
 network = efficientnet_lite0().to(device).requires_grad_(False)
@@ -76,13 +78,11 @@ network = efficientnet_lite0().to(device).requires_grad_(False)
 # %% [markdown]
 # **The whole, before its parts**, at work on a scene of toyworld.
 # From left to right: what comes out of each stage.
-# Everything in an orange frame is new in this lesson.
+# Nearly everything is new: the stages in orange frames.
 # The lines below begin at the stage that a loss judges, and end at the first stage that learns from it.
 # Three losses, and none of them reaches the stage before its own: remember this picture when you come to lesson 07.
 
 # %%
-from lib.viz.diagrams.rcnn_family import draw_rcnn
-
 whole = RCNN(partial(halfway_features, network), width=448, num_classes=6).to(device)
 load_checkpoint(whole, REPOSITORY / "data" / "checkpoints" / "06_rcnn.safetensors")
 a_scene = Toyworld("val", length=200)[32].image.to(device)      # (3, 96, 96)
@@ -229,7 +229,7 @@ plt.show()
 # Its histograms need no second look at the pixels.
 # A region of 900 red pixels and one of 100 blue ones make one that is nine tenths red:
 # each histogram is the mean of the two, weighted by size.
-# `merge_regions(a, b)` in `lib/ops/selective_search.py` does this in six lines.
+# `merge_regions(a, b)` in `lib/ops/selective_search.py` does this.
 #
 # What is left is the loop around it.
 # Take the two most similar neighbours, merge them, find out who the neighbours of the new region are and how similar, and go on until one region is left.
@@ -437,8 +437,9 @@ recall = {way: number / things for way, number in found.items()}
 curves = draw_recall_curve({way: (counts, shares) for way, shares in recall.items()})
 curves.axes[0].set_title(f"{things} things on five photos: how many are found?", fontsize=11)
 plt.show()
+print(" " * 17, *(f"{count:>7,}" for count in counts))
 for way, shares in recall.items():
-    print(f"{way:<17}", *(f"{count:,}: ≈ {share:.0%} " for count, share in zip(counts, shares)))
+    print(f"{way:<17}", *(f"≈ {share:>5.0%}" for share in shares))
 assert recall["selective search"][4] > max(recall["random"][4], recall["grid"][4]) + 0.2
 assert recall["selective search"][6] > 0.9
 
@@ -466,7 +467,8 @@ things = sum(len(scene.boxes) for scene in scenes)
 chance = random_boxes(300, 96, 96)
 found = sum(recall_at([30, 100, 300], boxes, scene.boxes) for boxes, scene in zip(searches, scenes))
 guessed = sum(recall_at([30, 100, 300], chance, scene.boxes) for scene in scenes)
-print(f"{things} things; found by the first 30, 100, 300:", *(f"≈ {share:.0%} " for share in found / things))
+print(f"{things} things; found by the first 30, 100, 300:",
+      *(f"≈ {share:.0%} " for share in found / things))
 print("by random boxes:                         ", *(f"≈ {share:.0%} " for share in guessed / things))
 assert found[1] / things > 0.85 and guessed[1] / things < 0.5
 
@@ -671,7 +673,7 @@ train_world = Toyworld("train", length=26)
 detector = RCNN(features, width=448, num_classes=6, size=64, context=5).to(device)
 
 def labelled(scene) -> Regions:
-    """All regions of a training scene, with the examples and counterexamples that your `svm_labels` finds."""
+    """All regions of a training scene; your `svm_labels` says what each is an example of."""
     found = detector.regions(scene.image.to(device), selective_search_small(scene.image).to(device),
                              scene.boxes.to(device), scene.labels.to(device))
     iou = box_iou(found.boxes.cpu(), scene.boxes)
@@ -680,7 +682,7 @@ def labelled(scene) -> Regions:
 
 # %% jupyter={"source_hidden": true}
 def keeping(work):
-    """What `work()` gives, and the maps that the network's third stage makes on the way: section 11 needs them."""
+    """What `work()` gives, and the maps of the network's third stage: section 11 needs them."""
     kept = []
     hook = network.blocks[2].register_forward_hook(lambda stage, given, maps: kept.append(maps))
     result = work()
@@ -693,7 +695,8 @@ parts_of, train_maps = keeping(lambda: [labelled(scene) for scene in tqdm(train_
 train = Regions(*(torch.cat(column) for column in zip(*parts_of)))
 words = {1: "examples", 0: "counterexamples", -1: "left out"}
 for name, column in zip(CLASSES, train.kinds.T):
-    print(f"{name:<9}", *(f"{word} ≈ {int((column == kind).sum()):>5}  " for kind, word in words.items()))
+    print(f"{name:<9}",
+          *(f"{word} ≈ {int((column == kind).sum()):>5}  " for kind, word in words.items()))
 
 # %% [markdown]
 # A few dozen examples, thousands of counterexamples.
@@ -723,13 +726,14 @@ weight, bias = cone_svm(others[drawn])
 # %%
 val_boxes = [boxes.to(device) for boxes in searches[:20]]
 val_features, val_maps = keeping(lambda: [detector.region_features(scene.image.to(device), boxes)
-                                          for scene, boxes in zip(scenes, tqdm(val_boxes, desc="scenes"))])
+                                          for scene, boxes in zip(scenes, tqdm(val_boxes, "scenes"))])
 
 # %%
 scores = val_features[5].cpu() @ weight + bias                  # (P,): above 0 says "cone"
 best = scores.argsort(descending=True)[:3].tolist()
-answers = {f"score {scores[place]:.2f}": {"boxes": searches[5][[place]],
-                                          "labels": torch.tensor([CLASSES.index("cone") + 1])} for place in best}
+label = torch.tensor([CLASSES.index("cone") + 1])
+answers = {f"score {scores[place]:.2f}": {"boxes": searches[5][[place]], "labels": label}
+           for place in best}
 draw_detections(crowd.image, answers, columns=3, size=2.9)
 plt.show()
 
@@ -762,8 +766,8 @@ print(f"≈ {first[0]} times yes, ≈ {first[1]} of them false alarms")
 #
 # ## 7. Learn from what you got wrong
 #
-# So let an SVM look at all counterexamples of the training scenes, pick those that it gets wrong, or nearly wrong (a score above −1), add them,
-# and train again.
+# So let an SVM look at all counterexamples of the training scenes, pick those that it gets wrong, or nearly wrong (a score above −1),
+# and train again on them.
 # They are called **hard negatives**, and the search for them **hard negative mining**.
 #
 # **Predict.**
@@ -774,7 +778,8 @@ def scored_above(score: float) -> torch.Tensor:
     return train_features[others] @ weight + bias > score
 
 hard = scored_above(-1)
-print(f"≈ {len(others)} counterexamples for the cone, ≈ {int(hard.sum())} of them hard: ≈ {hard.float().mean():.0%}")
+print(f"≈ {len(others)} counterexamples for the cone,",
+      f"≈ {int(hard.sum())} of them hard: ≈ {hard.float().mean():.0%}")
 print(f"taken for a cone: ≈ {int(scored_above(0).sum())} before", end=", ")
 weight, bias = cone_svm(others[hard])
 print(f"≈ {int(scored_above(0).sum())} after; still in the margin: ≈ {int(scored_above(-1).sum())}")
@@ -910,7 +915,7 @@ assert same
 
 # %% jupyter={"source_hidden": true}
 def before_and_after(model: RCNN) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of all proposals of the validation scenes: IoU (P,) with their thing as they are, and (P,) moved."""
+    """IoU of all validation proposals with their thing: as they are (P,), and moved (P,)."""
     before, after = [], []
     for seen, boxes, scene in zip(val_features, val_boxes, scenes):
         overlap, place = box_iou(boxes.cpu(), scene.boxes).max(dim=1)                   # (p,)
@@ -927,7 +932,8 @@ before, after = before_and_after(detector)
 for low, high in ((0.5, 0.7), (0.7, 0.85), (0.85, 1.01)):
     some = (before >= low) & (before < high)
     then, now = before[some].mean(), after[some].mean()
-    print(f"≈ {int(some.sum()):>3} proposals of IoU {low} to {min(high, 1.0)}: mean ≈ {then:.3f} -> ≈ {now:.3f}")
+    print(f"≈ {int(some.sum()):>3} proposals of IoU {low} to {min(high, 1.0)}:",
+          f"mean ≈ {then:.3f} -> ≈ {now:.3f}")
     assert now > then + 0.02 if low < 0.8 else now < then
 
 # %% [markdown]
@@ -1000,7 +1006,8 @@ figure, axis = plt.subplots(figsize=(8, 2.2), layout="constrained")
 bars = axis.barh(list(stages), list(stages.values()), color=["#0072B2", "#56B4E9", "#D55E00", "#009E73"])
 axis.bar_label(bars, fmt="%.0f", padding=3)
 axis.invert_yaxis()
-axis.set(xlabel="milliseconds", title=f"R-CNN on one scene of 96 × 96 pixels with {len(boxes)} proposals")
+axis.set(xlabel="milliseconds",
+         title=f"R-CNN on one scene of 96 × 96 pixels with {len(boxes)} proposals")
 plt.show()
 
 # %% [markdown]
@@ -1038,7 +1045,8 @@ assert computed > 30 * 96**2
 torch.manual_seed(0)                                            # for the new layer
 late = copy.deepcopy(nn.Sequential(*network.blocks[3:5])).requires_grad_(True)
 tuned = RegionClassifier(late, width=448, num_classes=6).to(device)
-print("maps of the third stage, of all regions:", f"≈ {len(train_maps)} times", tuple(train_maps.shape[1:]))
+print(f"maps of the third stage, of all regions: ≈ {len(train_maps)} times",
+      tuple(train_maps.shape[1:]))
 print(f"{sum(weight.numel() for weight in late.parameters()):,} weights may change")
 
 # %% [markdown]
@@ -1076,7 +1084,8 @@ history
 
 # %%
 with torch.no_grad():
-    new_train = train._replace(features=torch.cat([tuned.describe(some) for some in train_maps.split(256)]))
+    new_train = torch.cat([tuned.describe(some) for some in train_maps.split(256)])
+    new_train = train._replace(features=new_train)
     new_val = torch.cat([tuned.describe(some) for some in val_maps.split(256)])
 new_val = new_val.split([len(boxes) for boxes in val_boxes])    # scene by scene
 
@@ -1087,7 +1096,8 @@ detector.fit_svms(new_train)
 detector.fit_boxes(new_train)
 chances = [tuned.probabilities(seen) for seen in new_val]
 three = {"frozen, SVMs": scores["26 scenes, trained here"],
-         "tuned, softmax": measured(softmax, new_val, chances), "tuned, SVMs": measured(detector, new_val)}
+         "tuned, softmax": measured(softmax, new_val, chances),
+         "tuned, SVMs": measured(detector, new_val)}
 for name, score in three.items():
     print(f"{name:<15} AP50 ≈ {score['AP50']:.2f}, AP ≈ {score['AP']:.2f}")
 

@@ -65,7 +65,8 @@ right.set_title(f"Fast R-CNN: 1 picture, 100 cuts in its map (12 × 12 cells)\n�
 for axis in (left, right):
     axis.set(xticks=[], yticks=[])
 plt.show()
-print(f"crop by crop ≈ {slow:.0f} ms, all at once ≈ {quick:.1f} ms, ≈ {slow / quick:.0f} times faster")
+print(f"crop by crop ≈ {slow:.0f} ms, all at once ≈ {quick:.1f} ms,",
+      f"≈ {slow / quick:.0f} times faster")
 
 # %% [markdown]
 # (The colours of the map are the three directions in which its 96 channels differ most: cells of one colour hold similar numbers.)
@@ -105,6 +106,7 @@ from lib.training import Batches, evaluate_detection, fit, toyworld_detection
 from lib.viz import explore, show_numbers
 from lib.viz.detection.detections import draw_detections, draw_matches
 from lib.viz.detection.roi_grid import draw_roi_grid
+from lib.viz.diagrams.rcnn_family import draw_fast_rcnn
 
 # %% [markdown]
 # **The whole, before its parts**, drawn like R-CNN in lesson 06.
@@ -112,8 +114,6 @@ from lib.viz.detection.roi_grid import draw_roi_grid
 # Below you see what this buys apart from speed: both losses reach the backbone.
 
 # %%
-from lib.viz.diagrams.rcnn_family import draw_fast_rcnn
-
 draw_fast_rcnn(net, picture, timed=False)
 plt.show()
 
@@ -382,7 +382,8 @@ assert same
 left, top, right, bottom = project_roi(proposals[0], 1 / 8)
 slice_of_map = features[0, :, top:bottom + 1, left:right + 1]
 same = torch.equal(F.adaptive_max_pool2d(slice_of_map, 5), theirs[0])
-print(f"a slice of {bottom - top + 1} × {right - left + 1} cells, pooled by adaptive_max_pool2d: equal {same}")
+print(f"a slice of {bottom - top + 1} × {right - left + 1} cells,",
+      f"pooled by adaptive_max_pool2d: equal {same}")
 assert same
 
 # %% [markdown]
@@ -423,7 +424,7 @@ print(f"{len(cells)} things; half of them have {cells.median()} cells or fewer,"
 
 # %%
 cone = scene.boxes[4:5].to(device)                              # (1, 4)
-alive = (roi_pool(features, [cone], 3, 1 / 8)[0] > 0).all(dim=(1, 2))     # (96,): no bin holds zeros alone
+alive = (roi_pool(features, [cone], 3, 1 / 8)[0] > 0.05).all(dim=(1, 2))  # (96,): a winner in each bin
 liveliest = (features[0, :, 3:8, 2:7].std(dim=(1, 2)) * alive).argmax()
 watched = features[:, liveliest][:, None].clone().requires_grad_()      # (1, 1, 12, 12)
 roi_pool(watched, [cone], 3, 1 / 8).sum().backward()
@@ -462,7 +463,8 @@ for (name, regions), colour in zip(cut.items(), ("#D55E00", "#0072B2")):
     axis.plot(shifts, change.cpu(), "o-", color=colour, markersize=3, label=name)
     different = len(regions.flatten(1).unique(dim=0))
     print(f"{name:<12} {different} different results for {len(shifts)} boxes")
-axis.set(title="the figure's box moves; its features follow, or jump", xlabel="box moved to the right, in pixels",
+axis.set(title="the figure's box moves; its features follow, or jump",
+         xlabel="box moved to the right, in pixels",
          ylabel="change, in lengths of\nthe first features")
 axis.legend()
 plt.show()
@@ -557,11 +559,13 @@ print(f"{len(positive)} positives and {len(background)} backgrounds")
 drawn = torch.cat([positive, background])
 matches = nearest.cpu()[drawn].clone()
 matches[len(positive):] = Matcher.BELOW_LOW_THRESHOLD           # -1: background
-draw_matches(scene.image, proposals.cpu()[drawn], matches, scene.boxes, "32 regions to learn from", labels=scene.labels)
+draw_matches(scene.image, proposals.cpu()[drawn], matches, scene.boxes,
+             "thick: things; thin: 32 regions to learn from", labels=scene.labels)
 plt.show()
 
 # %% [markdown]
-# In colour the positives, each in the colour of its thing's class; in white the background, all of it near something.
+# Thick and numbered are the things, thin in the same colour their positives, each in the colour of its class.
+# White is the background, all of it near something.
 # That is one picture's share of one step.
 
 # %% [markdown]
@@ -826,7 +830,7 @@ labels, moves = torch.zeros(128, dtype=torch.int64, device=device), torch.zeros(
 
 
 def one_step(pictures: int, each: int) -> None:
-    """Forward and backward, for `each` regions of each picture. (Which regions is of no matter for the time.)"""
+    """Forward and backward, for `each` regions of each picture."""
     maps = fresh.backbone(images[:pictures])["0"]               # (pictures, 96, 12, 12)
     regions = roi_pool(maps, [some[:each] for some in boxes[:pictures]], 5, 1 / 8)      # (128, 96, 5, 5)
     answers = fresh.roi_heads.box_predictor(fresh.roi_heads.box_head(regions))
@@ -836,7 +840,8 @@ def one_step(pictures: int, each: int) -> None:
 shared = milliseconds(lambda: one_step(2, 64))
 apart = milliseconds(lambda: one_step(128, 1), repeats=2)
 print(f"64 regions of each of 2 pictures:   2 through the backbone, ≈ {shared:.0f} ms")
-print(f"one region of each of 128:        128 through the backbone, ≈ {apart:.0f} ms, ≈ {apart / shared:.0f} times as long")
+print(f"one region of each of 128:        128 through the backbone, ≈ {apart:.0f} ms,",
+      f"≈ {apart / shared:.0f} times as long")
 
 # %% [markdown]
 # 64 times as many pictures go through the backbone.
@@ -865,7 +870,8 @@ print(f"one region of each of 128:        128 through the backbone, ≈ {apart:.
 stored = json.loads((REPOSITORY / "data" / "checkpoints" / "07_shared_pictures.json").read_text())
 for run in stored["runs"]:
     scores = ", ".join(f"{value:.2f}" for value in run["AP50"])
-    print(f"{run['pictures']:>2} pictures, {run['regions of each']:>2} regions of each, {run['steps']:>5,} steps: AP50 {scores}")
+    print(f"{run['pictures']:>2} pictures × {run['regions of each']:>2} regions,",
+          f"{run['steps']:>5,} steps: AP50 {scores}")
 
 # %% [markdown]
 # After as many steps, 8 pictures with 8 regions do as well as 64 with one: the difference is no larger than that between seeds.
@@ -924,7 +930,7 @@ for name in ("backbone frozen", "end to end"):
     generator.manual_seed(0)
     model = fast_rcnn_small().to(device)
     model.backbone.requires_grad_(name == "end to end")
-    fit(model, Batches(*train, batch_size=8, shuffle=True, flip=True), my_loss, steps=200)
+    fit(model, Batches(*train, batch_size=8, shuffle=True, flip=True), my_loss, steps=200, title=name)
     results[name] = ap(model)["AP50"]
 for name, value in results.items():
     print(f"{name:<13} AP50 ≈ {value:.2f}")
@@ -961,7 +967,7 @@ draw_detections(scenes, {f"scene {index}": certain(found) for index, found in zi
 plt.show()
 
 # %% [markdown]
-# It misses things that are small or half hidden: in scene 44 the sphere behind the orange crate, in scene 12 both figures and the cylinder behind the sphere.
+# It invents a cylinder in scene 26, where a crate stands, and it misses things that are small or half hidden: in scene 44 the sphere behind the orange crate, in scene 12 both figures and the cylinder behind the sphere.
 #
 # As for the frozen backbone: in as many steps, the head cannot make up for features that nobody made for the task.
 # A *random* backbone is the hardest case.
@@ -1030,7 +1036,8 @@ axis.set(title="time for a picture whose proposals are known", xlabel="proposals
 axis.legend()
 plt.show()
 for count, slow, quick in zip(counts, by_crops, at_once):
-    print(f"{count:>3} proposals: ≈ {slow:.0f} ms against ≈ {quick:.1f} ms, ≈ {slow / quick:.0f} times")
+    print(f"{count:>3} proposals: ≈ {slow:.0f} ms against ≈ {quick:.1f} ms,",
+          f"≈ {slow / quick:.0f} times")
 
 # %% [markdown]
 # For R-CNN, twice the boxes take twice the time or a little more.
@@ -1049,7 +1056,8 @@ for count, slow, quick in zip(counts, by_crops, at_once):
 # %%
 whole = milliseconds(lambda: net(picture[None], [proposals]), repeats=20)
 alone = milliseconds(lambda: backbone(picture[None]), repeats=20)
-stages = {"selective search": milliseconds(lambda: selective_search_small(scene.image)), "backbone": alone,
+stages = {"selective search": milliseconds(lambda: selective_search_small(scene.image)),
+          "backbone": alone,
           "pooling, head, NMS": max(whole - alone, 0)}
 figure, axis = plt.subplots(figsize=(7, 1.8), layout="constrained")
 bars = axis.barh(list(stages)[::-1], list(stages.values())[::-1], color="#0072B2")
@@ -1131,9 +1139,10 @@ for row, (axis_row, region) in enumerate(zip(axes, regions)):
         axis.imshow(region[channel], vmin=0, vmax=regions[:, channel].max())
         axis.set(title=f"channel {channel}", xticks=[], yticks=[])
     axis_row[0].set_ylabel(("figure", "cone")[row], fontsize=11)
-figure.suptitle("5 × 5 bins: dark is 0, yellow the largest number of the channel in both regions", fontsize=10)
+figure.suptitle("5 × 5 bins: dark 0, yellow the channel's largest number in both regions", fontsize=10)
 plt.show()
-assert torch.equal(regions[0, :, :, 0], regions[0, :, :, 1]) and torch.equal(regions[0, :, :, 3], regions[0, :, :, 4])
+assert torch.equal(regions[0, :, :, 0], regions[0, :, :, 1])
+assert torch.equal(regions[0, :, :, 3], regions[0, :, :, 4])
 
 # %% [markdown]
 # The figure fills 25 bins with **two columns** of cells.

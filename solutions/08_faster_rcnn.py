@@ -75,6 +75,7 @@ from lib.viz import explore
 from lib.viz.detection.anchors import explore_anchors
 from lib.viz.detection.curves import draw_recall_curve, draw_speed_accuracy
 from lib.viz.detection.detections import draw_anchors, draw_boxes, draw_matches
+from lib.viz.diagrams.rcnn_family import draw_family, draw_faster_rcnn
 
 # %% [markdown]
 # **The whole, before its parts.**
@@ -85,8 +86,6 @@ from lib.viz.detection.detections import draw_anchors, draw_boxes, draw_matches
 # all four losses reach the backbone.
 
 # %%
-from lib.viz.diagrams.rcnn_family import draw_fast_rcnn, draw_faster_rcnn, draw_rcnn
-
 draw_faster_rcnn(net, picture)
 plt.show()
 
@@ -114,7 +113,7 @@ propose_ms = milliseconds(lambda: net.proposals(picture[None]))
 print(f"and in this lesson: feature map and proposals together ≈ {human_time(propose_ms / 1000)}")
 
 # %% [markdown]
-# In the paper it was the same, with larger numbers: 0.3 seconds for the network on a GPU, 1.5 for selective search on a processor.
+# In the paper it was the same, with larger numbers: 0.3 seconds for the network on a GPU, 1.5 for selective search on a CPU.
 #
 # But the network has just computed a map, and that map knows where things (objects) are.
 # The trained network asks each cell of it one question, by two small convolutions that section 4 describes: *is there a thing?*
@@ -350,7 +349,8 @@ match_anchors = use(match_anchors)
 
 # %%
 matches = match_anchors(iou)
-draw_matches(scene.image, anchors, matches, scene.boxes, "who learns what")
+title = "who learns what: thick the objects, thin their anchors"
+draw_matches(scene.image, anchors, matches, scene.boxes, title)
 plt.show()
 positive, background, ignored = matches >= 0, matches == -1, matches == -2      # (1296,) each
 print(f"{positive.sum()} positive, {background.sum():,} background, {ignored.sum()} ignored")
@@ -671,7 +671,7 @@ def watch(model: nn.Module) -> dict[str, float]:
 watch(first_stage.eval())                                       # before the first step
 train_scenes = toyworld_detection(Toyworld("train", length=2000))
 batches = Batches(*train_scenes, batch_size=4, shuffle=True, flip=True)
-fit(first_stage, batches, first_stage_loss, steps=300, learning_rate=4e-3,
+fit(first_stage, batches, first_stage_loss, steps=300, learning_rate=4e-3, title="first stage",
     validate=watch, validations=6)
 
 # %%
@@ -819,7 +819,7 @@ def by_heart(model: nn.Module) -> dict[str, float]:
     return {name: float(measured[name]) for name in ("AP50", "AP75")}
 
 
-history = fit(own, eight, detector_loss, steps=200, learning_rate=5e-3,
+history = fit(own, eight, detector_loss, steps=200, learning_rate=5e-3, title="eight scenes",
               validate=by_heart, validations=4)
 history
 
@@ -1269,12 +1269,10 @@ else:
 #
 # The family at work, one under the other, on the same scene.
 # Look for three things: how often the network runs, what the proposals cost, and how far back the losses reach.
-# (The bars of each drawing have a scale of their own: compare the numbers.)
+# (All bars have one scale, so most of the third drawing's are too low to be seen.)
 
 # %%
-draw_rcnn(rcnn, picture)
-draw_fast_rcnn(fast, picture)
-draw_faster_rcnn(net, picture)
+draw_family(rcnn, fast, net, picture)
 plt.show()
 
 # %% [markdown]

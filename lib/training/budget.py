@@ -59,7 +59,7 @@ class Progress:
         self._history, self._timed = history, budget.timed
         self._bar = tqdm(
             total=math.ceil(budget.amount),
-            desc=f"training {history.model}",
+            desc=f"training {history.name}",
             unit="step",
             bar_format=SECONDS_BAR if budget.timed else None,
         )

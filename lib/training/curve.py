@@ -45,7 +45,7 @@ class LiveCurve(anywidget.AnyWidget):
         kept = list(range(len(places) - 1, -1, -apart))[::-1]  # always the latest step
         metric, values = next(iter(history.metrics.items()), ("", []))
         self.curve = {
-            "model": history.model,
+            "model": history.name,
             "unit": "s" if history.timed else "step",
             "end": self._end,
             "steps": [index + 1 for index in kept],
@@ -67,7 +67,7 @@ class LiveCurve(anywidget.AnyWidget):
             self._handle.update(self)
 
     def __repr__(self) -> str:
-        return f"Loss curve of {self._history.model}"
+        return f"Loss curve of {self._history.name}"
 
     def _repr_mimebundle_(self, **arguments: Any) -> tuple[dict, dict]:
         data, metadata = super()._repr_mimebundle_(**arguments) or ({}, {})

@@ -35,6 +35,7 @@ def fit(
     validations: int = 5,
     seed: int = 0,
     device: torch.device | str | None = None,
+    title: str | None = None,
     show: bool = True,
 ) -> History:
     """Train a model with AdamW, within a budget of steps or of seconds, and leave it in eval mode.
@@ -60,6 +61,7 @@ def fit(
         validations: how often to validate, evenly over the budget, the last time at its end.
         seed: for PyTorch, NumPy and Python.
         device: where to train; None: `choose_device()`.
+        title: what bar and curve call this training; None: the name of the model's class.
         show: a bar, and in a notebook the live curve.
 
     Returns:
@@ -81,7 +83,7 @@ def fit(
     torch.manual_seed(seed)
     model.to(device).train()
     clock, source = Clock(), endless(batches)
-    history = History(type(model).__name__, seed=seed, timed=seconds is not None)
+    history = History(type(model).__name__, title=title or "", seed=seed, timed=seconds is not None)
     descent = Descent(model, loss, learning_rate, weight_decay, clip)
     averages = EMA(model, ema) if ema is not None else None
     exams = Exams(model, validate, validations, averages)

@@ -15,6 +15,7 @@ class History:
 
     Attributes:
         model: the name of the model's class.
+        title: what the training is called; "": it is called by the model's name.
         seed: where the random numbers started.
         timed: whether the budget was seconds; then another machine makes another number of steps.
         losses: the loss of each step.
@@ -27,6 +28,7 @@ class History:
     """
 
     model: str
+    title: str = ""
     seed: int = 0
     timed: bool = False
     losses: list[float] = field(default_factory=list)
@@ -36,6 +38,11 @@ class History:
     metric_steps: list[int] = field(default_factory=list)
     metrics: dict[str, list[float]] = field(default_factory=dict)
     interrupted: bool = False
+
+    @property
+    def name(self) -> str:
+        """What bars and curves call the training."""
+        return self.title or self.model
 
     @property
     def steps(self) -> int:
@@ -88,10 +95,10 @@ class History:
 
     def __repr__(self) -> str:
         if not self.steps:
-            return f"History: {self.model}, no step made"
+            return f"History: {self.name}, no step made"
         measured = [f"loss ≈ {self.loss:.3f}", *(f"{name} ≈ {value:.3f}" for name, value in self.last.items())]
         return (
-            f"History: {self.model}, {'≈ ' if self.timed or self.interrupted else ''}{self.steps} steps, "
+            f"History: {self.name}, {'≈ ' if self.timed or self.interrupted else ''}{self.steps} steps, "
             f"{', '.join(measured)}, ≈ {self.seconds:.1f} s{', interrupted' if self.interrupted else ''}"
         )
 
@@ -118,7 +125,7 @@ def _draw(axis: plt.Axes, history: History) -> None:
     if course:
         axis.set_ylim(min(0, *course), 1.12 * max(course) if max(course) > 0 else None)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.set_title(history.model + (" (interrupted)" if history.interrupted else ""), loc="left", fontsize=10)
+    axis.set_title(history.name + (" (interrupted)" if history.interrupted else ""), loc="left", fontsize=10)
     if history.metrics:
         name, values = next(iter(history.metrics.items()))
         right = axis.twinx()

@@ -51,6 +51,12 @@ def test_text_is_the_same_before_and_after_and_the_picture_comes_at_the_end():
     assert picture.shape[1] > 300 and picture.std() > 5
 
 
+def test_a_training_is_called_by_its_title_and_else_by_its_model():
+    assert LiveCurve(run(5, title="dice"), end=5).curve["model"] == "dice"
+    assert repr(run(5, title="dice")).startswith("History: dice, 5 steps") and run(5).name == "UNet"
+    assert run(5, title="dice").summary()["model"] == "UNet"  # what a checkpoint says of itself
+
+
 def test_nothing_is_displayed_outside_a_notebook(capsys):
     live = LiveCurve(run(5), end=5)
     live.close()

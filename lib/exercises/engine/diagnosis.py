@@ -73,15 +73,17 @@ def _own(exercise: Exercise, attempts: list[Attempt], clock: Clock) -> Diagnosis
         if mistake.when is not None:
             fits = _looks_like(mistake, attempts)
         else:
-            fits = _alike(exercise, attempts, _committed(exercise, mistake, clock))
+            fits = _alike(exercise, attempts, _committed(exercise, mistake, attempts, clock))
         if fits:
             return Diagnosis(mistake.name, mistake.explanation)
     return None
 
 
-def _committed(exercise: Exercise, mistake: Mistake, clock: Clock) -> list[Attempt]:
+def _committed(exercise: Exercise, mistake: Mistake, attempts: list[Attempt], clock: Clock) -> list[Attempt]:
+    """What comes of the mistake for the inputs of `attempts`."""
     assert mistake.wrong is not None
-    return put_through(exercise, mistake.wrong, clock)
+    cases = {id(attempt.case): attempt.case for attempt in attempts}  # gradients are a second attempt at the same case
+    return put_through(exercise, mistake.wrong, list(cases.values()), clock)
 
 
 def _looks_like(mistake: Mistake, attempts: list[Attempt]) -> bool:
@@ -119,7 +121,7 @@ def _besides_a_crash(exercise: Exercise, attempts: list[Attempt], clock: Clock) 
     for mistake in exercise.mistakes:
         if mistake.wrong is None or clock.over:
             continue
-        others = _committed(exercise, mistake, clock)
+        others = _committed(exercise, mistake, attempts, clock)
         kept = [(a, b) for a, b in zip(attempts, others, strict=False) if a.problem is not Problem.CRASH]
         if len(others) == len(attempts) and _alike(exercise, [a for a, _ in kept], [b for _, b in kept]):
             also = f"Besides, it crashes for another input ({crashed[0].case.label})."
@@ -245,7 +247,7 @@ def _two_at_once(exercise: Exercise, attempts: list[Attempt], clock: Clock) -> D
     for mistake in exercise.mistakes:
         if mistake.wrong is None or clock.over:
             continue
-        others = _committed(exercise, mistake, clock)
+        others = _committed(exercise, mistake, attempts, clock)
         if len(others) != len(attempts) or not _have_values(others):
             continue
         slip = _spoils(exercise, attempts, [other.value for other in others])

@@ -39,7 +39,7 @@ def _judged(exercise: Exercise, function: Callable, clock: Clock) -> Outcome:
     mismatch = next(filter(None, (cannot_be_called(exercise, function, case.arguments) for case in cases)), None)
     if mismatch:
         return report.wrong(exercise, mismatch)
-    attempts = put_through(exercise, function, clock, cases)
+    attempts = put_through(exercise, function, cases, clock)
     unwritten = _not_attempted(exercise, function, attempts[0])
     if unwritten:
         return unwritten

@@ -55,13 +55,13 @@ class Attempt:
     gradients: Mapping[str, Tensor | None] = field(default_factory=dict)
 
 
-def put_through(exercise: Exercise, function: Callable, clock: Clock, cases: list[Case] | None = None) -> list[Attempt]:
+def put_through(exercise: Exercise, function: Callable, cases: list[Case], clock: Clock) -> list[Attempt]:
     """Tries `function` on every case; if all values are right, once more for the gradients of those that ask for them.
 
-    Ends early when the time is up or somebody presses stop. Never raises because of what `function` does.
+    What it does to its arguments no other function sees: `cases` stay as they are. Ends early when the time is
+    up or somebody presses stop. Never raises because of what `function` does.
     """
     attempts = []
-    cases = cases_of(exercise) if cases is None else cases
     for case in cases:
         attempts.append(_try_values(exercise, function, case, clock, SEED))
         if attempts[-1].problem in (Problem.OUT_OF_TIME, Problem.STOPPED):

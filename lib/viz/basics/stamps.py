@@ -1,5 +1,7 @@
 """A transposed convolution seen from one output pixel: which cells made it, and with which part of their stamp."""
 
+import itertools
+
 import ipywidgets
 import traitlets
 from matplotlib.figure import Figure
@@ -69,8 +71,19 @@ class StampExplorer(PictureWidget):
         super().__init__(sliders)
         for name, slider in zip(("row", "column"), sliders):
             self.link(name, slider)
-        self.row, self.column = height // 2, width // 2
+        self.row, self.column = self._busiest()
         self.draw()
+
+    def _busiest(self) -> Place:
+        """The output pixel that most stamps reach; of several, the one nearest to the middle."""
+        height, width = self.output.shape
+        shape, kernel = tuple(self.x.shape), tuple(self.weight.shape)
+
+        def rank(pixel: Place) -> tuple[int, float]:
+            count = len(makers(shape, kernel, self.stride, self.padding, pixel))
+            return -count, abs(pixel[0] - height / 2) + abs(pixel[1] - width / 2)
+
+        return min(itertools.product(range(height), range(width)), key=rank)
 
     def __repr__(self) -> str:
         return f"StampExplorer: {tuple(self.x.shape)} inputs, {tuple(self.output.shape)} outputs, stride {self.stride}"

@@ -28,7 +28,7 @@ __all__ = ["CLASS_COLOURS", "draw_anchors", "draw_boxes", "draw_detections", "dr
 
 NAMES = ("background", *CLASSES)
 BACKGROUND, IGNORED = -1, -2  # in `matches`, as lib.ops.matching gives them
-MOST_BACKGROUND = 60  # more thin grey boxes would only be a grey picture
+MOST_BACKGROUND = 24  # more thin grey boxes would only be a grey picture
 
 
 def draw_boxes(
@@ -258,8 +258,9 @@ def draw_matches(
     drawn = "" if len(sample) == len(background) else f"\n({len(sample)} are drawn)"
     handles += [
         Patch(facecolor="white", edgecolor="#202020", linewidth=0.8, label=f"background: {len(background):,}{drawn}"),
-        Line2D([], [], color="#202020", linewidth=1, linestyle=":", label=f"ignored: {len(ignored):,}"),
     ]
+    if len(ignored):
+        handles.append(Line2D([], [], color="#202020", linewidth=1, linestyle=":", label=f"ignored: {len(ignored):,}"))
     figure.legend(handles=handles, loc="outside right center", frameon=False, fontsize=9)
     return figure
 

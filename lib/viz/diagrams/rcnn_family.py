@@ -1,6 +1,7 @@
 """R-CNN, Fast R-CNN and Faster R-CNN drawn alike, at work on one picture (lessons 06 to 08)."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from matplotlib.axes import Axes
@@ -16,7 +17,7 @@ from lib.ops.warp import context_warp
 from lib.timing import milliseconds
 from lib.viz.basics.draw import to_pixels
 from lib.viz.detection.boxes import box_patch, class_colour, show_picture, thin_boxes
-from lib.viz.diagrams.system import Loss, Stage, draw_system, without_times
+from lib.viz.diagrams.system import Loss, Stage, draw_system, slowest, without_times
 from lib.viz.explorer.feature_pictures import pca_colours
 
 SEARCHED = 100  # proposals of selective search
@@ -24,9 +25,45 @@ SHOWN = 16  # regions that a drawing shows
 LEAST_SCORE = 0.5  # of a detection that is drawn; R-CNN's scores are distances, and 0 is its border
 
 
-@torch.no_grad()
+class Plan(NamedTuple):
+    """What a drawing of a whole system needs, see `draw_system`."""
+
+    stages: tuple[Stage, ...]
+    losses: tuple[Loss, ...]
+    title: str
+
+    def draw(self, timed: bool = True, scale: float | None = None) -> Figure:
+        """The drawing, with the times or without them."""
+        return draw_system(self.stages if timed else without_times(self.stages), self.losses, self.title, scale)
+
+
 def draw_rcnn(model: RCNN, image: Tensor, timed: bool = True) -> Figure:
     """R-CNN on a picture (3, H, W): four parts, and no gradient runs from one to another. `timed`: with the times."""
+    return rcnn_plan(model, image).draw(timed)
+
+
+def draw_fast_rcnn(model: FastRCNN, image: Tensor, timed: bool = True) -> Figure:
+    """Fast R-CNN on a picture (3, H, W): one map for all proposals, and a gradient that reaches the backbone."""
+    return fast_rcnn_plan(model, image).draw(timed)
+
+
+def draw_faster_rcnn(model: FasterRCNN, image: Tensor, timed: bool = True) -> Figure:
+    """Faster R-CNN on a picture (3, H, W): the proposals come from the map, and all of it learns."""
+    return faster_rcnn_plan(model, image).draw(timed)
+
+
+def draw_family(rcnn: RCNN, fast: FastRCNN, faster: FasterRCNN, image: Tensor) -> list[Figure]:
+    """The three on the same picture (3, H, W), one under the other, with bars of one scale."""
+    plans = [rcnn_plan(rcnn, image), fast_rcnn_plan(fast, image), faster_rcnn_plan(faster, image)]
+    scale = max(slowest(plan.stages) for plan in plans)
+    return [plan.draw(scale=scale) for plan in plans]
+
+
+# ------------------------------------------------------------------------------------------------ stage by stage
+
+
+@torch.no_grad()
+def rcnn_plan(model: RCNN, image: Tensor) -> Plan:
     proposals = selective_search_small(image.cpu())[:SEARCHED].to(image)
     crops = context_warp(image, proposals, model.size, model.context)  # (P, 3, size, size)
     features = model.region_features(image, proposals)  # (P, width)
@@ -49,14 +86,11 @@ def draw_rcnn(model: RCNN, image: Tensor, timed: bool = True) -> Figure:
         Loss("SVMs: squared hinge", 4, 4),
         Loss("boxes: squared error", 4, 4),
     )
-    return draw_system(
-        stages if timed else without_times(stages), losses, "R-CNN: every proposal is a picture of its own"
-    )
+    return Plan(stages, losses, "R-CNN: every proposal is a picture of its own")
 
 
 @torch.no_grad()
-def draw_fast_rcnn(model: FastRCNN, image: Tensor, timed: bool = True) -> Figure:
-    """Fast R-CNN on a picture (3, H, W): one map for all proposals, and a gradient that reaches the backbone."""
+def fast_rcnn_plan(model: FastRCNN, image: Tensor) -> Plan:
     proposals = selective_search_small(image.cpu())[:SEARCHED].to(image)
     features = model.backbone(image[None])  # {"0": (1, C, h, w)}
     sizes = [(image.shape[1], image.shape[2])]
@@ -69,14 +103,11 @@ def draw_fast_rcnn(model: FastRCNN, image: Tensor, timed: bool = True) -> Figure
         _answer(image, model.roi_heads, features, proposals, sizes),
     )
     losses = (Loss("which class?", 4, 2), Loss("where exactly?", 4, 2))
-    return draw_system(
-        stages if timed else without_times(stages), losses, "Fast R-CNN: all proposals are cut out of one map"
-    )
+    return Plan(stages, losses, "Fast R-CNN: all proposals are cut out of one map")
 
 
 @torch.no_grad()
-def draw_faster_rcnn(model: FasterRCNN, image: Tensor, timed: bool = True) -> Figure:
-    """Faster R-CNN on a picture (3, H, W): the proposals come from the map, and all of it learns."""
+def faster_rcnn_plan(model: FasterRCNN, image: Tensor) -> Plan:
     batch = model.transform(image[None])
     features = model.backbone(batch.tensors)  # {"0": (1, C, h, w)}
     proposals = model.rpn(batch, features)[0]["boxes"]  # (P, 4)
@@ -96,9 +127,7 @@ def draw_faster_rcnn(model: FasterRCNN, image: Tensor, timed: bool = True) -> Fi
         Loss("which class?", 4, 1),
         Loss("where exactly?", 4, 1),
     )
-    return draw_system(
-        stages if timed else without_times(stages), losses, "Faster R-CNN: the network proposes its own boxes"
-    )
+    return Plan(stages, losses, "Faster R-CNN: the network proposes its own boxes")
 
 
 # ------------------------------------------------------------------------------------------------ stages they share

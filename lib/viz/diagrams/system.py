@@ -54,8 +54,17 @@ class Loss:
     back_to: int
 
 
-def draw_system(stages: Sequence[Stage], losses: Sequence[Loss] = (), title: str = "") -> Figure:
+def draw_system(
+    stages: Sequence[Stage], losses: Sequence[Loss] = (), title: str = "", scale: float | None = None
+) -> Figure:
     """All stages in a row; see the file's first lines for how to read it.
+
+    Args:
+        stages: from left to right.
+        losses: from top to bottom.
+        title: above it all.
+        scale: milliseconds of the highest bar there may be, so that several drawings can be compared; None: of the
+            slowest stage.
 
     Raises:
         ValueError: there is no stage, or a loss names a stage that is not there or runs forward.
@@ -74,7 +83,7 @@ def draw_system(stages: Sequence[Stage], losses: Sequence[Loss] = (), title: str
     paper.set(xlim=(0, WIDTH), ylim=(0, height))
     paper.axis("off")
     foot = LOSS * len(losses) + WORDS  # where the pictures stand
-    longest = max((stage.milliseconds or 0.0 for stage in stages), default=0.0)
+    longest = scale or slowest(stages)
     for number, stage in enumerate(stages):
         left = number * pitch + GAP / 2
         panel = figure.add_axes((left / WIDTH, foot / height, side / WIDTH, side / height))
@@ -103,6 +112,11 @@ def draw_system(stages: Sequence[Stage], losses: Sequence[Loss] = (), title: str
     if title:
         paper.text(WIDTH / 2, height - 0.06, title, ha="center", va="top", fontsize=10.5)
     return figure
+
+
+def slowest(stages: Sequence[Stage]) -> float:
+    """The milliseconds of the stage that takes longest, 0 if nothing was timed."""
+    return max((stage.milliseconds or 0.0 for stage in stages), default=0.0)
 
 
 def without_times(stages: Sequence[Stage]) -> list[Stage]:

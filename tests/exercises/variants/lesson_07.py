@@ -89,7 +89,7 @@ def above_half(overlaps, count, generator):
 def put_back(overlaps, count, generator):
     positive, negative = kinds(overlaps)
     n = min(len(positive), count // 4)
-    first = positive[torch.randint(len(positive), (n,), generator=generator)] if n else positive
+    first = positive[torch.randint(len(positive), (n,), generator=generator)] if n else positive[:0]
     m = min(len(negative), count - n)
     return first, negative[torch.randint(len(negative), (m,), generator=generator)] if m else negative
 

@@ -41,7 +41,7 @@ def test_the_stamp_is_shown_with_the_weights_that_are_used():
 
 def test_a_pixel_that_no_stamp_reaches_says_so():
     explorer = explore_stamps(torch.ones(2, 2), torch.ones(2, 2), stride=3)
-    explorer.row = 2
+    explorer.row = explorer.column = 2
     assert explorer.sum_in_words() == "row 2, column 2: no stamp reaches it = 0"
 
 

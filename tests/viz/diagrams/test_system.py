@@ -80,3 +80,12 @@ def test_times_may_be_left_to_be_guessed():
     assert not any("ms" in text or "long" in text for text in words(shorter))
     assert shorter.get_figheight() < figure.get_figheight()
     plt.close("all")
+
+
+def test_several_drawings_can_have_one_scale():
+    heights = []
+    for scale in (None, 24.6):
+        figure = draw_system((stage("search", 12.3),), scale=scale)
+        heights += [patch.get_height() for patch in figure.axes[0].patches if hasattr(patch, "get_height")]
+        plt.close(figure)
+    assert heights[1] == pytest.approx(heights[0] / 2)

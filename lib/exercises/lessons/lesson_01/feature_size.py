@@ -106,6 +106,31 @@ def only_last(height: int, width: int, layers: list[Window]) -> tuple[int, int]:
     return geometry.feature_size(height, width, layers[-1:])
 
 
+@mistake(
+    "from the last layer to the first", "You went through the layers backwards. The first in the list is the first."
+)
+def layers_reversed(height: int, width: int, layers: list[Window]) -> tuple[int, int]:
+    return geometry.feature_size(height, width, layers[::-1])
+
+
+@mistake(
+    "the height twice",
+    "Both of your numbers are worked out from the height. The second is for the width.",
+)
+def height_twice(height: int, width: int, layers: list[Window]) -> tuple[int, int]:
+    return geometry.feature_size(height, height, layers)
+
+
+@mistake(
+    "rounded to the nearest",
+    "You rounded to the nearest. A stride that does not fit any more is not taken: round down.",
+)
+def rounded_to_the_nearest(height: int, width: int, layers: list[Window]) -> tuple[int, int]:
+    return sizes_layer_by_layer(
+        lambda n, layer: round((n + 2 * layer.padding - layer.kernel) / layer.stride) + 1, height, width, layers
+    )
+
+
 EXERCISE = Exercise(
     name="feature_size",
     reference=geometry.feature_size,
@@ -120,5 +145,8 @@ EXERCISE = Exercise(
         one_added_too_early,
         kernel_forgotten,
         only_last,
+        layers_reversed,
+        height_twice,
+        rounded_to_the_nearest,
     ],
 )

@@ -106,6 +106,35 @@ def round_cone(factor: int) -> Tensor:
     return (1 - torch.hypot(distance[:, None], distance) / factor).clamp(min=0)
 
 
+@mistake(
+    "middle at half the side",
+    "Your tent has its tip at k / 2. Counted from 0, the middle of k pixels lies half a pixel before that, at "
+    "(k − 1) / 2.",
+)
+def middle_at_half_the_side(factor: int) -> Tensor:
+    side = 2 * factor - factor % 2
+    return tent(side, side / 2, 1 / factor)
+
+
+@mistake(
+    "slope by the side",
+    "Your tent falls to 0 over half of its side. It falls over `factor` pixels: 1 / factor a pixel.",
+)
+def slope_by_the_side(factor: int) -> Tensor:
+    side = 2 * factor - factor % 2
+    return tent(side, (side - 1) / 2, 2 / side)
+
+
+@mistake(
+    "the smaller of the two weights",
+    "You took the smaller weight of row and column. In the plane the two weights are multiplied.",
+)
+def smaller_weight(factor: int) -> Tensor:
+    side = 2 * factor - factor % 2
+    weights = 1 - (torch.arange(side) - (side - 1) / 2).abs() / factor
+    return torch.minimum(weights[:, None], weights)
+
+
 EXERCISE = Exercise(
     name="bilinear_kernel",
     reference=upsampling.bilinear_kernel,
@@ -120,6 +149,9 @@ EXERCISE = Exercise(
         sums_to_one,
         one_axis_only,
         round_cone,
+        middle_at_half_the_side,
+        slope_by_the_side,
+        smaller_weight,
     ],
     picture=compare_maps,
 )

@@ -74,6 +74,24 @@ def stride_zeros_between(x: Tensor, weight: Tensor, stride: int) -> Tensor:
     return by_torch(x, weight, stride + 1)
 
 
+@mistake(
+    "copies instead of zeros",
+    "You enlarged the map by copying its cells. Between two neighbours there must be zeros.",
+)
+def copies_inserted(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    height, width = ((cells - 1) * stride + 1 for cells in x.shape[2:])
+    spread = x.repeat_interleave(stride, dim=2).repeat_interleave(stride, dim=3)[:, :, :height, :width]
+    return F.conv2d(spread, weight.flip(2, 3).transpose(0, 1), padding=weight.shape[2] - 1)
+
+
+@mistake(
+    "channels turned as well",
+    "You turned the kernel along all four axes. Half a turn concerns rows and columns, axes 2 and 3; channels stay.",
+)
+def channels_turned(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    return by_torch(x, weight.flip(0, 1), stride)
+
+
 EXERCISE = Exercise(
     name="transposed_conv_zero_insertion",
     reference=zero_insertion,
@@ -104,6 +122,8 @@ EXERCISE = Exercise(
         zeros_after_the_last,
         stride_zeros_between,
         stride_ignored,
+        copies_inserted,
+        channels_turned,
     ],
     picture=compare_maps,
 )

@@ -69,5 +69,16 @@ EXERCISE = Exercise(
             "That is how large a *convolution* makes it. Here the map grows.",
             wrong=lambda size, kernel, stride, padding: (size + 2 * padding - kernel) // stride + 1,
         ),
+        Mistake(
+            "a stride for the last stamp",
+            "You let the last stamp take a whole stride as well. Its length is that of the kernel; strides lie between "
+            "stamps.",
+            wrong=lambda size, kernel, stride, padding: (size - 1) * stride + kernel - 2 * padding + stride - 1,
+        ),
+        Mistake(
+            "padding taken off the cells",
+            "You took the padding off before the stride. It is pixels of the *result* that are cut off.",
+            wrong=lambda size, kernel, stride, padding: (size - 1 - 2 * padding) * stride + kernel,
+        ),
     ],
 )

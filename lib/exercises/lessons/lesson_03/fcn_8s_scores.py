@@ -186,6 +186,21 @@ def last_by_interpolation(net: FCN, maps: BackboneMaps, height: int, width: int)
     return F.interpolate(scores, scale_factor=8, mode="bilinear")[:, :, :height, :width]
 
 
+@mistake("columns not cut", "You cut the rows to `height`, and left the columns as they are. Cut them to `width`.")
+def only_rows_cut(net: FCN, maps: BackboneMaps, height: int, width: int) -> Tensor:
+    return before_the_cut(net, maps)[:, :, :height]
+
+
+@mistake("rows not cut", "You cut the columns to `width`, and left the rows as they are. Cut them to `height`.")
+def only_columns_cut(net: FCN, maps: BackboneMaps, height: int, width: int) -> Tensor:
+    return before_the_cut(net, maps)[..., :width]
+
+
+@mistake("softmax at the end", "You return probabilities. Asked are the scores; the loss makes probabilities of them.")
+def softmax_at_the_end(net: FCN, maps: BackboneMaps, height: int, width: int) -> Tensor:
+    return fcn_8s_scores(net, maps, height, width).softmax(dim=1)
+
+
 EXERCISE = Exercise(
     name="fcn_8s_scores",
     reference=fcn_8s_scores,
@@ -203,6 +218,9 @@ EXERCISE = Exercise(
         doublings_swapped,
         maps_swapped,
         last_by_interpolation,
+        only_rows_cut,
+        only_columns_cut,
+        softmax_at_the_end,
     ],
     picture=compare_maps,
 )

@@ -139,6 +139,25 @@ def log_of_softmax(logits: Tensor, target: Tensor, ignore_index: int = 255) -> T
     return -chosen[counted].mean()
 
 
+@mistake(
+    "reshaped without moving the classes",
+    "You reshaped (B, K, H, W) into rows of K numbers. The K scores of a pixel do not lie side by side: move axis 1 to "
+    "the end first, then reshape.",
+)
+def reshaped_only(logits: Tensor, target: Tensor, ignore_index: int = 255) -> Tensor:
+    counted = target.flatten() != ignore_index
+    rows = logits.reshape(-1, logits.shape[1])[counted]
+    return -rows.log_softmax(1).gather(1, target.flatten()[counted][:, None]).mean()
+
+
+@mistake(
+    "255 whatever is asked",
+    "You leave out pixels with truth 255. Which number is left out, `ignore_index` says.",
+)
+def always_255(logits: Tensor, target: Tensor, ignore_index: int = 255) -> Tensor:
+    return pixel_loss(logits, target)
+
+
 EXERCISE = Exercise(
     name="pixel_loss",
     reference=pixel_loss,
@@ -170,5 +189,7 @@ EXERCISE = Exercise(
         taken_for_last_class,
         divided_by_all,
         picture_by_picture,
+        reshaped_only,
+        always_255,
     ],
 )

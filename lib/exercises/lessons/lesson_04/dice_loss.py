@@ -214,6 +214,27 @@ def classes_by_target(logits: Tensor, target: Tensor) -> Tensor:
     return (1 - dice)[size > 0].mean()
 
 
+@mistake(
+    "one-hot reshaped",
+    "`F.one_hot` puts the classes last: (B, H, W, K). You gave it the shape of `logits` without moving them: `reshape` "
+    "does not move an axis, `permute` or `movedim` does.",
+)
+def one_hot_reshaped(logits: Tensor, target: Tensor) -> Tensor:
+    p, g = logits.softmax(1), F.one_hot(target, logits.shape[1]).reshape(logits.shape).to(logits)
+    axes = (0, 2, 3)
+    dice = (2 * (p * g).sum(axes) + 1) / ((p * p).sum(axes) + g.sum(axes) + 1)
+    return (1 - dice)[g.sum(axes) > 0].mean()
+
+
+@mistake(
+    "absent classes counted as found",
+    "A class that no pixel has costs nothing in your sum, but you still divide by all K classes.",
+)
+def divided_by_all_classes(logits: Tensor, target: Tensor) -> Tensor:
+    present = len(target.unique())
+    return _dice(logits, target) * present / logits.shape[1]
+
+
 EXERCISE = Exercise(
     name="dice_loss",
     reference=dice_loss,
@@ -236,5 +257,7 @@ EXERCISE = Exercise(
         without_first_class,
         class_one_only,
         classes_by_target,
+        one_hot_reshaped,
+        divided_by_all_classes,
     ],
 )

@@ -131,6 +131,15 @@ def union_over_around(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     return box_iou(boxes1, boxes2) - union / outer_area(boxes1, boxes2)
 
 
+@mistake(
+    "that is the DIoU",
+    "You took off the squared distance of the middles over the squared diagonal of the box around: that is DIoU. GIoU "
+    "takes off the empty share of the box around.",
+)
+def distance_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    return torchvision.ops.distance_box_iou(boxes1, boxes2)
+
+
 EXERCISE = Exercise(
     name="generalized_iou",
     reference=boxes.generalized_box_iou,
@@ -148,5 +157,6 @@ EXERCISE = Exercise(
         both_areas_taken_off,
         not_divided,
         union_over_around,
+        distance_iou,
     ],
 )

@@ -86,6 +86,15 @@ def warped_clipped(image: Tensor, boxes: Tensor, size: int, context: int) -> Ten
     return crop_resize(image, grown, size, image.mean(dim=(1, 2)))
 
 
+@mistake(
+    "grown to the right and down only",
+    "Your box grows to the right and downwards; its left upper corner stays. It must grow around its *middle*.",
+)
+def grown_from_the_corner(image: Tensor, boxes: Tensor, size: int, context: int) -> Tensor:
+    sides = (boxes[:, 2:] - boxes[:, :2]) * size / (size - 2 * context)
+    return crop_resize(image, torch.cat([boxes[:, :2], boxes[:, :2] + sides], dim=1), size, image.mean(dim=(1, 2)))
+
+
 EXERCISE = Exercise(
     name="context_warp",
     reference=rcnn.context_warp,
@@ -134,6 +143,7 @@ EXERCISE = Exercise(
             "Beyond the picture your crops are grey. The mean *colour* has three numbers, one for each channel.",
             wrong=warped_with(outside=lambda image: image.mean().expand(3)),
         ),
+        grown_from_the_corner,
     ],
     picture=compare_maps,
     atol=1e-4,

@@ -128,6 +128,12 @@ EXERCISE = Exercise(
             wrong=grouped_with(once=True),
         ),
         Mistake(
+            "neighbours lost",
+            "You return too few regions: a merged region has lost neighbours. Whatever touched *one* of its two parts "
+            "touches it.",
+            when=lambda got, expected, case: len(got["boxes"]) < len(expected["boxes"]),
+        ),
+        Mistake(
             "a pair twice",
             "You merge too often: some two regions merge twice. A region that touched *both* parts must stand in"
             " one pair with the new one, not in two. A set of pairs takes care of it.",

@@ -102,6 +102,23 @@ def only_the_end(proposals: Tensor, truth: Tensor, iou_threshold: float) -> Tens
     return (box_iou(proposals, truth) >= iou_threshold).any(dim=0).float().mean().expand(len(proposals))
 
 
+@mistake(
+    "hits counted, not things",
+    "You added up the proposals that hit something. A thing that is hit twice is found once.",
+)
+def hits_counted(proposals: Tensor, truth: Tensor, iou_threshold: float) -> Tensor:
+    return (box_iou(proposals, truth) >= iou_threshold).any(dim=1).float().cumsum(0) / len(truth)
+
+
+@mistake(
+    "one proposal late",
+    "The first number is that of no proposal at all. It should be that of the first proposal.",
+)
+def one_late(proposals: Tensor, truth: Tensor, iou_threshold: float) -> Tensor:
+    curve = selective_search.proposal_recall(proposals, truth, iou_threshold)
+    return torch.cat([curve.new_zeros(1), curve])[: len(curve)]
+
+
 EXERCISE = Exercise(
     name="proposal_recall",
     reference=selective_search.proposal_recall,
@@ -116,5 +133,7 @@ EXERCISE = Exercise(
         half_is_not_enough,
         mean_overlap,
         only_the_end,
+        hits_counted,
+        one_late,
     ],
 )

@@ -235,6 +235,18 @@ def half_to_even_corners(features, box, output_size, spatial_scale):
     return _pooled(features, tuple((box * spatial_scale).round().int().tolist()), output_size)
 
 
+@mistake(
+    "edges of bins rounded to the nearest",
+    "You rounded where bins begin and end to the nearest cell, so that they do not overlap. A start is rounded down, "
+    "an end up.",
+)
+def edges_to_the_nearest(features, box, output_size, spatial_scale):
+    def nearest(edge: float) -> int:
+        return math.floor(edge + 0.5)
+
+    return _pooled(features, project_roi(box, spatial_scale), output_size, start=nearest, end=nearest)
+
+
 EXERCISE = Exercise(
     name="roi_max_pool",
     reference=roi_max_pool,
@@ -257,6 +269,7 @@ EXERCISE = Exercise(
         corners_rounded_down,
         zeros_at_the_edge,
         half_to_even_corners,
+        edges_to_the_nearest,
     ],
     picture=compare_maps,
 )

@@ -33,6 +33,7 @@ def sampling() -> dict[str, tuple[Tensor, int]]:
         "20 of 120 regions are positive": (_overlaps(20, 60, 40, seed=0), 32),
         "count 7 is no multiple of 4": (_overlaps(20, 60, 40, seed=6), 7),
         "one positive, one of background": (_overlaps(1, 1, 5, seed=8), 16),
+        "count 3: no quarter of it is a whole region": (_overlaps(20, 60, 40, seed=9), 3),
         "only 3 are positive": (_overlaps(3, 60, 40, seed=1), 32),
         "none is positive": (_overlaps(0, 60, 40, seed=2), 32),
         "hardly any background to choose from": (_overlaps(30, 10, 40, seed=3), 32),
@@ -258,8 +259,9 @@ EXERCISE = Exercise(
     probes=[
         Probe(
             "always the same regions",
-            "The numbers are right, but some regions are never drawn, whatever the generator. Each one must have "
-            "its chance: do not take the first ones or the best ones.",
+            "The numbers are right, but in forty draws some regions never came up. Each one must have its chance, "
+            "whatever the others do: shuffle the places; do not take the first ones, the best ones or a run of "
+            "neighbours.",
             passes=all_have_their_chance,
         ),
         Probe(

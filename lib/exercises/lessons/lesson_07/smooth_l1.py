@@ -146,6 +146,15 @@ def times_beta(difference, beta):
     return torch.where(difference.abs() < beta, 0.5 * beta * difference**2, difference.abs() - 0.5 * beta)
 
 
+@mistake(
+    "½ forgotten, and the line fitted to it",
+    "Your parabola is difference² / β, and your line continues it; both are too high. The parabola is *half* of that.",
+)
+def twice_as_steep(difference, beta):
+    size = difference.abs()
+    return torch.where(size < beta, size**2 / beta, size)
+
+
 EXERCISE = Exercise(
     name="smooth_l1",
     reference=smooth_l1,
@@ -167,5 +176,6 @@ EXERCISE = Exercise(
         lowered_by_beta,
         line_everywhere,
         times_beta,
+        twice_as_steep,
     ],
 )

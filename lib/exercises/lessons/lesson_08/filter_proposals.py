@@ -316,6 +316,20 @@ def unclipped_returned(boxes, objectness, image_size, pre_nms, post_nms, thresho
     return boxes[keep][nms(cut[keep], objectness[keep], threshold)][:post_nms]
 
 
+@mistake(
+    "cut to post_nms before the suppression",
+    "You keep `post_nms` boxes and suppress then, so too few are left. Suppress first: duplicates take no place.",
+)
+def post_before_suppression(boxes, objectness, image_size, pre_nms, post_nms, threshold):
+    boxes, objectness = clipped(*best_first(boxes, objectness, pre_nms), image_size)
+    return suppressed(boxes[:post_nms], objectness[:post_nms], threshold)
+
+
+@mistake("0.7 whatever is asked", "You suppress from 0.7 on. The threshold is an argument.")
+def threshold_fixed(boxes, objectness, image_size, pre_nms, post_nms, threshold):
+    return filter_proposals(boxes, objectness, image_size, pre_nms, post_nms, 0.7)
+
+
 EXERCISE = Exercise(
     name="filter_proposals",
     reference=filter_proposals,
@@ -345,6 +359,8 @@ EXERCISE = Exercise(
         dropped_last,
         dropped_instead_of_clipped,
         unclipped_returned,
+        post_before_suppression,
+        threshold_fixed,
     ],
     picture=compare_boxes,
 )

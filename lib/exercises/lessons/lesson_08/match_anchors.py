@@ -175,6 +175,25 @@ def yes_or_no(iou: Tensor, high: float = 0.7, low: float = 0.3) -> Tensor:
     return match_anchors(iou, high, low).clamp(max=0) + (match_anchors(iou, high, low) >= 0).long()
 
 
+@mistake(
+    "background not rescued",
+    "Your last rule looks at ignored anchors alone. An object's best anchor may lie below `low`, and is positive all "
+    "the same.",
+)
+def only_ignored_rescued(iou: Tensor, high: float = 0.7, low: float = 0.3) -> Tensor:
+    matches, nearest = by_thresholds(iou, high, low)
+    if len(iou):
+        most = iou.max(dim=1, keepdim=True).values
+        rescued = ((iou == most) & (most > 0)).any(dim=0) & (matches == -2)
+        matches[rescued] = nearest[rescued]
+    return matches
+
+
+@mistake("0.7 and 0.3 whatever is asked", "You use 0.7 and 0.3. The thresholds are `high` and `low`.")
+def thresholds_fixed(iou: Tensor, high: float = 0.7, low: float = 0.3) -> Tensor:
+    return match_anchors(iou)
+
+
 EXERCISE = Exercise(
     name="match_anchors",
     reference=match_anchors,
@@ -194,5 +213,7 @@ EXERCISE = Exercise(
         rescued_by_nothing,
         numbered_from_one,
         yes_or_no,
+        only_ignored_rescued,
+        thresholds_fixed,
     ],
 )
