@@ -42,9 +42,8 @@ def film_detections(
 def _drawn(frame: Tensor, answer: dict[str, Tensor], names: Sequence[str], min_score: float, scale: int) -> np.ndarray:
     """One frame, enlarged, with its boxes: (H, W, 3) bytes."""
     pixels = to_pixels(frame)
-    picture = Image.fromarray(pixels).resize(
-        (pixels.shape[1] * scale, pixels.shape[0] * scale), Image.Resampling.NEAREST
-    )
+    larger = (pixels.shape[1] * scale, pixels.shape[0] * scale)
+    picture = Image.fromarray(pixels).resize(larger, Image.Resampling.NEAREST)
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(size=11)
     found = zip(answer["boxes"].tolist(), answer["scores"].tolist(), answer["labels"].tolist())
     for box, score, label in reversed(list(found)):  # the best on top

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -128,7 +127,7 @@ def draw_sizes(
 
     Args:
         sizes: (N, 2) width, height in pixels. groups: (N,) which of `names` each belongs to, from 0.
-        anchors: (B, 2); group i has the colour of anchor i. Each is drawn around the point (0, 0), a quarter of it seen.
+        anchors: (B, 2); group i has the colour of anchor i. Each is drawn from the point (0, 0).
 
     Raises:
         ValueError: `sizes` is not (N, 2), or `groups` has another length or a number without a name.

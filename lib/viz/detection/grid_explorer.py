@@ -1,5 +1,7 @@
 """The grid of a one-stage detector to play with: how many numbers, and which of them speak for one cell (lesson 09)."""
 
+from itertools import groupby
+
 import ipywidgets
 import traitlets
 from matplotlib.axes import Axes
@@ -15,6 +17,7 @@ from lib.viz.detection.grid import show_cells
 VERSIONS = {"2016": ("x", "y", "√w", "√h", "confidence"), "2017": ("tx", "ty", "tw", "th", "confidence")}
 BOX_COLOURS = ("#E69F00", "#56B4E9", "#CC79A7", "#F0E442", "#D55E00")  # of the boxes, or anchors, of a cell
 CLASS_COLOUR, CHOSEN, PAPER = "#009E73", "#D55E00", "#F2F2F2"
+MOST_NAMES = 45  # numbers of a cell that can each have their name written beside them
 DEEP = (0.42, 0.3)  # how far back the block reaches, in widths of its face
 
 
@@ -76,15 +79,14 @@ class GridExplorer(PictureWidget):
     def names(self) -> list[tuple[str, str]]:
         """What each number of a cell is, and its colour, from front to back."""
         box = VERSIONS[self.version]
-        classes = [*CLASSES, *(f"class {number}" for number in range(len(CLASSES) + 1, self.classes + 1))][
-            : self.classes
-        ]
+        others = (f"class {number}" for number in range(len(CLASSES) + 1, self.classes + 1))
+        classes = [*CLASSES, *others][: self.classes]
         named = []
         for number in range(self.per_cell):
             colour = BOX_COLOURS[number]
-            named += [(f"{name} of box {number + 1}", colour) for name in box]
+            named += [(f"{name} of {self._box()} {number + 1}", colour) for name in box]
             if self.version == "2017":
-                named += [(f"{name}, box {number + 1}", CLASS_COLOUR) for name in classes]
+                named += [(f"{name}, anchor {number + 1}", CLASS_COLOUR) for name in classes]
         if self.version == "2016":
             named += [(name, CLASS_COLOUR) for name in classes]
         return named
@@ -109,7 +111,7 @@ class GridExplorer(PictureWidget):
         figure = Figure(figsize=(9.4, 4.1), facecolor="white")
         left = figure.add_axes((0.01, 0.06, 0.36, 0.84))
         middle = figure.add_axes((0.40, 0.06, 0.38, 0.84))
-        right = figure.add_axes((0.80, 0.02, 0.19, 0.93))
+        right = figure.add_axes((0.80, 0.03, 0.19, 0.89))
         self._picture_of_cells(left)
         self._block(middle)
         self._column(right)
@@ -155,19 +157,26 @@ class GridExplorer(PictureWidget):
         axis.add_patch(Rectangle((x, y), step, step, fill=False, edgecolor=CHOSEN, linewidth=2))
 
     def _column(self, axis: Axes) -> None:
-        """The numbers of the chosen cell with their names, the front one on top."""
+        """The numbers of the chosen cell, the front one on top: each with its name, or of many each group with its."""
         names = self.names()
         rows = max(len(names), 15)
         axis.set(xlim=(0, 4), ylim=(rows, 0))
-        axis.set_title("the numbers of one cell", fontsize=10)
+        axis.text(0, -0.012 * rows, "the numbers of one cell", fontsize=10, va="bottom")
         axis.axis("off")
-        fontsize = min(8.0, 130 / rows)
-        for number, (name, colour) in enumerate(names):
+        for number, (_, colour) in enumerate(names):
             axis.add_patch(Rectangle((0, number), 0.7, 1, facecolor=colour, edgecolor="#333333", linewidth=0.4))
-            if rows <= 45:
-                axis.text(0.85, number + 0.5, name, va="center", fontsize=fontsize)
-        if rows > 45:
-            axis.text(0.85, rows / 2, f"{len(names)} numbers", va="center", fontsize=9)
+        written = [(number + 0.5, name) for number, (name, _) in enumerate(names)]
+        if rows > MOST_NAMES:
+            written = []
+            for colour, group in groupby(enumerate(names), key=lambda entry: entry[1][1]):
+                places = [place for place, _ in group]
+                words = "classes" if colour == CLASS_COLOUR else f"{self._box()} {BOX_COLOURS.index(colour) + 1}"
+                written.append(((places[0] + places[-1] + 1) / 2, words))
+        for y, words in written:
+            axis.text(0.85, y, words, va="center", fontsize=min(8.0, 200 / len(written)))
+
+    def _box(self) -> str:
+        return "box" if self.version == "2016" else "anchor"
 
 
 def _slider(name: str, value: int, low: int, high: int) -> ipywidgets.IntSlider:
