@@ -220,8 +220,8 @@ def only(place: int) -> Mistake:
 
     return Mistake(
         f"only the number for {PARTS[place]}",
-        f"Four of your five numbers are right. The one for *{PARTS[place]}* is not: over which boxes or cells does that "
-        "sum go, against which target, and with which weight?",
+        f"Four of your five numbers are right. The one for *{PARTS[place]}* is not: over which boxes or cells does it "
+        "go, against which target, and with which weight?",
         when=wrong_alone,
     )
 
@@ -261,7 +261,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "confidence against 1",
-            "Your responsible boxes should be wholly sure. Their confidence should say how well they *fit*: it is the IoU.",
+            "Your responsible boxes should be wholly sure. Their confidence should say how well they *fit*: their IoU.",
             wrong=partial(summed, sure=torch.ones_like),
         ),
         Mistake(
