@@ -1,12 +1,13 @@
 """Which box each cell answers for, and the four numbers that it must say."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from lib.exercises.engine.exercise import Case, Exercise, mistake
+from lib.exercises.engine.exercise import Case, Exercise, Mistake, mistake
 from lib.exercises.engine.inputs import boxes_of, random_boxes
 from lib.exercises.engine.kinds import Kind
 from lib.exercises.lessons.lesson_09._parts import compare_on_cells, corners_of_cells
@@ -74,8 +75,8 @@ def told(
     stride: int,
     point: Callable[[Tensor], Tensor] = lambda box: (box[:2] + box[2:]) / 2,
     whole: Callable[[Tensor], Tensor] = torch.floor,
-    place: Callable[[Tensor, Tensor], Tensor] = lambda at, cell: at - cell,
-    sides: Callable[[Tensor, Tensor], Tensor] = lambda sides, picture: (sides / picture).sqrt(),
+    place: Callable[[Tensor, Tensor, Tensor, int], Tensor] = lambda at, cell, picture, stride: at - cell,
+    root: Callable[[Tensor, Tensor, int], Tensor] = lambda sides, picture, stride: (sides / picture).sqrt(),
     last: tuple[bool, bool] = (False, False),
 ) -> Pair:
     """`grid_targets` box by box with its decisions open: `last` for owners, for targets; `at` and `cell` in cells."""
@@ -88,7 +89,9 @@ def told(
         column, row = cell.tolist()
         free = owners[row, column] == -1
         if free or last[1]:
-            targets[row, column] = torch.cat([place(at, cell), sides(box[2:] - box[:2], picture)])
+            targets[row, column] = torch.cat(
+                [place(at, cell, picture, stride), root(box[2:] - box[:2], picture, stride)]
+            )
         if free or last[0]:
             owners[row, column] = number
     return owners, targets
@@ -105,115 +108,6 @@ def rows_and_columns_swapped(boxes: Tensor, size: Size, stride: int) -> Pair:
     for row, column in (right >= 0).nonzero().tolist():
         owners[column, row], targets[column, row] = right[row, column], numbers[row, column]
     return owners, targets
-
-
-@mistake(
-    "corner taken for the middle",
-    "You asked in which cell the left upper corner lies. Responsible is the cell in which the *middle* lies.",
-)
-def from_the_corner(boxes: Tensor, size: Size, stride: int) -> Pair:
-    return told(boxes, size, stride, point=lambda box: box[:2])
-
-
-@mistake(
-    "rounded to the nearest cell",
-    "A middle in the right or lower half of a cell went to the next cell. A cell reaches from its own left upper "
-    "corner to the next one's: which way must the number of cells be rounded?",
-)
-def rounded(boxes: Tensor, size: Size, stride: int) -> Pair:
-    return told(boxes, size, stride, whole=torch.round)
-
-
-@mistake(
-    "share of the picture instead of share of the cell",
-    "The owners are right, and so are the roots. Your x and y run from 0 to 1 over the whole *picture*. They should "
-    "run from 0 to 1 over the *cell*.",
-)
-def share_of_the_picture(boxes: Tensor, size: Size, stride: int) -> Pair:
-    cells = torch.tensor([size[1] // stride, size[0] // stride])
-    return told(boxes, size, stride, place=lambda at, cell: at / cells)
-
-
-@mistake(
-    "cells counted from the picture's corner",
-    "Your x and y count cells from the corner of the *picture*. They should begin at the corner of the own cell, and "
-    "lie between 0 and 1.",
-)
-def from_the_pictures_corner(boxes: Tensor, size: Size, stride: int) -> Pair:
-    return told(boxes, size, stride, place=lambda at, cell: at)
-
-
-@mistake(
-    "pixels instead of a share of the cell",
-    "Your x and y are pixels from the corner of the cell. Asked is a share: 1 is a whole cell.",
-)
-def in_pixels(boxes: Tensor, size: Size, stride: int) -> Pair:
-    return told(boxes, size, stride, place=lambda at, cell: (at - cell) * stride)
-
-
-@mistake(
-    "counted from the middle of the cell",
-    "Your x and y are 0 in the middle of a cell. They should be 0 at its left upper corner.",
-)
-def from_the_cells_middle(boxes: Tensor, size: Size, stride: int) -> Pair:
-    return told(boxes, size, stride, place=lambda at, cell: at - cell - 0.5)
-
-
-@mistake(
-    "0 instead of 1 at the outer edge",
-    "Right, but for a middle exactly on the outer edge. It belongs to the last cell, and lies at that cell's *end*: "
-    "its share is 1. A remainder cannot tell the end of a cell from its beginning.",
-)
-def remainder(boxes: Tensor, size: Size, stride: int) -> Pair:
-    return told(boxes, size, stride, place=lambda at, cell: at % 1)
-
-
-@mistake("root forgotten", "Your last two numbers are the shares of the picture themselves. Asked are their roots.")
-def root_forgotten(boxes: Tensor, size: Size, stride: int) -> Pair:
-    return told(boxes, size, stride, sides=lambda sides, picture: sides / picture)
-
-
-@mistake(
-    "width and height of the picture swapped",
-    "You measure a box's width by the picture's height, and its height by the picture's width. `size` is "
-    "(height, width).",
-)
-def measured_by_the_other_side(boxes: Tensor, size: Size, stride: int) -> Pair:
-    return told(boxes, size, stride, sides=lambda sides, picture: (sides / picture.flip(0)).sqrt())
-
-
-@mistake(
-    "sides in cells",
-    "Your last two numbers come from the sides in cells. Width and height are shares of the *picture*: a box as "
-    "large as the picture has 1.",
-)
-def sides_in_cells(boxes: Tensor, size: Size, stride: int) -> Pair:
-    return told(boxes, size, stride, sides=lambda sides, picture: (sides / stride).sqrt())
-
-
-@mistake(
-    "sides in pixels",
-    "Your last two numbers come from the sides in pixels. Width and height are shares of the picture first: a box as "
-    "large as the picture has 1.",
-)
-def sides_in_pixels(boxes: Tensor, size: Size, stride: int) -> Pair:
-    return told(boxes, size, stride, sides=lambda sides, picture: sides.sqrt())
-
-
-@mistake(
-    "the last owner instead of the first",
-    "Where several middles lie in one cell, yours belongs to the *last* of these boxes. The first one keeps it.",
-)
-def the_last_owner(boxes: Tensor, size: Size, stride: int) -> Pair:
-    return told(boxes, size, stride, last=(True, True))
-
-
-@mistake(
-    "owner and numbers of two boxes",
-    "Where several middles lie in one cell, your owner is the first box, but your four numbers are those of the last.",
-)
-def numbers_of_the_last(boxes: Tensor, size: Size, stride: int) -> Pair:
-    return told(boxes, size, stride, last=(False, True))
 
 
 @mistake(
@@ -253,6 +147,76 @@ def yes_or_no(boxes: Tensor, size: Size, stride: int) -> Pair:
     return (owners >= 0).long(), targets
 
 
+DECISIONS = [
+    Mistake(
+        "corner taken for the middle",
+        "You asked in which cell the left upper corner lies. Responsible is the cell in which the *middle* lies.",
+        wrong=partial(told, point=lambda box: box[:2]),
+    ),
+    Mistake(
+        "rounded to the nearest cell",
+        "A middle in the right or lower half of a cell went to the next cell. A cell reaches from its own left upper "
+        "corner to the next one's: which way must the number of cells be rounded?",
+        wrong=partial(told, whole=torch.round),
+    ),
+    Mistake(
+        "share of the picture instead of share of the cell",
+        "The owners are right, and so are the roots. Your x and y run from 0 to 1 over the whole *picture*. They "
+        "should run from 0 to 1 over the *cell*.",
+        wrong=partial(told, place=lambda at, cell, picture, stride: at * stride / picture),
+    ),
+    Mistake(
+        "cells counted from the picture's corner",
+        "Your x and y count cells from the corner of the *picture*. They should begin at the corner of the own cell, "
+        "and lie between 0 and 1.",
+        wrong=partial(told, place=lambda at, cell, picture, stride: at),
+    ),
+    Mistake(
+        "pixels instead of a share of the cell",
+        "Your x and y are pixels from the corner of the cell. Asked is a share: 1 is a whole cell.",
+        wrong=partial(told, place=lambda at, cell, picture, stride: (at - cell) * stride),
+    ),
+    Mistake(
+        "counted from the middle of the cell",
+        "Your x and y are 0 in the middle of a cell. They should be 0 at its left upper corner.",
+        wrong=partial(told, place=lambda at, cell, picture, stride: at - cell - 0.5),
+    ),
+    Mistake(
+        "0 instead of 1 at the outer edge",
+        "Right, but for a middle exactly on the outer edge. It belongs to the last cell, and lies at its *end*: the "
+        "share is 1. A remainder cannot tell the end of a cell from its beginning.",
+        wrong=partial(told, place=lambda at, cell, picture, stride: at % 1),
+    ),
+    Mistake(
+        "root forgotten",
+        "Your last two numbers are the shares of the picture themselves. Asked are their roots.",
+        wrong=partial(told, root=lambda sides, picture, stride: sides / picture),
+    ),
+    Mistake(
+        "width and height of the picture swapped",
+        "You measure a box's width by the picture's height, and its height by the picture's width. `size` is "
+        "(height, width).",
+        wrong=partial(told, root=lambda sides, picture, stride: (sides / picture.flip(0)).sqrt()),
+    ),
+    Mistake(
+        "sides in cells",
+        "Your last two numbers come from the sides in cells. Width and height are shares of the *picture*: a box as "
+        "large as the picture has 1.",
+        wrong=partial(told, root=lambda sides, picture, stride: (sides / stride).sqrt()),
+    ),
+    Mistake(
+        "the last owner instead of the first",
+        "Where several middles lie in one cell, yours belongs to the *last* of these boxes. The first one keeps it.",
+        wrong=partial(told, last=(True, True)),
+    ),
+    Mistake(
+        "owner and numbers of two boxes",
+        "Where several middles lie in one cell, your owner is the first box, but the four numbers are the last one's.",
+        wrong=partial(told, last=(False, True)),
+    ),
+]
+
+
 def picture(got: Any, expected: Any, case: Case) -> "Figure | None":
     """The boxes that the targets tell of, in the cells that have an owner."""
     _, (height, width), stride = case.arguments
@@ -272,20 +236,8 @@ EXERCISE = Exercise(
     takes={"boxes": Kind.BOXES, "size": Kind.SIZE},
     gives=(Kind.CLASSES, Kind.NUMBERS),
     mistakes=[
+        *DECISIONS,
         rows_and_columns_swapped,
-        from_the_corner,
-        rounded,
-        share_of_the_picture,
-        from_the_pictures_corner,
-        in_pixels,
-        from_the_cells_middle,
-        remainder,
-        root_forgotten,
-        measured_by_the_other_side,
-        sides_in_cells,
-        sides_in_pixels,
-        the_last_owner,
-        numbers_of_the_last,
         y_before_x,
         every_cell_touched,
         nobody_is_0,
