@@ -11,9 +11,12 @@ from lib.models.yolo import YOLOv1, YOLOv2
 from lib.timing import milliseconds
 from lib.viz.basics.draw import overlay
 from lib.viz.detection.boxes import box_patch, class_colour, show_picture, thin_boxes
-from lib.viz.diagrams.rcnn_family import LEAST_SCORE, Plan
+from lib.viz.diagrams.rcnn_family import Plan
 from lib.viz.diagrams.system import Loss, Stage
 from lib.viz.explorer.feature_pictures import pca_colours
+
+
+LEAST_SCORE = 0.3  # of a detection that is drawn: a product of two numbers below 1
 
 
 def draw_yolo(model: YOLOv1 | YOLOv2, image: Tensor, timed: bool = True, scale: float | None = None) -> Figure:
