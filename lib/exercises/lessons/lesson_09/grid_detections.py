@@ -105,37 +105,14 @@ def anchor_by_anchor(grid: Tensor, anchors: Tensor, stride: int, threshold: floa
     return best_first[:, :4], best_first[:, 4], best_first[:, 5].long()
 
 
-def clamped_exp(t: Tensor) -> Tensor:
-    return t.clamp(max=LARGEST_GROWTH).exp()
-
-
 def only_the_best_class(scores: Tensor, sure: Tensor, threshold: float) -> Tensor:
     return (scores > threshold) & (scores == scores.amax(dim=-1, keepdim=True))
-
-
-def mixed(grid: Tensor, count: int) -> Tensor:
-    return grid.unflatten(-1, (-1, count)).transpose(-1, -2)
 
 
 @mistake("labels from 0", "Your labels are one too small. Class 0 of the grid has the label 1: 0 is no thing's label.")
 def labels_from_0(grid, anchors, stride, threshold):
     boxes, scores, labels = found(grid, anchors, stride, threshold)
     return boxes, scores, labels - 1
-
-
-@mistake(
-    "confidence alone for the score",
-    "Your score is the confidence, and the label the best class. The score of a class is confidence *times* "
-    "probability of the class, and each class that passes counts.",
-)
-def best_class_with_its_confidence(grid, anchors, stride, threshold):
-    return found(
-        grid,
-        anchors,
-        stride,
-        threshold,
-        score=lambda sure, logits: sure.sigmoid() * (logits == logits.amax(dim=-1, keepdim=True)),
-    )
 
 
 @mistake(
@@ -157,7 +134,7 @@ DECISIONS = [
         "numbers of the anchors mixed",
         "You cut the numbers of a cell into 5 + C groups of B. They lie anchor by anchor: first all 5 + C numbers of "
         "anchor 0, then all of anchor 1.",
-        wrong=partial(found, split=mixed),
+        wrong=partial(found, split=lambda grid, count: grid.unflatten(-1, (-1, count)).transpose(-1, -2)),
     ),
     Mistake(
         "σ forgotten in x and y",
@@ -182,11 +159,17 @@ DECISIONS = [
     Mistake(
         "width and height of the anchors swapped",
         "Your boxes take the anchor's width for their height. The columns of `anchors` are width, height.",
-        wrong=partial(found, side=lambda anchors, t: anchors.flip(-1) * clamped_exp(t)),
+        wrong=partial(found, side=lambda anchors, t: anchors.flip(-1) * t.clamp(max=LARGEST_GROWTH).exp()),
+    ),
+    Mistake(
+        "confidence alone for the score",
+        "Your score is the confidence, and the label the best class. The score of a class is confidence *times* "
+        "probability of the class, and each class that passes counts.",
+        wrong=partial(found, score=lambda sure, logits: sure.sigmoid() * (logits == logits.amax(-1, keepdim=True))),
     ),
     Mistake(
         "score without the class",
-        "Each class has the confidence of its box for a score. Confidence *times* probability of the class is the score.",
+        "Each class has the confidence of its box for a score. The score is confidence *times* probability of it.",
         wrong=partial(found, score=lambda sure, logits: sure.sigmoid().expand_as(logits)),
     ),
     Mistake(
@@ -248,16 +231,12 @@ DECISIONS = [
     Mistake(
         "NMS at the wrong threshold",
         "`threshold` is one of the score. The overlap from which boxes suppress each other is 0.5.",
-        wrong=partial(
-            found, keep=lambda boxes, scores, classes, threshold: batched_nms(boxes, scores, classes, threshold)
-        ),
+        wrong=partial(found, keep=batched_nms),
     ),
     Mistake(
         "not the best first",
         "The right detections, but in the order of the grid. The best comes first.",
-        wrong=partial(
-            found, keep=lambda boxes, scores, classes, _: batched_nms(boxes, scores, classes, 0.5).sort().values
-        ),
+        wrong=partial(found, keep=lambda *given: batched_nms(*given[:3], 0.5).sort().values),
     ),
 ]
 
@@ -272,6 +251,6 @@ EXERCISE = Exercise(
     reference=grid_detections,
     cases=cases,
     gives=(Kind.BOXES, Kind.NUMBERS, Kind.CLASSES),
-    mistakes=[labels_from_0, best_class_with_its_confidence, clipped_last, *DECISIONS],
+    mistakes=[labels_from_0, clipped_last, *DECISIONS],
     picture=picture,
 )

@@ -26,6 +26,11 @@ def yolo_loss(answers: Tensor, classes: Tensor, boxes: Tensor, labels: Tensor, s
     return summed(answers, classes, boxes, labels, stride)
 
 
+def class_errors(classes: Tensor, there: Tensor, labels: Tensor) -> Tensor:
+    """Classes (S, S', C) of the M cells with a thing against their labels (M,): (M, C)."""
+    return classes[there] - F.one_hot(labels - 1, classes.shape[2])
+
+
 def summed(
     answers: Tensor,
     classes: Tensor,
@@ -35,10 +40,12 @@ def summed(
     choose: Decision = lambda overlaps, said: overlaps.argmax(dim=1),
     sure: Decision = lambda overlap: overlap.detach(),
     sides: Decision = lambda said, roots: said - roots,
+    counted: Decision = lambda nothing, there: nothing,
     label: Decision = lambda labels, owners: labels[owners],
+    kind: Decision = lambda classes, there, labels: class_errors(classes, there, labels),
     total: Decision = lambda errors: errors.square().sum(),
 ) -> Tensor:
-    """`yolo_loss` with some decisions open: who is responsible, how sure it should be, which label, what is added."""
+    """`yolo_loss` with its decisions open: who is responsible, how sure it should be, who says nothing, ..."""
     size = answers.shape[0] * stride, answers.shape[1] * stride
     owners, targets = grid_targets(boxes, size, stride)  # (S, S'), (S, S', 4)
     there = owners >= 0  # (S, S'), M cells with a thing
@@ -47,14 +54,13 @@ def summed(
     said, aim = answers[there][own], targets[there]  # (M, 5), (M, 4)
     nothing = torch.ones(answers.shape[:3], dtype=torch.bool)  # (S, S', B)
     nothing[(*torch.where(there), own[1])] = False
-    wanted = F.one_hot(label(labels, owners[there]) - 1, classes.shape[2])  # (M, C)
     return torch.stack(
         [
             COORD * total(said[:, :2] - aim[:, :2]),
             COORD * total(sides(said[:, 2:4], aim[:, 2:])),
             total(said[:, 4] - sure(overlaps[own])),
-            NOOBJ * total(answers[..., 4][nothing]),
-            total(classes[there] - wanted),
+            NOOBJ * total(answers[..., 4][counted(nothing, there)]),
+            total(kind(classes, there, label(labels, owners[there]))),
         ]
     )
 
@@ -114,17 +120,6 @@ def cell_by_cell(answers: Tensor, classes: Tensor, boxes: Tensor, labels: Tensor
     return torch.stack([place, size, thing, nothing, kind])
 
 
-def replaced(losses: Tensor, nothing: Tensor | None = None, kind: Tensor | None = None) -> Tensor:
-    """The five numbers with another one for nothing, or for the class."""
-    return torch.stack([*losses[:3], losses[3] if nothing is None else nothing, losses[4] if kind is None else kind])
-
-
-def with_a_thing(answers: Tensor, boxes: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-    """Which cells have a thing (S, S'), and whose they are (M,)."""
-    owners, _ = grid_targets(boxes, (answers.shape[0] * stride, answers.shape[1] * stride), stride)
-    return owners >= 0, owners[owners >= 0]
-
-
 @mistake(
     "λ swapped",
     "The weights 5 and 0.5 have changed places. Most cells hold nothing, so each of them must count *less*.",
@@ -141,74 +136,22 @@ def without_weights(answers, classes, boxes, labels, stride):
 
 
 @mistake(
-    "the other box of an owned cell forgotten",
-    "Your sum for nothing looks at empty cells alone. In a cell with a thing *one* box is responsible; the others "
-    "should say 0, like those of an empty cell.",
-)
-def only_empty_cells(answers, classes, boxes, labels, stride):
-    there, _ = with_a_thing(answers, boxes, stride)
-    empty = NOOBJ * answers[..., 4][~there].square().sum()
-    return replaced(yolo_loss(answers, classes, boxes, labels, stride), nothing=empty)
-
-
-@mistake(
-    "the responsible box should say nothing, too",
-    "Your sum for nothing holds all boxes, the responsible ones too. These should say their IoU, and cannot say 0 as "
-    "well.",
-)
-def nothing_for_all(answers, classes, boxes, labels, stride):
-    everywhere = NOOBJ * answers[..., 4].square().sum()
-    return replaced(yolo_loss(answers, classes, boxes, labels, stride), nothing=everywhere)
-
-
-@mistake(
-    "class loss in all cells",
-    "You judge the classes of empty cells too, against zeros. A cell without a thing learns nothing about classes.",
-)
-def class_in_all_cells(answers, classes, boxes, labels, stride):
-    there, _ = with_a_thing(answers, boxes, stride)
-    losses = yolo_loss(answers, classes, boxes, labels, stride)
-    return replaced(losses, kind=losses[4] + classes[~there].square().sum())
-
-
-SHIFTED = "Labels begin at 1, the places of a one-hot row at 0: your 1 stands one place too far."
-
-
-@mistake("one-hot shifted by one", f"{SHIFTED} For the last label your row is all zeros.")
-def one_hot_shifted(answers, classes, boxes, labels, stride):
-    there, owners = with_a_thing(answers, boxes, stride)
-    shifted = F.one_hot(labels[owners], classes.shape[2] + 1)[:, :-1]
-    kind = (classes[there] - shifted).square().sum()
-    return replaced(yolo_loss(answers, classes, boxes, labels, stride), kind=kind)
-
-
-@mistake("no place for the last label", f"{SHIFTED} For the last label there is no place.")
-def one_hot_too_short(answers, classes, boxes, labels, stride):
-    there, owners = with_a_thing(answers, boxes, stride)
-    kind = (classes[there] - F.one_hot(labels[owners], classes.shape[2])).square().sum()
-    return replaced(yolo_loss(answers, classes, boxes, labels, stride), kind=kind)
-
-
-@mistake(
-    "cross-entropy for the class",
-    "Your class loss is a cross-entropy. In 2016 it is a squared error, like all the rest.",
-)
-def cross_entropy(answers, classes, boxes, labels, stride):
-    there, owners = with_a_thing(answers, boxes, stride)
-    kind = F.cross_entropy(classes[there], labels[owners] - 1, reduction="sum")
-    return replaced(yolo_loss(answers, classes, boxes, labels, stride), kind=kind)
-
-
-@mistake(
     "all boxes of a cell responsible",
     "In a cell with a thing all of your boxes learn from it. Only the one with the largest IoU is responsible; the "
     "others should say that nothing is there.",
 )
 def all_responsible(answers, classes, boxes, labels, stride):
-    each = torch.stack(
-        [yolo_loss(answers[:, :, [box]], classes, boxes, labels, stride) for box in range(answers.shape[2])]
-    )  # (B, 5)
-    return replaced(each.sum(dim=0), kind=each[0, 4])
+    alone = [yolo_loss(one, classes, boxes, labels, stride) for one in answers.split(1, dim=2)]
+    return torch.cat([torch.stack(alone)[:, :4].sum(dim=0), alone[0][4:]])
+
+
+@mistake(
+    "cross-entropy for the class", "Your class loss is a cross-entropy. In 2016 it is a squared error, like the rest."
+)
+def cross_entropy(answers, classes, boxes, labels, stride):
+    owners, _ = grid_targets(boxes, (answers.shape[0] * stride, answers.shape[1] * stride), stride)
+    kind = F.cross_entropy(classes[owners >= 0], labels[owners[owners >= 0]] - 1, reduction="sum")
+    return torch.cat([yolo_loss(answers, classes, boxes, labels, stride)[:4], kind[None]])
 
 
 def only(place: int) -> Mistake:
@@ -230,6 +173,8 @@ def in_another_order(got: Any, expected: Any, case: Case) -> bool:
     return torch.allclose(got.sort().values, expected.sort().values, rtol=1e-4, atol=1e-5)
 
 
+SHIFTED = "Labels begin at 1, the places of a one-hot row at 0: your 1 stands one place too far."
+
 EXERCISE = Exercise(
     name="yolo_loss",
     reference=yolo_loss,
@@ -246,13 +191,36 @@ EXERCISE = Exercise(
         ),
         weights_swapped,
         without_weights,
-        only_empty_cells,
-        nothing_for_all,
-        class_in_all_cells,
-        one_hot_shifted,
-        one_hot_too_short,
-        cross_entropy,
         all_responsible,
+        cross_entropy,
+        Mistake(
+            "the other box of an owned cell forgotten",
+            "Your sum for nothing looks at empty cells alone. In a cell with a thing *one* box is responsible; the "
+            "others should say 0, like those of an empty cell.",
+            wrong=partial(summed, counted=lambda nothing, there: nothing & ~there[..., None]),
+        ),
+        Mistake(
+            "the responsible box should say nothing, too",
+            "Your sum for nothing holds all boxes, the responsible ones too. These should say their IoU, and cannot "
+            "say 0 as well.",
+            wrong=partial(summed, counted=lambda nothing, there: torch.ones_like(nothing)),
+        ),
+        Mistake(
+            "class loss in all cells",
+            "You judge the classes of empty cells too, against zeros. A cell without a thing learns nothing about "
+            "classes.",
+            wrong=partial(summed, kind=lambda c, there, of: torch.cat([class_errors(c, there, of), c[~there]])),
+        ),
+        Mistake(
+            "one-hot shifted by one",
+            f"{SHIFTED} For the last label your row is all zeros.",
+            wrong=partial(summed, kind=lambda c, there, of: c[there] - F.one_hot(of, c.shape[2] + 1)[:, :-1]),
+        ),
+        Mistake(
+            "no place for the last label",
+            f"{SHIFTED} For the last label there is no place.",
+            wrong=partial(summed, kind=lambda c, there, of: class_errors(c, there, of + 1)),
+        ),
         Mistake(
             "labels in the order of the list",
             "You laid the labels beside the cells in the order of the list. Cells come row by row, things in any "
