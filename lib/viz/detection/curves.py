@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from lib.timing import human_time
 from lib.viz.detection.boxes import CLASS_COLOURS
 
 Numbers = Tensor | Sequence[float]
@@ -88,7 +89,7 @@ def draw_recall_curve(
 
 
 def draw_speed_accuracy(models: dict[str, tuple[float, float]], size: float = 4.6) -> Figure:
-    """Seconds for one picture (to the right is slower; each line is ten times as much) against AP, one point per model.
+    """Time for one picture (to the right is slower; each line is ten times as much) against AP, one point per model.
 
     Args:
         models: by name, (seconds per picture, AP from 0 to 1).
@@ -96,22 +97,26 @@ def draw_speed_accuracy(models: dict[str, tuple[float, float]], size: float = 4.
     Raises:
         ValueError: no models, or seconds that are not above 0.
     """
-    figure, axis = _plain(size, models, "seconds for one picture (less is better)", "AP (more is better)")
+    figure, axis = _plain(size, models, "time for one picture (less is better)", "AP (more is better)")
     for place, (name, (seconds, ap)) in enumerate(models.items()):
         if not seconds > 0:
             raise ValueError(f"models[{name!r}] takes {seconds} seconds; expected more than 0")
         axis.plot([seconds], [ap], color=LINES[place % 7], marker=MARKERS[place % 7], markersize=10, linestyle="none")
         shown = f"{seconds:.2f} s" if seconds >= 0.1 else f"{1000 * seconds:.2g} ms"
+        below = any(0 < other - ap < 0.15 and 0.3 < time / seconds < 3 for time, other in models.values())
         axis.annotate(
             f"{name}\n{shown}, AP {ap:.2f}",
             (seconds, ap),
-            xytext=(0, 11),
+            xytext=(0, -11 if below else 11),  # below where another model's point stands above
             textcoords="offset points",
             fontsize=9,
             ha="center",
+            va="top" if below else "bottom",
         )
     seconds, values = zip(*models.values())
     axis.set_xscale("log")
+    axis.xaxis.set_major_formatter(lambda value, place: human_time(value))
+    axis.xaxis.set_minor_formatter("")
     axis.set(xlim=(min(seconds) / 4, max(seconds) * 4), ylim=(0, max(0.1, 1.3 * max(values))))
     return figure
 

@@ -140,8 +140,8 @@ def _bar(paper: Axes, stage: Stage, foot: tuple[float, float], longest: float) -
     colour = NEW if stage.new else OLD
     paper.bar(x, high, width=0.4, bottom=y, color=colour)
     paper.plot((x - 0.2, x + 0.2), (y, y), color=colour, linewidth=1)
-    said = f"{time:.0f} ms" if time >= 9.95 else f"{time:.1f} ms"
-    paper.text(x, y + high + 0.03, f"≈ {said}", ha="center", va="bottom", fontsize=8, color=INK)
+    said = f"≈ {time:.0f} ms" if time >= 9.95 else f"≈ {time:.1f} ms" if time >= 0.1 else "< 0.1 ms"
+    paper.text(x, y + high + 0.03, said, ha="center", va="bottom", fontsize=8, color=INK)
 
 
 def _loss(paper: Axes, loss: Loss, ends: tuple[float, float], y: float, colour: str) -> None:

@@ -39,6 +39,13 @@ def test_speed_and_accuracy_are_written_at_each_point():
     assert low < 0.012 and high > 3.14 and axis.get_ylim()[1] > 0.5
 
 
+def test_names_of_models_of_like_speed_and_ap_do_not_cover_each_other():
+    figure = draw_speed_accuracy({"a": (0.005, 0.52), "b": (0.005, 0.46), "far": (0.1, 0.5)})
+    figure.canvas.draw()
+    first, second, far = (text.get_window_extent() for text in figure.axes[0].texts)
+    assert not first.overlaps(second) and far.y0 > second.y1
+
+
 @pytest.mark.parametrize(
     "call, named",
     [
