@@ -103,7 +103,7 @@ def draw_speed_accuracy(models: dict[str, tuple[float, float]], size: float = 4.
             raise ValueError(f"models[{name!r}] takes {seconds} seconds; expected more than 0")
         axis.plot([seconds], [ap], color=LINES[place % 7], marker=MARKERS[place % 7], markersize=10, linestyle="none")
         shown = f"{seconds:.2f} s" if seconds >= 0.1 else f"{1000 * seconds:.2g} ms"
-        below = any(0 < other - ap < 0.15 and 0.3 < time / seconds < 3 for time, other in models.values())
+        below = any(0 < other - ap < 0.15 and 0.6 < time / seconds < 1.6 for time, other in models.values())
         axis.annotate(
             f"{name}\n{shown}, AP {ap:.2f}",
             (seconds, ap),
