@@ -13,7 +13,14 @@ from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from lib.layers.small_backbone import SmallBackbone
-from lib.models.retinanet import RetinaNet, RetinaNetClassificationHead, nine_anchors, retinanet_resnet50_fpn, rows
+from lib.models.retinanet import (
+    RetinaNet,
+    RetinaNetClassificationHead,
+    nine_anchors,
+    retinanet_resnet50_fpn,
+    retinanet_small,
+    rows,
+)
 from lib.ops.anchors import AnchorGenerator
 from tests.models.peers import centre, close, redraw, some_pictures, some_targets
 
@@ -144,6 +151,40 @@ def test_without_any_thing_there_is_background_alone_to_learn():
     losses = small().loss(torch.rand(2, 3, 32, 32), [NOTHING, NOTHING])
     assert losses["classification"] > 0 and losses["bbox_regression"] == 0
     sum(losses.values()).backward()
+
+
+def test_another_loss_of_the_classes_gets_what_counts_and_what_is_wanted():
+    torch.manual_seed(0)
+    model, seen = small(), []
+
+    def count(logits, wanted):
+        seen.append((logits, wanted))
+        return 10 * wanted.sum() + 0 * logits.sum()
+
+    model.classification_loss = count
+    target = {"boxes": torch.tensor([[6.0, 6, 26, 26]]), "labels": torch.tensor([3])}
+    losses = model.loss(torch.rand(1, 3, 32, 32), [target])
+    ((logits, wanted),) = seen
+    assert logits.shape == wanted.shape and logits.requires_grad
+    assert len(logits) < 2 * 16  # anchors that are too close to call are not judged
+    assert wanted.sum() > 0 and wanted.sum(dim=0)[[0, 1, 2, 4, 5]].sum() == 0
+    assert losses["classification"] == 10  # divided by the number of positive anchors
+
+
+def test_the_small_one_takes_one_map_or_a_pyramid():
+    class Two(SmallBackbone):
+        def forward(self, x):
+            deep = super().forward(x)["0"]
+            return {"0": deep, "1": deep[..., ::2, ::2]}
+
+    images = torch.rand(1, 3, 96, 96)
+    assert retinanet_small().predict(images).level_sizes == [1296]
+    model = retinanet_small(4, Two(4), ((12, 20), (34, 48)))
+    output = model.predict(images)
+    assert output.level_sizes == [144 * 6, 36 * 6] and output.cls_logits.shape == (1, 1080, 4)
+    losses = model.loss(images, [{"boxes": torch.tensor([[4.0, 4, 20, 20]]), "labels": torch.tensor([3])}])
+    sum(losses.values()).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
 
 
 def test_a_level_gives_at_most_its_best_candidates():
