@@ -12,6 +12,7 @@ from torchvision.models.detection.retinanet import _default_anchorgen
 from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
+from lib.layers.fpn import ConcatPyramid, FeaturePyramidNetwork, NoWayDown
 from lib.layers.small_backbone import SmallBackbone
 from lib.models.retinanet import (
     RetinaNet,
@@ -19,7 +20,7 @@ from lib.models.retinanet import (
     nine_anchors,
     retinanet_resnet50_fpn,
     retinanet_small,
-    rows,
+    retinanet_small_fpn,
 )
 from lib.ops.anchors import AnchorGenerator
 from tests.models.peers import centre, close, redraw, some_pictures, some_targets
@@ -130,13 +131,6 @@ def test_the_nine_anchors_are_torchvisions():
         assert torch.equal(mine, other)
 
 
-def test_rows_are_in_the_order_of_the_anchors():
-    answers = torch.arange(2 * 6 * 3 * 4).reshape(2, 6, 3, 4)  # 3 anchors, 2 numbers each, on 3 × 4 cells
-    flat = rows(answers, 2)
-    assert flat.shape == (2, 36, 2)
-    assert flat[1, (2 * 4 + 3) * 3 + 1].tolist() == answers[1, 2:4, 2, 3].tolist()
-
-
 def test_at_the_start_a_thing_is_as_probable_as_the_prior_says():
     head = RetinaNetClassificationHead(8, 3, 5, prior_probability=0.02)
     assert head([torch.zeros(1, 8, 2, 2)]).sigmoid().mean().item() == pytest.approx(0.02)
@@ -185,6 +179,29 @@ def test_the_small_one_takes_one_map_or_a_pyramid():
     losses = model.loss(images, [{"boxes": torch.tensor([[4.0, 4, 20, 20]]), "labels": torch.tensor([3])}])
     sum(losses.values()).backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("pyramid", [FeaturePyramidNetwork, ConcatPyramid, NoWayDown])
+def test_the_small_one_on_a_pyramid(pyramid):
+    torch.manual_seed(0)
+    model, images = retinanet_small_fpn(4, pyramid), torch.rand(2, 3, 96, 96)
+    output = model.predict(images)
+    assert output.level_sizes == [576 * 9, 144 * 9, 36 * 9] and output.cls_logits.shape == (2, 6804, 4)
+    sides = [(one[:, 2:] - one[:, :2]).prod(dim=1).sqrt() for one in output.anchors.split(output.level_sizes)]
+    for number, one in enumerate(sides):  # three sizes a level, and the next level begins where this one ends
+        assert one.min() == pytest.approx(8 * 2**number, rel=0.1)
+        assert one.max() == pytest.approx(8 * 2 ** (number + 2 / 3), rel=0.1)
+    target = {"boxes": torch.tensor([[4.0, 4, 14, 14], [20, 20, 60, 70]]), "labels": torch.tensor([3, 1])}
+    losses = model.loss(images, [target, NOTHING])
+    sum(losses.values()).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_the_small_ones_have_as_many_parameters_with_one_map_and_with_a_pyramid():
+    one = sum(parameter.numel() for parameter in retinanet_small().parameters())
+    for pyramid in (FeaturePyramidNetwork, ConcatPyramid, NoWayDown):
+        several = sum(parameter.numel() for parameter in retinanet_small_fpn(pyramid=pyramid).parameters())
+        assert several == pytest.approx(one, rel=0.01)
 
 
 def test_a_level_gives_at_most_its_best_candidates():
