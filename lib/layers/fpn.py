@@ -73,7 +73,7 @@ class ConcatPyramid(FeaturePyramidNetwork):
 class NoWayDown(FeaturePyramidNetwork):
     """No way down: a map knows what the backbone knows at its size, and nothing of what the smaller ones have seen.
 
-    So SSD takes its boxes from several maps (Liu et al. 2016). Parameters and their names are those of
+    This is how SSD takes its boxes from several maps (Liu et al. 2016). Parameters and their names are those of
     `FeaturePyramidNetwork`: the same weights can be loaded into both. Section 5.1 of the paper makes this comparison.
     """
 

@@ -39,7 +39,8 @@ class DefaultBoxGenerator:
 
     Args:
         aspect_ratios: for each of m maps its ratios besides 1, such as ((2,), (2, 3)).
-        min_ratio, max_ratio: s_1 and s_m; those between are evenly spaced (equation 4). After s_m comes 1.
+        min_ratio, max_ratio: s_1 and s_m; those between are evenly spaced (equation 4). After s_m comes 1. With
+            one map, they are s_1 and what comes after it.
         scales: all m + 1 scales, instead of these two.
 
     Raises:
@@ -57,7 +58,8 @@ class DefaultBoxGenerator:
             raise ValueError(f"aspect_ratios is {aspect_ratios!r}; expected numbers above 0 for at least one map")
         if scales is None:
             step = (max_ratio - min_ratio) / max(len(aspect_ratios) - 1, 1)
-            scales = (*(min_ratio + step * k for k in range(len(aspect_ratios))), 1.0)
+            last = 1.0 if len(aspect_ratios) > 1 else max_ratio
+            scales = (*(min_ratio + step * k for k in range(len(aspect_ratios))), last)
         if len(scales) != len(aspect_ratios) + 1 or min(scales) <= 0:
             raise ValueError(f"scales is {scales!r}; expected {len(aspect_ratios) + 1} numbers above 0")
         self.aspect_ratios, self.scales = aspect_ratios, scales

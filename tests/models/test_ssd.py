@@ -51,7 +51,7 @@ def pair(images):
     return ours, theirs
 
 
-@pytest.mark.parametrize("ratios", [((2,), (2, 3), (2, 3)), ((2,), (2,)), ((), (3,))])
+@pytest.mark.parametrize("ratios", [((2,), (2, 3), (2, 3)), ((2,), (2,)), ((), (3,)), ((2,),)])
 @pytest.mark.parametrize("scales", [None, (0.1, 0.3, 0.9, 1.5)])
 @pytest.mark.parametrize("size", [(96, 96), (96, 64)])
 def test_default_boxes_are_torchvisions(ratios, scales, size):
