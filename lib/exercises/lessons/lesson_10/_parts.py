@@ -1,0 +1,59 @@
+"""Answers of a detector, and a picture of one number for each of them: for the loss and for its slope."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from lib.exercises.engine.exercise import Case
+from lib.exercises.engine.inputs import random_uniform, random_values
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def answers() -> dict[str, tuple[Tensor, Tensor]]:
+    """Logits and their targets, by what is special about them."""
+    both = torch.linspace(-3, 3, 7).repeat(2, 1)  # (2, 7)
+    sure = torch.tensor([100.0, -100.0, 100.0, -100.0, 50.0, -50.0])
+    return {
+        "six answers, an object and background each at −2, 0 and 1": (
+            torch.tensor([-2.0, 0.0, 1.0, -2.0, 0.0, 1.0]),
+            torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]),
+        ),
+        "logits from −3 to 3: background in row 0, objects in row 1": (
+            both,
+            torch.tensor([[0.0], [1.0]]).expand_as(both).clone(),
+        ),
+        "4 anchors, 5 classes, two of the 20 answers are objects": (
+            2 * random_values(4, 5, seed=1),
+            (random_uniform(4, 5, seed=2) > 0.9).float(),
+        ),
+        "two pictures, 3 anchors, 2 classes": (
+            4 * random_values(2, 3, 2, seed=3),
+            (random_uniform(2, 3, 2, seed=4) > 0.5).float(),
+        ),
+        "very sure, right and wrong: logits of ±100 and ±50": (sure, torch.tensor([1.0, 0.0, 0.0, 1.0, 0.0, 1.0])),
+        "no anchors": (torch.zeros(0, 5), torch.zeros(0, 5)),
+    }
+
+
+def compare_over_logits(got: Any, expected: Any, case: Case) -> "Figure | None":
+    """Draws the learner's numbers and the expected ones over their logits: objects left, background right.
+
+    Returns:
+        The figure, or None where there is not one number for each logit.
+    """
+    from matplotlib.figure import Figure  # here, because matplotlib takes longer to import than a check to run
+
+    logits, targets = case.arguments[:2]
+    if not isinstance(got, Tensor) or got.shape != logits.shape or not got.numel():
+        return None
+    figure = Figure(figsize=(8, 3), layout="constrained", facecolor="white")
+    for axes, truth in zip(figure.subplots(1, 2, sharey=True), (1, 0), strict=True):
+        of_kind = targets == truth
+        axes.plot(logits[of_kind], expected[of_kind], "o", mfc="none", ms=10, color="black", label="expected")
+        axes.plot(logits[of_kind], got[of_kind], "x", ms=7, color="tab:red", label="yours")
+        axes.set(title="target 1: objects" if truth else "target 0: background", xlabel="logit")
+        axes.legend()
+    return figure
