@@ -1,7 +1,8 @@
 """The feature pyramid: maps of several sizes that all know what is there; and cutting regions out of them.
 
-Attribute names are torchvision's. Source: Lin et al. 2017, "Feature Pyramid Networks for Object Detection", section 3,
-figure 3 and equation 1. First used by the full-size Faster R-CNN (lesson 08), explained in lesson 11.
+Beside it two that do without one of its parts, to see what it is good for. Attribute names are torchvision's. Source:
+Lin et al. 2017, "Feature Pyramid Networks for Object Detection", section 3, figure 3 and equation 1. First used by the
+full-size Faster R-CNN (lesson 08), explained in lesson 11.
 """
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from lib.layers.backbone import Backbone
-from lib.ops.boxes import box_area
+from lib.ops.roi import assign_levels
 
 
 class FeaturePyramidNetwork(nn.Module):
@@ -31,7 +32,7 @@ class FeaturePyramidNetwork(nn.Module):
         for block in (*self.inner_blocks, *self.layer_blocks):
             nn.init.kaiming_uniform_(block[0].weight, a=1)
             nn.init.zeros_(block[0].bias)
-        self.extra_blocks = extra_blocks
+        self.extra_blocks, self.out_channels = extra_blocks, out_channels
         self.register_load_state_dict_pre_hook(_accept_old_names)
 
     def forward(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -43,9 +44,45 @@ class FeaturePyramidNetwork(nn.Module):
         results = [self.layer_blocks[-1](merged)]
         for source, inner, layer in list(zip(sources, self.inner_blocks, self.layer_blocks, strict=True))[-2::-1]:
             enlarged = F.interpolate(merged, size=source.shape[2:], mode="nearest")  # (B, out, h_i, w_i)
-            merged = inner(source) + enlarged
+            merged = self.merge(inner, source, enlarged)
             results.insert(0, layer(merged))
         pyramid = dict(zip(names, results, strict=True))
+        return pyramid if self.extra_blocks is None else pyramid | self.extra_blocks(pyramid)
+
+    def merge(self, inner: nn.Module, source: Tensor, enlarged: Tensor) -> Tensor:
+        """The backbone's map (B, C_i, h, w) and what comes from above (B, out, h, w) -> (B, out, h, w): their sum."""
+        return inner(source) + enlarged
+
+
+class ConcatPyramid(FeaturePyramidNetwork):
+    """The same, but both maps lie side by side before the 1×1 convolution, and nothing is added.
+
+    A 1×1 convolution of two maps is the sum of a 1×1 convolution of each. So this is adding all the same, with weights
+    of its own for what comes from above: `out_channels`² more for every map but the smallest. Lesson 11 compares them.
+    """
+
+    def __init__(self, in_channels_list: list[int], out_channels: int, extra_blocks: nn.Module | None = None):
+        both = [channels + out_channels for channels in in_channels_list[:-1]]
+        super().__init__([*both, in_channels_list[-1]], out_channels, extra_blocks)
+
+    def merge(self, inner: nn.Module, source: Tensor, enlarged: Tensor) -> Tensor:
+        """The backbone's map (B, C_i, h, w) and what comes from above (B, out, h, w) -> (B, out, h, w)."""
+        return inner(torch.cat([source, enlarged], dim=1))
+
+
+class NoWayDown(FeaturePyramidNetwork):
+    """No way down: a map knows what the backbone knows at its size, and nothing of what the smaller ones have seen.
+
+    This is how SSD takes its boxes from several maps (Liu et al. 2016). Parameters and their names are those of
+    `FeaturePyramidNetwork`: the same weights can be loaded into both. Section 5.1 of the paper makes this comparison.
+    """
+
+    def forward(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Maps (B, C_i, h_i, w_i), the largest first -> as many of (B, out_channels, h_i, w_i), and the extra ones."""
+        if len(maps) != len(self.inner_blocks):
+            raise ValueError(f"maps has {len(maps)} maps; expected {len(self.inner_blocks)}")
+        parts = zip(maps.items(), self.inner_blocks, self.layer_blocks, strict=True)
+        pyramid = {name: layer(inner(source)) for (name, source), inner, layer in parts}
         return pyramid if self.extra_blocks is None else pyramid | self.extra_blocks(pyramid)
 
 
@@ -83,31 +120,44 @@ class LastLevelP6P7(nn.Module):
         return {"p6": p6, "p7": self.p7(F.relu(p6))}
 
 
-class BackboneWithFPN(Backbone):
-    """A backbone and the pyramid on top of it.
+class BackboneWithPyramid(Backbone):
+    """A backbone and a pyramid on top of it.
 
     Args:
-        body: gives a dict of maps, the largest first, such as `lib.layers.resnet.ResNet`.
+        body: gives a dict of maps, the largest first, such as `ResNet` or `SmallStages`; of these the last ones are
+            used, as many as the pyramid takes.
+        fpn: the pyramid.
+
+    Attributes:
+        out_channels: of every map of the pyramid; a detector asks for it.
+    """
+
+    def __init__(self, body: nn.Module, fpn: FeaturePyramidNetwork):
+        super().__init__()
+        self.body, self.fpn, self.out_channels = body, fpn, fpn.out_channels
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Pictures (B, 3, H, W) -> {"0": the largest map, "1": ..., and the extra ones}, (B, out_channels, h, w)."""
+        used = list(self.body(x).values())[-len(self.fpn.inner_blocks) :]
+        return self.fpn({str(number): one for number, one in enumerate(used)})
+
+
+class BackboneWithFPN(BackboneWithPyramid):
+    """torchvision's class of the same name: a backbone, a `FeaturePyramidNetwork`, and always smaller maps beyond it.
+
+    Args:
+        body: see `BackboneWithPyramid`.
         in_channels_list: channels of those maps of the body that are used, the last ones.
         out_channels: channels of the maps of the pyramid.
         extra_blocks: what adds smaller maps; None: `LastLevelMaxPool`.
-
-    Attributes:
-        out_channels: as above; a detector asks for it.
     """
 
     def __init__(
         self, body: nn.Module, in_channels_list: list[int], out_channels: int, extra_blocks: nn.Module | None = None
     ):
-        super().__init__()
-        self.body, self.used = body, len(in_channels_list)
-        self.fpn = FeaturePyramidNetwork(in_channels_list, out_channels, extra_blocks or LastLevelMaxPool())
-        self.out_channels = out_channels
-
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Pictures (B, 3, H, W) -> {"0": the largest map, "1": ..., and the extra ones}, (B, out_channels, h, w)."""
-        maps = {str(number): one for number, one in enumerate(list(self.body(x).values())[-self.used :])}
-        return self.fpn(maps)
+        super().__init__(
+            body, FeaturePyramidNetwork(in_channels_list, out_channels, extra_blocks or LastLevelMaxPool())
+        )
 
 
 class MultiScaleRoIAlign(nn.Module):
@@ -159,11 +209,9 @@ class MultiScaleRoIAlign(nn.Module):
         return pooled  # (P, C, rows, columns)
 
     def levels(self, boxes: list[Tensor], scales: list[float]) -> Tensor:
-        """Which map suits each box, (P,) from 0: k = k0 + log2(√area / canonical scale), rounded down."""
-        side = box_area(torch.cat(boxes)).sqrt()  # (P,)
-        level = torch.floor(self.canonical_level + torch.log2(side / self.canonical_scale) + 1e-6)
-        finest, coarsest = (-round(torch.tensor(scale).log2().item()) for scale in (scales[0], scales[-1]))
-        return level.clamp(finest, coarsest).long() - finest
+        """Which map suits each box, (P,) from 0; `scales` are cells a pixel, 1 / 2^k of the map of level k."""
+        k_min, k_max = (-round(torch.tensor(scale).log2().item()) for scale in (scales[0], scales[-1]))
+        return assign_levels(torch.cat(boxes), k_min, k_max, self.canonical_scale, self.canonical_level) - k_min
 
 
 def infer_scale(feature: Tensor, image_sizes: list[tuple[int, int]]) -> float:

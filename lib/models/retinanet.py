@@ -6,6 +6,7 @@ weights load. Source: Lin, Goyal, Girshick, He & Dollár 2017, "Focal Loss for D
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -15,10 +16,11 @@ from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d, batched_nms
 
 from lib.layers.backbone import Backbone
-from lib.layers.fpn import BackboneWithFPN, LastLevelP6P7
+from lib.layers.fpn import BackboneWithFPN, BackboneWithPyramid, FeaturePyramidNetwork, LastLevelP6P7
 from lib.layers.rcnn_transform import GeneralizedRCNNTransform
 from lib.layers.resnet import resnet50
-from lib.ops.anchors import AnchorGenerator
+from lib.layers.small_backbone import SmallBackbone, SmallStages
+from lib.ops.anchors import AnchorGenerator, rows
 from lib.ops.box_coder import BoxCoder
 from lib.ops.boxes import box_iou, clip_boxes_to_image
 from lib.ops.losses import sigmoid_focal_loss
@@ -39,9 +41,9 @@ class RetinaNetOutput(NamedTuple):
     level_sizes: list[int]  # how many of the A anchors belong to each level
 
 
-def tower(channels: int) -> nn.Sequential:
-    """Four 3×3 convolutions with ReLU; the two heads have one each, which all levels share."""
-    blocks = [nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(inplace=True)) for _ in range(4)]
+def tower(channels: int, depth: int = 4) -> nn.Sequential:
+    """3×3 convolutions with ReLU, `depth` of them; the two heads have one tower each, which all levels share."""
+    blocks = [nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(inplace=True)) for _ in range(depth)]
     return nn.Sequential(*blocks)
 
 
@@ -54,19 +56,20 @@ def start_small(head: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-def rows(answers: Tensor, numbers: int) -> Tensor:
-    """(N, A · numbers, h, w) -> (N, h · w · A, numbers): a row for each anchor, in the order of `AnchorGenerator`."""
-    n, _, h, w = answers.shape
-    return answers.view(n, -1, numbers, h, w).permute(0, 3, 4, 1, 2).reshape(n, -1, numbers)
-
-
 class RetinaNetClassificationHead(nn.Module):
     """For every class: is a thing of it here? Begins with the answer "hardly", see `PRIOR`."""
 
-    def __init__(self, in_channels: int, num_anchors: int, num_classes: int, prior_probability: float = PRIOR):
+    def __init__(
+        self,
+        in_channels: int,
+        num_anchors: int,
+        num_classes: int,
+        prior_probability: float = PRIOR,
+        depth: int = 4,
+    ):
         super().__init__()
         self.num_classes = num_classes
-        self.conv = tower(in_channels)
+        self.conv = tower(in_channels, depth)
         self.cls_logits = nn.Conv2d(in_channels, num_anchors * num_classes, 3, padding=1)
         start_small(self)
         if self.cls_logits.bias is not None:
@@ -81,9 +84,9 @@ class RetinaNetClassificationHead(nn.Module):
 class RetinaNetRegressionHead(nn.Module):
     """How must the anchor be moved? The same four numbers for every class."""
 
-    def __init__(self, in_channels: int, num_anchors: int):
+    def __init__(self, in_channels: int, num_anchors: int, depth: int = 4):
         super().__init__()
-        self.conv = tower(in_channels)
+        self.conv = tower(in_channels, depth)
         self.bbox_reg = nn.Conv2d(in_channels, num_anchors * 4, 3, padding=1)
         start_small(self)
         self.register_load_state_dict_pre_hook(_accept_old_names)
@@ -96,14 +99,19 @@ class RetinaNetRegressionHead(nn.Module):
 class RetinaNetHead(nn.Module):
     """Both heads."""
 
-    def __init__(self, in_channels: int, num_anchors: int, num_classes: int):
+    def __init__(self, in_channels: int, num_anchors: int, num_classes: int, depth: int = 4):
         super().__init__()
-        self.classification_head = RetinaNetClassificationHead(in_channels, num_anchors, num_classes)
-        self.regression_head = RetinaNetRegressionHead(in_channels, num_anchors)
+        self.classification_head = RetinaNetClassificationHead(in_channels, num_anchors, num_classes, depth=depth)
+        self.regression_head = RetinaNetRegressionHead(in_channels, num_anchors, depth)
 
     def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Maps (N, C, h, w) -> class logits (N, A, K), four numbers (N, A, 4)."""
         return self.classification_head(maps), self.regression_head(maps)
+
+
+def summed_focal_loss(logits: Tensor, wanted: Tensor) -> Tensor:
+    """The focal loss of all answers (A', K), added up; `wanted` (A', K) is 1 where the answer should be yes."""
+    return sigmoid_focal_loss(logits, wanted, reduction="sum")
 
 
 class RetinaNet(nn.Module):
@@ -119,6 +127,12 @@ class RetinaNet(nn.Module):
         score_thresh, topk_candidates: of each level at most so many answers above this score are looked at.
         nms_thresh, detections_per_img: boxes that overlap a better one of their class by more, and all but the best so
             many are dropped.
+        tower_depth: convolutions in each head before the last one.
+
+    Attributes:
+        classification_loss: logits (A', K) of the anchors that count in one picture, and what they should say, (A', K)
+            of 0 and 1 -> one number, the sum over whatever is to be learned from. Exchange it to train with another
+            loss than the focal one.
 
     Raises:
         ValueError: there is no class besides background.
@@ -139,15 +153,16 @@ class RetinaNet(nn.Module):
         topk_candidates: int = 1000,
         nms_thresh: float = 0.5,
         detections_per_img: int = 300,
+        tower_depth: int = 4,
     ):
         super().__init__()
         if num_classes < 2:
             raise ValueError(f"num_classes is {num_classes}; expected at least 2: background is one of them")
         self.backbone, self.num_classes = backbone, num_classes
         self.anchor_generator = anchor_generator or nine_anchors((32, 64, 128, 256, 512))
-        self.head = RetinaNetHead(
-            backbone.out_channels, self.anchor_generator.num_anchors_per_location()[0], num_classes
-        )
+        places = self.anchor_generator.num_anchors_per_location()[0]
+        self.head = RetinaNetHead(backbone.out_channels, places, num_classes, tower_depth)
+        self.classification_loss: Callable[[Tensor, Tensor], Tensor] = summed_focal_loss
         self.transform = GeneralizedRCNNTransform(min_size, max_size, image_mean, image_std)
         self.proposal_matcher = Matcher(fg_iou_thresh, bg_iou_thresh, allow_low_quality_matches=True)
         self.box_coder = BoxCoder()
@@ -202,7 +217,7 @@ class RetinaNet(nn.Module):
         return self.box_coder.decode_single(moves[anchor], anchors[anchor]), scores, label
 
     def loss(self, images: Tensor | list[Tensor], targets: Targets) -> dict[str, Tensor]:
-        """The focal loss of all anchors, and the absolute error of the boxes of the positive ones.
+        """The focal loss (or another `classification_loss`) of all anchors, and the absolute error of positive boxes.
 
         Both are divided by the number of a picture's positive anchors, and averaged over the pictures.
 
@@ -237,7 +252,7 @@ class RetinaNet(nn.Module):
         wanted = torch.zeros_like(logits)  # (A, K)
         wanted[positive, target["labels"][matches[positive]]] = 1.0
         counted = matches != Matcher.BETWEEN_THRESHOLDS  # (A,)
-        classification = sigmoid_focal_loss(logits[counted], wanted[counted], reduction="sum")
+        classification = self.classification_loss(logits[counted], wanted[counted])
         true_moves = self.box_coder.encode_single(boxes[matches[positive]], anchors[positive])  # (P, 4)
         regression = F.l1_loss(moves[positive], true_moves, reduction="sum")
         share = max(len(positive), 1)
@@ -266,3 +281,46 @@ def retinanet_resnet50_fpn(num_classes: int = 91) -> RetinaNet:
     """
     body = resnet50(norm_layer=partial(FrozenBatchNorm2d, eps=0.0))
     return RetinaNet(BackboneWithFPN(body, [512, 1024, 2048], 256, LastLevelP6P7(256)), num_classes)
+
+
+def retinanet_small(
+    num_classes: int = 6,
+    backbone: Backbone | None = None,
+    sizes: tuple[tuple[float, ...], ...] = ((12, 20, 34),),
+) -> RetinaNet:
+    """The one of lessons 10 and 11, for toyworld at 96 × 96: learns in a minute. No resizing, no normalisation.
+
+    Towers of one convolution instead of four. With the defaults it has one map at stride 8 and the anchors of
+    `faster_rcnn_small`: nine in each cell, 1,296 in all.
+
+    Args:
+        backbone: pictures -> as many maps as `sizes` has entries, the largest first. None: `SmallBackbone()`.
+        sizes: for each map the sizes of its anchors in pixels, each in three shapes; as many for every map.
+    """
+    return RetinaNet(
+        backbone or SmallBackbone(),
+        num_classes,
+        AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(sizes)),
+        min_size=None,
+        image_mean=(0.0, 0.0, 0.0),
+        image_std=(1.0, 1.0, 1.0),
+        detections_per_img=100,
+        tower_depth=1,
+    )
+
+
+def retinanet_small_fpn(
+    num_classes: int = 6, pyramid: type[FeaturePyramidNetwork] = FeaturePyramidNetwork, channels: int = 48
+) -> RetinaNet:
+    """`retinanet_small` on a pyramid (lesson 11): 6,804 anchors of 8 to 50 pixels on maps of stride 4, 8 and 16.
+
+    Half as many channels as the one with a single map has: so it has as many parameters, though its largest map has
+    four times as many cells.
+
+    Args:
+        pyramid: how the levels are brought together: `FeaturePyramidNetwork`, `ConcatPyramid` or `NoWayDown`.
+        channels: of each level, and of the heads.
+    """
+    stages = SmallStages()
+    backbone = BackboneWithPyramid(stages, pyramid(stages.channels, channels))
+    return retinanet_small(num_classes, backbone, nine_anchors((8, 16, 32)).sizes)

@@ -124,6 +124,20 @@ class AnchorGenerator:
         return torch.cat(levels)
 
 
+def rows(answers: Tensor, numbers: int) -> Tensor:
+    """What a convolution says of A anchors a place, as a row for each anchor, in the order of `AnchorGenerator`.
+
+    Args:
+        answers: (N, A · numbers, h, w): all numbers of a place's first anchor, then all of its second one ...
+        numbers: how many are said of one anchor.
+
+    Returns:
+        (N, h · w · A, numbers).
+    """
+    n, _, h, w = answers.shape
+    return answers.view(n, -1, numbers, h, w).permute(0, 3, 4, 1, 2).reshape(n, -1, numbers)
+
+
 # ------------------------------------------------------------------------------------------------ anchors from the data
 
 

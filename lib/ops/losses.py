@@ -86,7 +86,8 @@ def sigmoid_focal_loss(
 
         -weight · (1 - p)^gamma · log p,      weight = alpha where the truth is 1, 1 - alpha where it is 0.
 
-    Equal to `torchvision.ops.sigmoid_focal_loss`, and computed from the logits, so that nothing becomes infinite.
+    Equal to `torchvision.ops.sigmoid_focal_loss`. Both powers of it are taken of logarithms, so that nothing becomes
+    infinite or NaN, gradients included, however sure an answer is and whatever `gamma`.
 
     Args:
         inputs: logits of any shape.
@@ -100,16 +101,36 @@ def sigmoid_focal_loss(
 
     Source: Lin, Goyal, Girshick, He & Dollár 2017, "Focal Loss for Dense Object Detection", equation 5.
     """
-    if inputs.shape != targets.shape:
-        raise ValueError(f"targets is {tuple(targets.shape)}; expected {tuple(inputs.shape)}, as many as inputs")
+    _check_places(inputs, targets)
     _check_focal(alpha, gamma)
-    p = inputs.sigmoid()
-    surprise = F.binary_cross_entropy_with_logits(inputs, targets, reduction="none")  # -log of the truth's probability
-    of_truth = p * targets + (1 - p) * (1 - targets)
-    loss = surprise * (1 - of_truth) ** gamma
+    for_truth = torch.where(targets > 0, inputs, -inputs)  # the logit of what is true: p = σ(for_truth)
+    loss = -F.logsigmoid(for_truth) * (gamma * F.logsigmoid(-for_truth)).exp()  # 1 - p = σ(-for_truth)
     if alpha >= 0:
         loss = loss * (alpha * targets + (1 - alpha) * (1 - targets))
     return _reduced(loss, reduction)
+
+
+def sigmoid_focal_slope(inputs: Tensor, targets: Tensor, gamma: float = 2.0) -> Tensor:
+    """The derivative of -(1 - p)^gamma · log p with respect to each logit, with p the probability given to the truth.
+
+    For the truth 1 it is (1 - p)^gamma · (gamma · p · log p + p - 1), for the truth 0 the opposite. With gamma 0 that
+    is σ(logit) minus the truth, the slope of cross-entropy.
+
+    Args:
+        inputs: logits of any shape.
+        targets: 0 or 1, of the same shape, floats.
+        gamma: as in `sigmoid_focal_loss`; its `alpha` is left out.
+
+    Raises:
+        ValueError: shapes differ, or `gamma` is negative.
+
+    Source: Lin et al. 2017, appendix B; lesson 10.
+    """
+    _check_places(inputs, targets)
+    _check_focal(0.0, gamma)
+    sign = torch.where(targets > 0, 1.0, -1.0).to(inputs)
+    p = (sign * inputs).sigmoid()
+    return sign * (1 - p) ** gamma * (gamma * p * F.logsigmoid(sign * inputs) + p - 1)
 
 
 def softmax_focal_loss(inputs: Tensor, targets: Tensor, gamma: float = 2.0, reduction: str = "none") -> Tensor:
@@ -136,6 +157,8 @@ def softmax_focal_loss(inputs: Tensor, targets: Tensor, gamma: float = 2.0, redu
 def hard_negatives(loss: Tensor, positive: Tensor, ratio: float = 3.0, least: int = 0) -> Tensor:
     """Which places to learn from: all positive ones, and the negative ones with the largest loss, `ratio` to one.
 
+    Of equal losses the earlier places are taken.
+
     Args:
         loss: (N,) of each place.
         positive: (N,) bool.
@@ -156,10 +179,16 @@ def hard_negatives(loss: Tensor, positive: Tensor, ratio: float = 3.0, least: in
         raise ValueError(f"ratio is {ratio!r} and least {least!r}; expected numbers of at least 0")
     wanted = max(int(ratio * int(positive.sum())), least)
     among_negatives = loss.detach().masked_fill(positive, float("-inf"))  # (N,)
-    hardest = among_negatives.topk(min(wanted, int((~positive).sum()))).indices
+    wanted = min(wanted, int((~positive).sum()))
+    hardest = among_negatives.argsort(descending=True, stable=True)[:wanted]  # `topk` leaves the order of ties open
     chosen = positive.clone()
     chosen[hardest] = True
     return chosen
+
+
+def _check_places(inputs: Tensor, targets: Tensor) -> None:
+    if inputs.shape != targets.shape:
+        raise ValueError(f"targets is {tuple(targets.shape)}; expected {tuple(inputs.shape)}, as many as inputs")
 
 
 def _check_focal(alpha: float, gamma: float) -> None:

@@ -2,12 +2,15 @@
 
 A region of interest (RoI) is a box in pixels of the picture; `spatial_scale` (1/8 for a map of stride 8) takes it to
 the map. RoI pooling rounds it to whole cells, RoIAlign reads between the cells. Both are written out here and tested
-equal to `torchvision.ops`, which models use. Sources: Girshick 2015, "Fast R-CNN", section 2.1; He et al. 2017, "Mask
-R-CNN", section 3, "RoIAlign"; `aligned`: Wu et al. 2019, Detectron2.
+equal to `torchvision.ops`, which models use. Where there are maps of several strides, `assign_levels` says which one to
+cut (lesson 11). Sources: Girshick 2015, "Fast R-CNN", section 2.1; He et al. 2017, "Mask R-CNN", section 3, "RoIAlign";
+`aligned`: Wu et al. 2019, Detectron2; levels: Lin et al. 2017, "Feature Pyramid Networks for Object Detection".
 """
 
 import torch
 from torch import Tensor
+
+from lib.ops.boxes import box_area, check_boxes
 
 
 def roi_pool(
@@ -124,6 +127,38 @@ def _mixing_weights(start: Tensor, length: Tensor, bins: int, sampling_ratio: in
     weights.scatter_add_(1, before, (1 - share) * on_map)
     weights.scatter_add_(1, after, share * on_map)
     return weights / samples  # (bins, cells)
+
+
+def assign_levels(
+    boxes: Tensor, k_min: int, k_max: int, canonical_scale: float = 224, canonical_level: int = 4
+) -> Tensor:
+    """From which level of a pyramid each region is cut: k = ⌊k0 + log2(√(w·h) / 224)⌋, equation 1 of the paper.
+
+    Level k is the map with stride 2^k. A region of half the side belongs one level lower, where the map has twice as
+    many cells across: every region is cut from about as many cells. The area counts, not the shape.
+
+    Args:
+        boxes: (P, 4) xyxy pixels.
+        k_min, k_max: the finest and the coarsest level that there is; what would belong beyond them is cut from them.
+        canonical_scale: a region of this side, in pixels, ...
+        canonical_level: ... belongs to this level, k0. In the paper 224, the side of ImageNet's pictures, and 4: there
+            the network that was trained on them has its last but one map.
+
+    Returns:
+        (P,) int64, k_min..k_max. A box without area belongs to k_min. As in torchvision, 1e-6 is added before rounding
+        down, so that a box of exactly the canonical scale does not fall below its level by a rounding error.
+
+    Raises:
+        ValueError: a shape does not fit, the levels are out of order, or `canonical_scale` is not above 0.
+    """
+    check_boxes("boxes", boxes)
+    if k_min > k_max:
+        raise ValueError(f"k_min is {k_min} and k_max {k_max}; expected k_min <= k_max")
+    if not canonical_scale > 0:
+        raise ValueError(f"canonical_scale is {canonical_scale!r}; expected a number above 0")
+    side = box_area(boxes).sqrt()  # (P,)
+    level = torch.floor(canonical_level + torch.log2(side / canonical_scale) + 1e-6)  # (P,)
+    return level.clamp(k_min, k_max).long()
 
 
 def _checked(

@@ -5,7 +5,17 @@ from torch import nn
 from torchvision.models.detection.backbone_utils import BackboneWithFPN as TheirBackboneWithFPN
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool as TheirMaxPool
 
-from lib.layers.fpn import BackboneWithFPN, FeaturePyramidNetwork, LastLevelMaxPool, MultiScaleRoIAlign, infer_scale
+from lib.layers.fpn import (
+    BackboneWithFPN,
+    BackboneWithPyramid,
+    ConcatPyramid,
+    FeaturePyramidNetwork,
+    LastLevelMaxPool,
+    MultiScaleRoIAlign,
+    NoWayDown,
+    infer_scale,
+)
+from lib.layers.small_backbone import SmallStages
 
 
 def maps_of(sizes, channels=(3, 4, 5)):
@@ -42,6 +52,59 @@ def test_what_is_seen_at_a_small_map_reaches_the_large_ones_but_not_back():
     before = pyramid(maps)
     changed = pyramid(maps | {"m1": maps["m1"] + 1})
     assert not torch.equal(before["m0"], changed["m0"]) and torch.equal(before["m2"], changed["m2"])
+
+
+PYRAMIDS = [FeaturePyramidNetwork, ConcatPyramid, NoWayDown]
+
+
+@pytest.mark.parametrize("kind", PYRAMIDS)
+@pytest.mark.parametrize("sizes", [[(16, 12), (8, 6), (4, 3)], [(15, 13), (7, 6), (3, 3)]])
+def test_all_pyramids_give_the_same_shapes_and_names(kind, sizes):
+    pyramid = kind([3, 4, 5], 6, LastLevelMaxPool())(maps_of(sizes))
+    assert list(pyramid) == ["m0", "m1", "m2", "pool"]
+    assert [tuple(one.shape) for one in pyramid.values()][:3] == [(2, 6, *size) for size in sizes]
+
+
+@pytest.mark.parametrize("kind, told", [(FeaturePyramidNetwork, True), (ConcatPyramid, True), (NoWayDown, False)])
+def test_a_large_map_is_told_of_the_smaller_ones_where_there_is_a_way_down(kind, told):
+    torch.manual_seed(0)
+    pyramid, maps = kind([3, 4, 5], 6), maps_of([(16, 16), (8, 8), (4, 4)])
+    before, changed = pyramid(maps), pyramid(maps | {"m2": maps["m2"] + 1})
+    assert [not torch.equal(before[name], changed[name]) for name in maps] == [told, told, True]
+
+
+def test_no_way_down_is_the_pyramid_without_what_comes_from_above():
+    torch.manual_seed(0)
+    down, none, maps = FeaturePyramidNetwork([3, 4], 6), NoWayDown([3, 4], 6), maps_of([(8, 8), (4, 4)])
+    none.load_state_dict(down.state_dict(), strict=True)
+    torch.testing.assert_close(none(maps)["m1"], down(maps)["m1"])
+    nn.init.zeros_(down.inner_blocks[1][0].weight)  # its bias is 0
+    torch.testing.assert_close(none(maps)["m0"], down(maps)["m0"])
+
+
+def test_concatenating_before_a_1x1_convolution_is_adding_with_one_more():
+    torch.manual_seed(0)
+    both, maps = ConcatPyramid([3, 4], 6), maps_of([(8, 8), (4, 4)])
+    above = both.inner_blocks[1](maps["m1"])
+    own, from_above = both.inner_blocks[0][0].weight.split([3, 6], dim=1)  # (6, 3, 1, 1), (6, 6, 1, 1)
+    enlarged = nn.functional.interpolate(above, scale_factor=2)
+    merged = nn.functional.conv2d(maps["m0"], own) + nn.functional.conv2d(enlarged, from_above)
+    torch.testing.assert_close(both(maps)["m0"], both.layer_blocks[0](merged))
+
+
+@pytest.mark.parametrize("kind", PYRAMIDS)
+def test_a_pyramid_on_small_stages(kind):
+    stages = SmallStages(4)
+    backbone = BackboneWithPyramid(stages, kind(stages.channels, 6))
+    maps = backbone(torch.rand(1, 3, 64, 32))
+    assert {name: tuple(one.shape) for name, one in maps.items()} == {
+        "0": (1, 6, 16, 8),
+        "1": (1, 6, 8, 4),
+        "2": (1, 6, 4, 2),
+    }
+    assert backbone.out_channels == 6
+    last = BackboneWithPyramid(stages, kind(stages.channels[1:], 6))(torch.rand(1, 3, 64, 32))  # the last two of three
+    assert {name: tuple(one.shape) for name, one in last.items()} == {"0": (1, 6, 8, 4), "1": (1, 6, 4, 2)}
 
 
 def test_old_names_of_published_weights_are_understood():
@@ -119,6 +182,7 @@ def test_scale_is_the_nearest_power_of_two():
     assert infer_scale(torch.zeros(1, 1, 16, 12), [(97, 96), (50, 96)]) == 1 / 8  # padded to 128
 
 
-def test_another_number_of_maps_is_named():
+@pytest.mark.parametrize("kind", PYRAMIDS)
+def test_another_number_of_maps_is_named(kind):
     with pytest.raises(ValueError, match="^maps "):
-        FeaturePyramidNetwork([3, 4, 5], 6)(maps_of([(4, 4), (2, 2)]))
+        kind([3, 4, 5], 6)(maps_of([(4, 4), (2, 2)]))

@@ -12,8 +12,16 @@ from torchvision.models.detection.retinanet import _default_anchorgen
 from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
+from lib.layers.fpn import ConcatPyramid, FeaturePyramidNetwork, NoWayDown
 from lib.layers.small_backbone import SmallBackbone
-from lib.models.retinanet import RetinaNet, RetinaNetClassificationHead, nine_anchors, retinanet_resnet50_fpn, rows
+from lib.models.retinanet import (
+    RetinaNet,
+    RetinaNetClassificationHead,
+    nine_anchors,
+    retinanet_resnet50_fpn,
+    retinanet_small,
+    retinanet_small_fpn,
+)
 from lib.ops.anchors import AnchorGenerator
 from tests.models.peers import centre, close, redraw, some_pictures, some_targets
 
@@ -123,13 +131,6 @@ def test_the_nine_anchors_are_torchvisions():
         assert torch.equal(mine, other)
 
 
-def test_rows_are_in_the_order_of_the_anchors():
-    answers = torch.arange(2 * 6 * 3 * 4).reshape(2, 6, 3, 4)  # 3 anchors, 2 numbers each, on 3 × 4 cells
-    flat = rows(answers, 2)
-    assert flat.shape == (2, 36, 2)
-    assert flat[1, (2 * 4 + 3) * 3 + 1].tolist() == answers[1, 2:4, 2, 3].tolist()
-
-
 def test_at_the_start_a_thing_is_as_probable_as_the_prior_says():
     head = RetinaNetClassificationHead(8, 3, 5, prior_probability=0.02)
     assert head([torch.zeros(1, 8, 2, 2)]).sigmoid().mean().item() == pytest.approx(0.02)
@@ -144,6 +145,63 @@ def test_without_any_thing_there_is_background_alone_to_learn():
     losses = small().loss(torch.rand(2, 3, 32, 32), [NOTHING, NOTHING])
     assert losses["classification"] > 0 and losses["bbox_regression"] == 0
     sum(losses.values()).backward()
+
+
+def test_another_loss_of_the_classes_gets_what_counts_and_what_is_wanted():
+    torch.manual_seed(0)
+    model, seen = small(), []
+
+    def count(logits, wanted):
+        seen.append((logits, wanted))
+        return 10 * wanted.sum() + 0 * logits.sum()
+
+    model.classification_loss = count
+    target = {"boxes": torch.tensor([[6.0, 6, 26, 26]]), "labels": torch.tensor([3])}
+    losses = model.loss(torch.rand(1, 3, 32, 32), [target])
+    ((logits, wanted),) = seen
+    assert logits.shape == wanted.shape and logits.requires_grad
+    assert len(logits) < 2 * 16  # anchors that are too close to call are not judged
+    assert wanted.sum() > 0 and wanted.sum(dim=0)[[0, 1, 2, 4, 5]].sum() == 0
+    assert losses["classification"] == 10  # divided by the number of positive anchors
+
+
+def test_the_small_one_takes_one_map_or_a_pyramid():
+    class Two(SmallBackbone):
+        def forward(self, x):
+            deep = super().forward(x)["0"]
+            return {"0": deep, "1": deep[..., ::2, ::2]}
+
+    images = torch.rand(1, 3, 96, 96)
+    assert retinanet_small().predict(images).level_sizes == [1296]
+    model = retinanet_small(4, Two(4), ((12, 20), (34, 48)))
+    output = model.predict(images)
+    assert output.level_sizes == [144 * 6, 36 * 6] and output.cls_logits.shape == (1, 1080, 4)
+    losses = model.loss(images, [{"boxes": torch.tensor([[4.0, 4, 20, 20]]), "labels": torch.tensor([3])}])
+    sum(losses.values()).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("pyramid", [FeaturePyramidNetwork, ConcatPyramid, NoWayDown])
+def test_the_small_one_on_a_pyramid(pyramid):
+    torch.manual_seed(0)
+    model, images = retinanet_small_fpn(4, pyramid), torch.rand(2, 3, 96, 96)
+    output = model.predict(images)
+    assert output.level_sizes == [576 * 9, 144 * 9, 36 * 9] and output.cls_logits.shape == (2, 6804, 4)
+    sides = [(one[:, 2:] - one[:, :2]).prod(dim=1).sqrt() for one in output.anchors.split(output.level_sizes)]
+    for number, one in enumerate(sides):  # three sizes a level, and the next level begins where this one ends
+        assert one.min() == pytest.approx(8 * 2**number, rel=0.1)
+        assert one.max() == pytest.approx(8 * 2 ** (number + 2 / 3), rel=0.1)
+    target = {"boxes": torch.tensor([[4.0, 4, 14, 14], [20, 20, 60, 70]]), "labels": torch.tensor([3, 1])}
+    losses = model.loss(images, [target, NOTHING])
+    sum(losses.values()).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_the_small_ones_have_as_many_parameters_with_one_map_and_with_a_pyramid():
+    one = sum(parameter.numel() for parameter in retinanet_small().parameters())
+    for pyramid in (FeaturePyramidNetwork, ConcatPyramid, NoWayDown):
+        several = sum(parameter.numel() for parameter in retinanet_small_fpn(pyramid=pyramid).parameters())
+        assert several == pytest.approx(one, rel=0.01)
 
 
 def test_a_level_gives_at_most_its_best_candidates():

@@ -4,7 +4,7 @@ import torchvision
 from torchvision.models.detection.anchor_utils import AnchorGenerator as Theirs
 from torchvision.models.detection.image_list import ImageList
 
-from lib.ops.anchors import AnchorGenerator, cell_anchors, grid_anchors, kmeans_anchors, size_iou
+from lib.ops.anchors import AnchorGenerator, cell_anchors, grid_anchors, kmeans_anchors, rows, size_iou
 
 
 def by_torchvision(sizes, ratios, image_size, maps):
@@ -81,6 +81,13 @@ def test_bad_input_is_named(call, named):
 
 
 # ------------------------------------------------------------------------------------------------ anchors from the data
+
+
+def test_rows_are_in_the_order_of_the_anchors():
+    answers = torch.arange(2 * 6 * 3 * 4).reshape(2, 6, 3, 4)  # 3 anchors, 2 numbers each, on 3 × 4 cells
+    flat = rows(answers, 2)
+    assert flat.shape == (2, 36, 2)
+    assert flat[1, (2 * 4 + 3) * 3 + 1].tolist() == answers[1, 2:4, 2, 3].tolist()
 
 
 def test_kmeans_finds_clusters_that_are_there():

@@ -3,7 +3,14 @@ import torch
 import torch.nn.functional as F
 import torchvision
 
-from lib.ops.losses import cross_entropy, dice_loss, hard_negatives, sigmoid_focal_loss, softmax_focal_loss
+from lib.ops.losses import (
+    cross_entropy,
+    dice_loss,
+    hard_negatives,
+    sigmoid_focal_loss,
+    sigmoid_focal_slope,
+    softmax_focal_loss,
+)
 
 LOSSES = [cross_entropy, dice_loss]
 
@@ -173,6 +180,35 @@ def test_focal_loss_of_huge_logits_is_finite():
     assert loss.tolist() == [0, 0, 500, 500] and gradient(loss.sum(), logits).isfinite().all()
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.3, 0.5, 1.0, 2.0])
+def test_gradients_of_the_focal_loss_are_finite_for_any_gamma(gamma):
+    logits = torch.tensor([100.0, 20.0, -20.0, -100.0, 500.0], requires_grad=True)
+    for truth in (0.0, 1.0):
+        loss = sigmoid_focal_loss(logits, torch.full_like(logits, truth), alpha=-1.0, gamma=gamma)
+        assert loss.isfinite().all() and gradient(loss.sum(), logits).isfinite().all()
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 5.0])
+def test_slope_of_the_focal_loss_equals_autograd(gamma):
+    logits = torch.linspace(-12, 12, 97, dtype=torch.float64).repeat(2, 1).requires_grad_()
+    truth = torch.tensor([[0.0], [1.0]], dtype=torch.float64).expand_as(logits)
+    loss = torchvision.ops.sigmoid_focal_loss(logits, truth, alpha=-1.0, gamma=gamma)
+    slope = sigmoid_focal_slope(logits.detach(), truth, gamma)
+    torch.testing.assert_close(slope, gradient(loss.sum(), logits), rtol=1e-6, atol=1e-12)
+    assert (slope[0] > 0).all() and (slope[1] < 0).all()  # background is pushed down, an object up
+    torch.testing.assert_close(slope[0], -slope[1].flip(0))
+
+
+def test_slope_of_the_focal_loss_by_hand_and_of_huge_logits():
+    half = 0.25 * (-torch.tensor(2.0).log() - 0.5)  # p = 1/2, gamma = 2
+    torch.testing.assert_close(
+        sigmoid_focal_slope(torch.zeros(2), torch.tensor([1.0, 0.0])), torch.stack([half, -half])
+    )
+    logits, truth = torch.tensor([100.0, -100.0, 100.0, -100.0]), torch.tensor([1.0, 0.0, 0.0, 1.0])
+    for gamma in (0.0, 0.5, 2.0):
+        torch.testing.assert_close(sigmoid_focal_slope(logits, truth, gamma), torch.tensor([0.0, 0.0, 1.0, -1.0]))
+
+
 def test_softmax_focal_loss_is_cross_entropy_that_forgives_what_is_easy():
     logits, classes = torch.randn(20, 5, dtype=torch.float64), torch.arange(20) % 5
     plain = F.cross_entropy(logits, classes, reduction="none")
@@ -199,6 +235,12 @@ def test_hard_negatives_are_three_to_one_and_the_worst():
     assert hard_negatives(loss[:0], positive[:0]).shape == (0,)
 
 
+@pytest.mark.parametrize("count", [5, 200])
+def test_hard_negatives_of_equal_losses_are_the_earlier_ones(count):
+    positive = torch.arange(count) == 1
+    assert hard_negatives(torch.ones(count), positive).nonzero()[:, 0].tolist() == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize(
     ("call", "named"),
     [
@@ -206,6 +248,8 @@ def test_hard_negatives_are_three_to_one_and_the_worst():
         (lambda: sigmoid_focal_loss(torch.zeros(3), torch.zeros(3), alpha=1.5), "alpha"),
         (lambda: sigmoid_focal_loss(torch.zeros(3), torch.zeros(3), gamma=-1.0), "gamma"),
         (lambda: sigmoid_focal_loss(torch.zeros(3), torch.zeros(3), reduction="average"), "reduction"),
+        (lambda: sigmoid_focal_slope(torch.zeros(3), torch.zeros(4)), "targets"),
+        (lambda: sigmoid_focal_slope(torch.zeros(3), torch.zeros(3), gamma=-1.0), "gamma"),
         (lambda: softmax_focal_loss(torch.zeros(3), torch.zeros(3).long()), "inputs"),
         (lambda: hard_negatives(torch.zeros(3), torch.zeros(4).bool()), "loss"),
         (lambda: hard_negatives(torch.zeros(3), torch.zeros(3).bool(), ratio=-1.0), "ratio"),

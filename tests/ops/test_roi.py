@@ -1,8 +1,9 @@
 import pytest
 import torch
 import torchvision
+from torchvision.ops.poolers import LevelMapper
 
-from lib.ops.roi import roi_align, roi_pool
+from lib.ops.roi import assign_levels, roi_align, roi_pool
 
 SCALES = [1.0, 0.5, 1 / 8, 1 / 16]
 SIZES = [7, 2, (3, 5), (1, 1)]
@@ -139,3 +140,43 @@ def test_roi_align_moves_smoothly_and_roi_pool_in_steps(aligned):
 def test_bad_input_is_named(pool, arguments, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         pool(*arguments)
+
+
+@pytest.mark.parametrize("side, level", [(20, 2), (111, 2), (112, 3), (224, 4), (447, 4), (448, 5), (3000, 5)])
+def test_level_is_equation_1_of_the_paper(side, level):
+    box = torch.tensor([[0.0, 0, side / 2, side * 2]])  # the area counts, not the shape
+    assert assign_levels(box, 2, 5).tolist() == [level]
+
+
+@pytest.mark.parametrize("options", [(2, 5, 224, 4), (2, 4, 24, 3), (0, 9, 1, 1), (3, 3, 50, 4)])
+def test_levels_equal_torchvisions(options):
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.rand(500, 2, generator=generator) * 300
+    boxes = torch.cat([corners, corners + 10 ** (3 * torch.rand(500, 2, generator=generator))], dim=1)
+    scale = options[2]
+    exact = torch.tensor([[0.0, 0, scale * 2**k, scale * 2**k] for k in range(-3, 4)])  # just at a border
+    none = torch.tensor([[3.0, 3, 3, 9], [5, 5, 5, 5]])
+    boxes = torch.cat([boxes, exact, none])
+    expected = LevelMapper(*options)([boxes]) + options[0]
+    result = assign_levels(boxes, *options)
+    assert torch.equal(result, expected) and result.dtype == torch.int64
+    assert result.unique().tolist() == list(range(options[0], options[1] + 1))
+    assert result[-2:].tolist() == [options[0]] * 2
+
+
+def test_no_regions_have_no_levels():
+    assert assign_levels(torch.zeros(0, 4), 2, 5).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: assign_levels(torch.zeros(4), 2, 5), "boxes"),
+        (lambda: assign_levels(torch.zeros(1, 5), 2, 5), "boxes"),
+        (lambda: assign_levels(torch.zeros(1, 4), 5, 2), "k_min"),
+        (lambda: assign_levels(torch.zeros(1, 4), 2, 5, canonical_scale=0), "canonical_scale"),
+    ],
+)
+def test_levels_name_bad_input(call, named):
+    with pytest.raises(ValueError, match=f"^{named} "):
+        call()
