@@ -129,8 +129,7 @@ def logit_as_probability(logits, targets, alpha, gamma):
 
 
 @mistake(
-    "sigmoid twice",
-    "`F.binary_cross_entropy_with_logits` makes the sigmoid itself, and you gave it probabilities.",
+    "sigmoid twice", "`F.binary_cross_entropy_with_logits` makes the sigmoid itself, and you gave it probabilities."
 )
 def sigmoid_twice(logits, targets, alpha, gamma):
     p_t = of_truth(logits, targets)

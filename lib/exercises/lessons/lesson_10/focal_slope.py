@@ -111,19 +111,13 @@ def inner_minus_lost(logits, targets, gamma):
     return sign * (1 - p) ** gamma * (p - 1 - gamma * p * log_p)
 
 
-@mistake(
-    "exponent not lowered",
-    "The derivative of u^γ has the power γ − 1. In yours it is still γ.",
-)
+@mistake("exponent not lowered", "The derivative of u^γ has the power γ − 1. In yours it is still γ.")
 def exponent_kept(logits, targets, gamma):
     sign, p, log_p = parts(logits, targets)
     return sign * (1 - p) ** gamma * (gamma * p * (1 - p) * log_p + p - 1)
 
 
-@mistake(
-    "exponent not brought down",
-    "The derivative of u^γ begins with γ. In yours that factor is missing.",
-)
+@mistake("exponent not brought down", "The derivative of u^γ begins with γ. In yours that factor is missing.")
 def gamma_not_in_front(logits, targets, gamma):
     sign, p, log_p = parts(logits, targets)
     return sign * (1 - p) ** gamma * (p * log_p + p - 1)
@@ -139,10 +133,7 @@ def p_t_lost(logits, targets, gamma):
     return sign * (1 - p) ** gamma * (gamma * log_p + p - 1)
 
 
-@mistake(
-    "slope of cross-entropy",
-    "That is p minus the target, the slope of cross-entropy, whatever γ is.",
-)
+@mistake("slope of cross-entropy", "That is p minus the target, the slope of cross-entropy, whatever γ is.")
 def cross_entropy(logits, targets, gamma):
     return logits.sigmoid() - targets
 
