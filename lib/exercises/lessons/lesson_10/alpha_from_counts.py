@@ -58,13 +58,14 @@ def negatives_over_positives(positives, negatives):
 
 
 def _gives(ratio: Callable[[int, int], float]) -> Callable[[Any, Any, Case], bool]:
-    """Whether what came back is this ratio, wherever the ratio is one: both counts above 0, and the result too."""
+    """Whether what came back is this ratio, or it cannot be: a division by 0 (anything), a number below 0 (or 0)."""
 
     def asked(got: Any, expected: Any, case: Case) -> bool:
-        positives, negatives = case.arguments
-        if not positives or not negatives or ratio(positives, negatives) <= 0:
+        try:
+            wrong = ratio(*case.arguments)
+        except ZeroDivisionError:
             return True
-        return math.isclose(got, ratio(positives, negatives), rel_tol=1e-6)
+        return math.isclose(got, wrong, rel_tol=1e-6) or (wrong < 0 and got == 0)
 
     return asked
 
@@ -86,6 +87,14 @@ def positives_over_negatives(positives, negatives):
     return positives / negatives
 
 
+upside_down_with_a_way_out = Mistake(
+    "a ratio, upside down, never divided by 0",
+    "You return positives / negatives, and something else where that is a division by 0. α is the weight of a "
+    "positive, between 0 and 1, and the larger the rarer they are.",
+    when=_gives(lambda positives, negatives: positives / negatives),
+)
+
+
 @mistake(
     "1 minus a ratio",
     "You return 1 − positives / negatives. For as many of both that is 0, and positives would count nothing. Solve the "
@@ -101,6 +110,15 @@ one_minus_ratio_with_a_way_out = Mistake(
     "and positives would count nothing. Solve the equation for α: both terms with α go to one side.",
     when=_gives(lambda positives, negatives: 1 - positives / negatives),
 )
+
+
+@mistake(
+    "the larger share",
+    "You return the larger of the two shares. With more positives than negatives, α is the smaller one: go by the name "
+    "of the counts, not by their size.",
+)
+def the_larger_share(positives, negatives):
+    return max(positives, negatives) / (positives + negatives)
 
 
 @mistake(
@@ -165,6 +183,8 @@ EXERCISE = Exercise(
         negatives_over_positives,
         ratio_with_a_way_out,
         positives_over_negatives,
+        upside_down_with_a_way_out,
+        the_larger_share,
         one_minus_ratio,
         one_minus_ratio_with_a_way_out,
         one_over_positives,

@@ -163,17 +163,32 @@ def places_added(losses):
     return divided(places.cumsum(dim=0), places.sum())
 
 
+@mistake("1 where every loss is 0", "Right, but where every loss is 0 you return ones. Asked are zeros there.")
+def ones_for_nothing(losses):
+    return cumulative_share(losses) if losses.any() else torch.ones_like(losses)
+
+
 def _last_below_1(got: Any, expected: Any, case: Case) -> bool:
-    nothing = expected[-1] == 0
-    return nothing or bool(got[-1] < 1 and torch.allclose(got / got[-1], expected, rtol=1e-3, atol=1e-6))
+    return bool(0 < got[-1] < 1) and torch.allclose(got / got[-1], expected, rtol=1e-3, atol=1e-6)
 
 
-something_added = Mistake(
+last_below_1 = Mistake(
     "the last is not 1",
-    "The shares have the right ratios to each other, but the last one is not 1. A small number added to the divisor, "
-    "or put in its place, is not small beside the losses here.",
+    "The shares have the right ratios to each other, but the last one is not 1: you divide by more than the sum of the "
+    "losses. (What is added to it to avoid 0 / 0, or put in its place, may be large beside small losses.)",
     when=_last_below_1,
 )
+
+
+def and_nothing_divided(known: Mistake) -> Mistake:
+    """The same mistake, and 0 / 0 where every loss is 0."""
+    assert known.wrong is not None
+    wrong = known.wrong
+    return Mistake(
+        f"{known.name}; and 0 divided by 0",
+        f"{known.explanation} Besides, where every loss is 0 you divide 0 by 0: return zeros there.",
+        wrong=lambda losses: wrong(losses) + 0 * losses / losses.sum(),
+    )
 
 
 def compare_curves(got: Any, expected: Any, case: Case) -> "Figure | None":
@@ -212,7 +227,9 @@ EXERCISE = Exercise(
         one_late,
         zero_in_front,
         places_added,
-        something_added,
+        ones_for_nothing,
+        last_below_1,
+        *map(and_nothing_divided, [largest_first, not_sorted, single_shares, single_shares_as_they_come, one_late]),
     ],
     lesson_size=lambda: (random_uniform(100_000),),
     picture=compare_curves,

@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lib.exercises.engine.exercise import Case, Exercise, mistake
+from lib.exercises.engine.exercise import Case, Exercise, Mistake, mistake
 from lib.exercises.engine.kinds import Kind
-from lib.exercises.lessons.lesson_10._parts import answers, compare_over_logits
+from lib.exercises.lessons.lesson_10._parts import answers, besides_nan, compare_over_logits, right_where_unsure
 from lib.ops.losses import sigmoid_focal_loss, sigmoid_focal_slope
 
 
@@ -173,10 +173,35 @@ def log_of_sigmoid(logits, targets, gamma):
     return (2 * targets - 1) * (1 - p) ** gamma * (gamma * p * p.log() + p - 1)
 
 
+not_finite = Mistake(
+    "infinite or NaN for sure answers",
+    "Right for moderate logits. At ±50 or ±100 p_t or 1 − p_t is rounded to 0: its logarithm, a power below 0 of it, "
+    "or 1 divided by it is infinite, and 0 times infinity is NaN. (Autograd of a power below 1 is such a case.)",
+    when=right_where_unsure,
+)
+
+
 @mistake("summed", "You return the sum of all slopes. Asked is one slope for each logit.")
 def summed(logits, targets, gamma):
     return focal_slope(logits, targets, gamma).sum()
 
+
+WRONG_VALUES = [
+    factor_constant,
+    logarithm_constant,
+    one_sign,
+    all_objects,
+    by_probability,
+    by_p_t,
+    inner_minus_lost,
+    exponent_kept,
+    gamma_not_in_front,
+    p_t_lost,
+    cross_entropy,
+    the_loss,
+    gamma_is_2,
+    with_alpha,
+]
 
 EXERCISE = Exercise(
     name="focal_slope",
@@ -185,23 +210,12 @@ EXERCISE = Exercise(
     takes={"logits": Kind.LOGITS},
     gives=Kind.NUMBERS,
     mistakes=[
-        factor_constant,
-        logarithm_constant,
-        one_sign,
-        all_objects,
-        by_probability,
-        by_p_t,
-        inner_minus_lost,
-        exponent_kept,
-        gamma_not_in_front,
-        p_t_lost,
-        cross_entropy,
-        the_loss,
-        gamma_is_2,
-        with_alpha,
+        *WRONG_VALUES,
         not_cancelled,
         log_of_sigmoid,
+        not_finite,
         summed,
+        *map(besides_nan, WRONG_VALUES),
     ],
     picture=compare_over_logits,
     atol=1e-7,  # of an object with p = 0.99 and γ = 2 the slope is −3e-6

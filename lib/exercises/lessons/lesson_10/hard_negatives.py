@@ -106,17 +106,47 @@ def positives_as_zero(losses, positive, ratio):
     return kept_of(losses * ~positive, torch.ones_like(positive), count)
 
 
-@mistake(
+def _places_in_the_shorter_list(got: Any, expected: Any, case: Case) -> bool:
+    losses, positive, _ = case.arguments
+    negatives = losses[~positive]
+    chosen, beyond = got[: len(negatives)], got[len(negatives) :]
+    return not beyond.any() and torch.equal(negatives[chosen].sort().values, losses[expected].sort().values)
+
+
+shorter_list = Mistake(
     "places in the shorter list",
     "You took the negatives out into a list of their own, and used places in *that* list as places among all anchors. "
     "Which anchor is the i-th negative?",
+    when=_places_in_the_shorter_list,
 )
-def places_in_the_shorter_list(losses, positive, ratio):
-    negatives = losses[~positive]
-    chosen = negatives.argsort(descending=True, stable=True)[: asked_for(positive, ratio)]
+
+
+@mistake(
+    "places taken for ranks",
+    "You compare what `sort` or `argsort` returns with the number to be kept. It holds the *place* of the hardest, of "
+    "the second, ...; not the rank of each anchor.",
+)
+def places_as_ranks(losses, positive, ratio):
+    order = losses.masked_fill(positive, -torch.inf).argsort(descending=True, stable=True)
+    return (order < asked_for(positive, ratio)) & ~positive
+
+
+@mistake(
+    "filled up with positives",
+    "There may be fewer negatives than `ratio` for each positive. Your list then goes on with positives.",
+)
+def filled_with_positives(losses, positive, ratio):
+    order = losses.masked_fill(positive, -torch.inf).argsort(descending=True, stable=True)
     kept = torch.zeros_like(positive)
-    kept[chosen] = True
+    kept[order[: asked_for(positive, ratio)]] = True
     return kept
+
+
+for_no_positive = Mistake(
+    "some for no positive too",
+    "Without a positive you keep negatives all the same. `ratio` for each of 0 positives is none.",
+    when=lambda got, expected, case: bool(got.any() and not case.arguments[1].any()),
+)
 
 
 @mistake(
@@ -125,22 +155,6 @@ def places_in_the_shorter_list(losses, positive, ratio):
 )
 def ratio_alone(losses, positive, ratio):
     return kept_of(losses, ~positive, ratio)
-
-
-@mistake(
-    "ratio for no positive too",
-    "Without a positive you keep negatives all the same. `ratio` for each of 0 positives is none.",
-)
-def at_least_one(losses, positive, ratio):
-    return kept_of(losses, ~positive, ratio * max(int(positive.sum()), 1))
-
-
-@mistake(
-    "all negatives where there is no positive",
-    "Without a positive you keep every negative. `ratio` for each of 0 positives is none.",
-)
-def all_without_positive(losses, positive, ratio):
-    return hard_negatives(losses, positive, ratio) if positive.any() else ~positive
 
 
 @mistake("one for each positive", "You keep as many negatives as there are positives, whatever `ratio` is.")
@@ -157,13 +171,6 @@ def part_of_negatives(losses, positive, ratio):
 
 
 @mistake(
-    "a part of all places", "You keep one of `ratio` places. How many are kept depends on the number of *positives*."
-)
-def part_of_all(losses, positive, ratio):
-    return kept_of(losses, ~positive, len(losses) // ratio)
-
-
-@mistake(
     "the positives counted in",
     "You keep `ratio` times the positives *minus* the positives: the ratio counts negatives alone.",
 )
@@ -171,14 +178,24 @@ def ratio_of_all(losses, positive, ratio):
     return kept_of(losses, ~positive, asked_for(positive, ratio) - int(positive.sum()))
 
 
-@mistake(
+def _at_least_the_limit(got: Any, expected: Any, case: Case) -> bool:
+    losses, positive, _ = case.arguments
+    more = got & ~expected
+    if not expected.any():  # there is no last one to take the limit from
+        return True
+    return (
+        not (expected & ~got).any()
+        and not (more & positive).any()
+        and bool((losses[more] == losses[expected].min()).all())
+    )
+
+
+at_least_the_limit = Mistake(
     "all that are as hard as the last",
     "You keep every negative whose loss reaches a limit. Where several have exactly that loss, these are too many: the "
-    "lower index wins.",
+    "lower index wins. (And where none is to be kept, no loss is the limit.)",
+    when=_at_least_the_limit,
 )
-def at_least_the_limit(losses, positive, ratio):
-    kept = hard_negatives(losses, positive, ratio)
-    return (losses >= losses[kept].min()) & ~positive if kept.any() else kept
 
 
 @mistake("all negatives", "You keep every negative. Then background drowns the rest as before.")
@@ -199,8 +216,8 @@ def places(losses, positive, ratio):
 )
 def topk_of_too_many(losses, positive, ratio):
     kept = torch.zeros_like(positive)
-    kept[losses[~positive].topk(asked_for(positive, ratio)).indices] = True
-    return hard_negatives(losses, positive, ratio)
+    kept[losses.masked_fill(positive, -torch.inf).topk(asked_for(positive, ratio)).indices] = True
+    return kept
 
 
 def _another_of_a_tie(got: Any, expected: Any, case: Case) -> bool:
@@ -247,19 +264,19 @@ EXERCISE = Exercise(
         among_all,
         dropped_afterwards,
         positives_as_zero,
-        places_in_the_shorter_list,
+        filled_with_positives,
         ratio_alone,
-        at_least_one,
-        all_without_positive,
         ratio_unused,
         part_of_negatives,
-        part_of_all,
         ratio_of_all,
-        at_least_the_limit,
         all_negatives,
         places,
+        places_as_ranks,
         topk_of_too_many,
+        for_no_positive,
         other_of_a_tie,
+        at_least_the_limit,
+        shorter_list,
     ],
     lesson_size=lambda: (random_uniform(6480), random_uniform(6480, seed=1) < 0.01, 3),
     picture=draw_kept,

@@ -85,6 +85,14 @@ def logarithm_before_division(prior):
     return -math.log(1 - prior) / prior
 
 
+@mistake(
+    "logarithm of the prior alone, divided",
+    "You divide log(prior) by 1 − prior. The logarithm is taken of the whole ratio: look at your parentheses.",
+)
+def logarithm_then_divided(prior):
+    return math.log(prior) / (1 - prior)
+
+
 @mistake("logarithms divided", "You divide one logarithm by the other. The logarithm of a ratio is a difference.")
 def logarithms_divided(prior):
     return math.log(prior) / math.log(1 - prior)
@@ -150,6 +158,7 @@ EXERCISE = Exercise(
         log_of_the_rest,
         minus_log_of_the_rest,
         logarithm_before_division,
+        logarithm_then_divided,
         logarithms_divided,
         logarithms_added,
         odds,
