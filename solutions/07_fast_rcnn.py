@@ -967,7 +967,8 @@ draw_detections(scenes, {f"scene {index}": certain(found) for index, found in zi
 plt.show()
 
 # %% [markdown]
-# It invents a cylinder in scene 26, where a crate stands, and it misses things that are small or half hidden: in scene 44 the sphere behind the orange crate, in scene 12 both figures and the cylinder behind the sphere.
+# It invents a cylinder in scene 26, where a crate stands.
+# And it misses things that are small or half hidden: in scene 44 the sphere behind the orange crate, in scene 12 both figures and the cylinder behind the sphere.
 #
 # As for the frozen backbone: in as many steps, the head cannot make up for features that nobody made for the task.
 # A *random* backbone is the hardest case.

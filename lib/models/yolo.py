@@ -16,11 +16,13 @@ from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
 from lib.layers.backbone import Backbone
+from lib.layers.small_backbone import SmallBackbone
 from lib.ops.anchors import size_iou
 from lib.ops.boxes import box_cxcywh_to_xyxy, box_iou, box_xyxy_to_cxcywh, clip_boxes_to_image
 from lib.ops.targets import check_labels, check_targets
 
 LAMBDA_COORD, LAMBDA_NOOBJ = 5.0, 0.5  # how much places count, and "nothing here" (2016, section 2.2)
+OBJECT_SCALE = 5.0  # how much the confidence of a box with a thing counts, all else 1 (2017, its code: yolov2-voc.cfg)
 NOT_NOTHING = 0.6  # a box that overlaps a truth by more is never told that nothing is there (2017, its code)
 LARGEST_GROWTH = 4.0  # a box is at most e⁴ times as large as its anchor, so that none is infinite
 
@@ -280,7 +282,8 @@ class YOLOv2(_YOLO):
         """The same five parts as in `YOLOv1`, but responsible is the anchor that fits best, and it has its own class.
 
         Only that anchor learns place and class; its confidence is to equal its IoU. Other boxes learn a confidence of
-        0, unless they overlap a thing by more than 0.6: those are left alone.
+        0, unless they overlap a thing by more than 0.6: those are left alone. The paper does not say how much each
+        part weighs; the weights are those of its code.
 
         Raises:
             ValueError: an entry is missing or has the wrong shape, or a label is out of range.
@@ -300,11 +303,12 @@ class YOLOv2(_YOLO):
         confidence = answers[..., 4].sigmoid()  # (N, S, S, B)
         nothing = torch.stack([_best_overlap(one, target) for one, target in zip(boxes, targets)]) <= NOT_NOTHING
         nothing[where] = False
+        overlap = iou_of_pairs(boxes[where], true_boxes)  # (M,)
         losses = {
-            "loss_xy": LAMBDA_COORD * (said[:, :2].sigmoid() - in_cell).square().sum(),
-            "loss_wh": LAMBDA_COORD * (said[:, 2:4] - growth).square().sum(),
-            "loss_object": (confidence[where] - iou_of_pairs(boxes[where], true_boxes)).square().sum(),
-            "loss_no_object": LAMBDA_NOOBJ * confidence[nothing].square().sum(),
+            "loss_xy": (said[:, :2].sigmoid() - in_cell).square().sum(),
+            "loss_wh": (said[:, 2:4] - growth).square().sum(),
+            "loss_object": OBJECT_SCALE * (confidence[where] - overlap).square().sum(),
+            "loss_no_object": confidence[nothing].square().sum(),
             "loss_class": F.cross_entropy(said[:, 5:], labels - 1, reduction="sum"),
         }
         return {name: loss / len(images) for name, loss in losses.items()}
@@ -324,3 +328,21 @@ def _best_overlap(boxes: Tensor, target: dict[str, Tensor]) -> Tensor:
     if not len(target["boxes"]):
         return boxes.new_zeros(boxes.shape[:-1])
     return box_iou(boxes.reshape(-1, 4), target["boxes"].to(boxes)).amax(dim=1).reshape(boxes.shape[:-1])
+
+
+# ------------------------------------------------------------------------------------------------ lesson 09's
+
+# What `kmeans_anchors(sizes, 5)` finds in 2,000 of toyworld's train scenes, rounded to pixels: widths and heights.
+SMALL_ANCHORS = ((10.0, 13.0), (16.0, 19.0), (20.0, 27.0), (28.0, 35.0), (39.0, 48.0))
+
+
+def yolo_v1_small(num_classes: int = 5) -> YOLOv1:
+    """The YOLO of 2016 in lesson 09, for toyworld at 96 × 96: `SmallBackbone`, 12 × 12 cells, two boxes a cell."""
+    backbone = SmallBackbone()
+    return YOLOv1(backbone, backbone.stride, num_classes)
+
+
+def yolo_v2_small(num_classes: int = 5) -> YOLOv2:
+    """The YOLO of 2017 in lesson 09: as `yolo_v1_small`, but with the five anchors that suit toyworld."""
+    backbone = SmallBackbone()
+    return YOLOv2(backbone, backbone.stride, num_classes, torch.tensor(SMALL_ANCHORS))

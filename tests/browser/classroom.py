@@ -44,7 +44,7 @@ class Classroom:
         while self.states() & {NOT_RUN, RUNNING}:
             stopped = RUNNING not in self.states() and self.errors()
             assert not stopped, f"the cells below this error were not run: {stopped[-1]}"
-            assert time.monotonic() - start < RUN_LIMIT, f"not all cells have run after {RUN_LIMIT} s"
+            assert time.monotonic() - start < RUN_LIMIT, f"not run after {RUN_LIMIT} s: {self.waiting()}"
             self.page.wait_for_timeout(100)
         self._idle(60)
         return time.monotonic() - start
@@ -53,6 +53,15 @@ class Classroom:
         """The prompts of all code cells, every number as "[1]:"."""
         prompts = self.panel.locator(".jp-CodeCell .jp-InputPrompt").all_inner_texts()
         return {re.sub(r"\d+", "1", prompt.strip()) for prompt in prompts}
+
+    def waiting(self) -> str:
+        """The first code cell that has not run yet (place, prompt, how it begins), and the state of the kernel."""
+        cells = self.cells()
+        prompts = [prompt.strip() for prompt in cells.locator(".jp-InputPrompt").all_inner_texts()]
+        first = next(place for place, prompt in enumerate(prompts) if prompt in (NOT_RUN, RUNNING))
+        text = cells.nth(first).inner_text()[:200]
+        kernel = self.panel.locator(".jp-Notebook-ExecutionIndicator").get_attribute("data-status")
+        return f"cell {first + 1} of {len(prompts)}, {prompts[first]} {text!r}; the kernel is {kernel}"
 
     def errors(self) -> list[str]:
         """The text of each output that is an error, or was written to stderr, by its end."""

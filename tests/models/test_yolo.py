@@ -18,6 +18,8 @@ from lib.models.yolo import (
     iou_of_pairs,
     owners_of_anchors,
     owners_of_cells,
+    yolo_v1_small,
+    yolo_v2_small,
 )
 
 ANCHORS = torch.tensor([[8.0, 8.0], [8.0, 24.0], [24.0, 16.0]])
@@ -225,3 +227,12 @@ def test_one_picture_is_learned(make):
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=f"^{named}"):
         call()
+
+
+def test_the_small_ones_of_the_lesson_differ_in_their_last_layer_alone():
+    first, second = yolo_v1_small(), yolo_v2_small()
+    assert first.grid(torch.rand(1, 3, 96, 96)).shape == (1, 12, 12, 2 * 5 + 5)
+    assert second.grid(torch.rand(1, 3, 96, 96)).shape == (1, 12, 12, 5 * (5 + 5))
+    assert [tuple(weight.shape) for weight in first.backbone.state_dict().values()] == [
+        tuple(weight.shape) for weight in second.backbone.state_dict().values()
+    ]

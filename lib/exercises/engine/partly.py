@@ -88,9 +88,9 @@ def _of_boxes(exercise: Exercise, pairs: list[tuple[Any, Any]]) -> Iterator[Diag
             for got, expected in pairs
         )
 
-    if alike(lambda boxes: boxes[:, 2:] - boxes[:, :2]):
+    if alike(lambda boxes: boxes[..., 2:] - boxes[..., :2]):
         yield Diagnosis("other places", "The widths and heights of your boxes are right, their places are not.")
-    if alike(lambda boxes: boxes[:, 2:] + boxes[:, :2]):
+    if alike(lambda boxes: boxes[..., 2:] + boxes[..., :2]):
         yield Diagnosis("other sizes", "The middles of your boxes are right, their widths or heights are not.")
 
 
