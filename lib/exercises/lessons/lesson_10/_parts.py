@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lib.exercises.engine.exercise import Case
+from lib.exercises.engine.exercise import Case, Mistake
 from lib.exercises.engine.inputs import random_uniform, random_values
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+SURE = 20.0  # for logits as large, a probability in single precision is rounded to 1, or nearly 0
 
 
 def answers() -> dict[str, tuple[Tensor, Tensor]]:
@@ -36,6 +39,30 @@ def answers() -> dict[str, tuple[Tensor, Tensor]]:
         "very sure, right and wrong: logits of ±100 and ±50": (sure, torch.tensor([1.0, 0.0, 0.0, 1.0, 0.0, 1.0])),
         "no anchors": (torch.zeros(0, 5), torch.zeros(0, 5)),
     }
+
+
+def right_where_unsure(got: Any, expected: Any, case: Case) -> bool:
+    """Right for moderate logits, and NaN or infinite for some sure answer."""
+    sure = case.arguments[0].abs() >= SURE
+    right = torch.isclose(got, expected, rtol=1e-3, atol=1e-6)
+    return bool((right | sure).all() and (sure & ~got.isfinite()).any())
+
+
+def besides_nan(known: Mistake) -> Mistake:
+    """The same mistake, and NaN or infinity for sure answers. After `right_where_unsure` in a list of mistakes."""
+    assert known.wrong is not None
+    wrong = known.wrong
+
+    def asked(got: Any, expected: Any, case: Case) -> bool:
+        sure = case.arguments[0].abs() >= SURE
+        alike = torch.isclose(got, wrong(*case.arguments), rtol=1e-3, atol=1e-6, equal_nan=True)
+        return bool((alike | (sure & ~got.isfinite())).all())
+
+    return Mistake(
+        f"{known.name}; and NaN or infinity",
+        f"{known.explanation} Besides, for sure answers (logits of ±100) your numbers become NaN or infinite.",
+        when=asked,
+    )
 
 
 def compare_over_logits(got: Any, expected: Any, case: Case) -> "Figure | None":

@@ -1,8 +1,11 @@
 """The weight with which few objects and many places of background count the same."""
 
+import math
+from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
-from lib.exercises.engine.exercise import Case, Exercise, mistake
+from lib.exercises.engine.exercise import Case, Exercise, Mistake, mistake
 from lib.exercises.engine.kinds import Kind
 
 
@@ -38,8 +41,8 @@ def by_halving(positives: int, negatives: int) -> float:
 
 @mistake(
     "counts exchanged",
-    "That is the share of the positives. Put your α into the equation: the many then have the large weight. The rare kind "
-    "needs the larger one, and α is the weight of the positives.",
+    "That is the share of the positives. Put your α into the equation: the many then have the large weight. The rare "
+    "kind needs the larger one, and α is the weight of the positives.",
 )
 def share_of_positives(positives, negatives):
     return positives / (positives + negatives)
@@ -54,22 +57,42 @@ def negatives_over_positives(positives, negatives):
     return negatives / positives
 
 
-@mistake(
+def _gives(ratio: Callable[[int, int], float]) -> Callable[[Any, Any, Case], bool]:
+    """Whether what came back is this ratio, or it cannot be: a division by 0 (anything), a number below 0 (or 0)."""
+
+    def asked(got: Any, expected: Any, case: Case) -> bool:
+        try:
+            wrong = ratio(*case.arguments)
+        except ZeroDivisionError:
+            return True
+        return math.isclose(got, wrong, rel_tol=1e-6) or (wrong < 0 and got == 0)
+
+    return asked
+
+
+ratio_with_a_way_out = Mistake(
     "a ratio instead of α, never divided by 0",
-    "You return negatives / positives, with something that avoids a division by 0: how many times more a positive has to "
-    "count. That is α / (1 − α), not α, which lies between 0 and 1.",
+    "You return negatives / positives, and something else where that is a division by 0. It says how many times more a "
+    "positive has to count: α / (1 − α). α itself lies between 0 and 1.",
+    when=_gives(lambda positives, negatives: negatives / positives),
 )
-def ratio_or_at_least_1(positives, negatives):
-    return negatives / max(positives, 1)
 
 
 @mistake(
     "a ratio, upside down",
-    "You return positives / negatives. α is the weight of a positive, between 0 and 1, and the larger the rarer they are. "
-    "(And without a negative yours is a division by 0.)",
+    "You return positives / negatives. α is the weight of a positive, between 0 and 1, and the larger the rarer they "
+    "are. (And without a negative yours is a division by 0.)",
 )
 def positives_over_negatives(positives, negatives):
     return positives / negatives
+
+
+upside_down_with_a_way_out = Mistake(
+    "a ratio, upside down, never divided by 0",
+    "You return positives / negatives, and something else where that is a division by 0. α is the weight of a "
+    "positive, between 0 and 1, and the larger the rarer they are.",
+    when=_gives(lambda positives, negatives: positives / negatives),
+)
 
 
 @mistake(
@@ -81,19 +104,27 @@ def one_minus_ratio(positives, negatives):
     return 1 - positives / negatives
 
 
-@mistake(
-    "1 minus a ratio, cut off",
-    "You return 1 − positives / negatives, cut off at 0. For as many of both that is 0, and positives would count "
-    "nothing. Solve the equation for α: both terms with α go to one side.",
+one_minus_ratio_with_a_way_out = Mistake(
+    "1 minus a ratio, never divided by 0",
+    "You return 1 − positives / negatives, and something else where that makes no sense. For as many of both it is 0, "
+    "and positives would count nothing. Solve the equation for α: both terms with α go to one side.",
+    when=_gives(lambda positives, negatives: 1 - positives / negatives),
 )
-def one_minus_ratio_cut_off(positives, negatives):
-    return max(0.0, 1 - positives / max(negatives, 1))
+
+
+@mistake(
+    "the larger share",
+    "You return the larger of the two shares. With more positives than negatives, α is the smaller one: go by the name "
+    "of the counts, not by their size.",
+)
+def the_larger_share(positives, negatives):
+    return max(positives, negatives) / (positives + negatives)
 
 
 @mistake(
     "one over the positives",
-    "You return 1 / positives. How many negatives there are matters as much. (And without a positive it is a division by "
-    "0.)",
+    "You return 1 / positives. How many negatives there are matters as much. (And without a positive it is a division "
+    "by 0.)",
 )
 def one_over_positives(positives, negatives):
     return 1 / positives
@@ -101,8 +132,8 @@ def one_over_positives(positives, negatives):
 
 @mistake(
     "one over the negatives",
-    "You return 1 / negatives. How many positives there are matters as much. (And without a negative it is a division by "
-    "0.)",
+    "You return 1 / negatives. How many positives there are matters as much. (And without a negative it is a division "
+    "by 0.)",
 )
 def one_over_negatives(positives, negatives):
     return 1 / negatives
@@ -134,8 +165,8 @@ def the_papers(positives, negatives):
 
 @mistake(
     "0.75 whatever the counts",
-    "0.75 is the paper's best α for cross-entropy, and right for 1 positive to 3 negatives. Here it follows from the two "
-    "counts.",
+    "0.75 is the paper's best α for cross-entropy, and right for 1 positive to 3 negatives. Here it follows from the "
+    "two counts.",
 )
 def the_papers_without_gamma(positives, negatives):
     return 0.75
@@ -150,10 +181,12 @@ EXERCISE = Exercise(
     mistakes=[
         share_of_positives,
         negatives_over_positives,
-        ratio_or_at_least_1,
+        ratio_with_a_way_out,
         positives_over_negatives,
+        upside_down_with_a_way_out,
+        the_larger_share,
         one_minus_ratio,
-        one_minus_ratio_cut_off,
+        one_minus_ratio_with_a_way_out,
         one_over_positives,
         one_over_negatives,
         one_over_all,

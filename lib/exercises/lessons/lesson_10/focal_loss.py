@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lib.exercises.engine.exercise import Case, Exercise, Mistake, mistake
 from lib.exercises.engine.kinds import Kind
-from lib.exercises.lessons.lesson_10._parts import answers, compare_over_logits
+from lib.exercises.lessons.lesson_10._parts import SURE, answers, besides_nan, compare_over_logits, right_where_unsure
 from lib.ops.losses import sigmoid_focal_loss
 
 
@@ -129,29 +129,25 @@ def logit_as_probability(logits, targets, alpha, gamma):
 
 
 @mistake(
-    "sigmoid twice",
-    "`F.binary_cross_entropy_with_logits` makes the sigmoid itself, and you gave it probabilities.",
+    "sigmoid twice", "`F.binary_cross_entropy_with_logits` makes the sigmoid itself, and you gave it probabilities."
 )
 def sigmoid_twice(logits, targets, alpha, gamma):
     p_t = of_truth(logits, targets)
     return weight(targets, alpha) * (1 - p_t) ** gamma * surprise(logits.sigmoid(), targets)
 
 
-@mistake(
-    "logarithm of 0",
-    "Right for moderate logits. At ±100 a probability is rounded to 0, and its logarithm is infinite. Take the "
-    "logarithm of the sigmoid in one step, from the logit: PyTorch has functions for that.",
+not_finite = Mistake(
+    "infinite or NaN for sure answers",
+    "Right for moderate logits. At ±100 a probability is rounded to 0, and its logarithm is infinite; or the "
+    "exponential of the logit is. Take the logarithm of the sigmoid in one step: PyTorch has functions for that.",
+    when=right_where_unsure,
 )
-def log_of_sigmoid(logits, targets, alpha, gamma):
-    p = logits.sigmoid()
-    p_t = torch.where(targets > 0, p, 1 - p)
-    return -weight(targets, alpha) * (1 - p_t) ** gamma * p_t.log()
 
 
 def _stops_growing(got: Any, expected: Any, case: Case) -> bool:
     logits = case.arguments[0]
     near = (got - expected).abs() <= 1e-6 + 1e-4 * expected.abs()
-    return bool(got.isfinite().all() and near[logits.abs() < 20].all() and (logits.abs() >= 20)[~near].all())
+    return bool(got.isfinite().all() and near[logits.abs() < SURE].all())
 
 
 cut_off = Mistake(
@@ -161,6 +157,38 @@ cut_off = Mistake(
     "its logarithms off at −100, too. Take the logarithm of the sigmoid in one step, from the logit.",
     when=_stops_growing,
 )
+
+
+@mistake(
+    "the mean surprise for all",
+    "You use one cross-entropy for all answers: `F.binary_cross_entropy_with_logits` takes the mean if it is not told "
+    "otherwise.",
+)
+def mean_surprise(logits, targets, alpha, gamma):
+    same = surprise(logits, targets).mean()
+    return weight(targets, alpha) * (1 - torch.exp(-same)) ** gamma * same
+
+
+@mistake(
+    "logarithm of σ for background too",
+    "Your factor and your weight fit the target; the logarithm is always that of σ(logit), which is p_t for objects "
+    "only.",
+)
+def one_logarithm(logits, targets, alpha, gamma):
+    return -weight(targets, alpha) * (1 - of_truth(logits, targets)) ** gamma * F.logsigmoid(logits)
+
+
+@mistake("no logarithm", "That is the factor with its weight. What it weighs, the cross-entropy, is missing.")
+def factor_alone(logits, targets, alpha, gamma):
+    return weight(targets, alpha) * (1 - of_truth(logits, targets)) ** gamma
+
+
+@mistake(
+    "divided by the number of objects",
+    "You divide by the number of objects. That comes later, after adding up: asked is the loss of each answer.",
+)
+def over_positives(logits, targets, alpha, gamma):
+    return focal_loss(logits, targets, alpha, gamma) / targets.sum().clamp(min=1)
 
 
 @mistake(
@@ -189,6 +217,23 @@ def factor_detached(logits, targets, alpha, gamma):
     return weight(targets, alpha) * factor * surprise(logits, targets)
 
 
+WRONG_VALUES = [
+    always_1_minus_p,
+    by_p_t,
+    alpha_to_background,
+    alpha_everywhere,
+    background_weighs_1,
+    without_alpha,
+    gamma_as_factor,
+    power_inside,
+    without_factor,
+    gamma_is_2,
+    alpha_is_a_quarter,
+    objects_alone,
+    one_logarithm,
+    over_positives,
+]
+
 EXERCISE = Exercise(
     name="focal_loss",
     reference=focal_loss,
@@ -196,25 +241,17 @@ EXERCISE = Exercise(
     takes={"logits": Kind.LOGITS},
     gives=Kind.NUMBERS,
     mistakes=[
-        always_1_minus_p,
-        by_p_t,
-        alpha_to_background,
-        alpha_everywhere,
-        background_weighs_1,
-        without_alpha,
-        gamma_as_factor,
-        power_inside,
-        without_factor,
-        gamma_is_2,
-        alpha_is_a_quarter,
-        objects_alone,
+        *WRONG_VALUES,
+        mean_surprise,
+        factor_alone,
         logit_as_probability,
         sigmoid_twice,
-        log_of_sigmoid,
+        not_finite,
         cut_off,
         summed,
         averaged,
         factor_detached,
+        *map(besides_nan, WRONG_VALUES),
     ],
     picture=compare_over_logits,
     atol=2e-8,  # an easy answer's loss is small: 2.5e-7 for an object with p = 0.99

@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lib.exercises.engine.exercise import Case, Exercise, mistake
+from lib.exercises.engine.exercise import Case, Exercise, Mistake, mistake
 from lib.exercises.engine.kinds import Kind
-from lib.exercises.lessons.lesson_10._parts import answers, compare_over_logits
+from lib.exercises.lessons.lesson_10._parts import answers, besides_nan, compare_over_logits, right_where_unsure
 from lib.ops.losses import sigmoid_focal_loss, sigmoid_focal_slope
 
 
@@ -111,19 +111,13 @@ def inner_minus_lost(logits, targets, gamma):
     return sign * (1 - p) ** gamma * (p - 1 - gamma * p * log_p)
 
 
-@mistake(
-    "exponent not lowered",
-    "The derivative of u^γ has the power γ − 1. In yours it is still γ.",
-)
+@mistake("exponent not lowered", "The derivative of u^γ has the power γ − 1. In yours it is still γ.")
 def exponent_kept(logits, targets, gamma):
     sign, p, log_p = parts(logits, targets)
     return sign * (1 - p) ** gamma * (gamma * p * (1 - p) * log_p + p - 1)
 
 
-@mistake(
-    "exponent not brought down",
-    "The derivative of u^γ begins with γ. In yours that factor is missing.",
-)
+@mistake("exponent not brought down", "The derivative of u^γ begins with γ. In yours that factor is missing.")
 def gamma_not_in_front(logits, targets, gamma):
     sign, p, log_p = parts(logits, targets)
     return sign * (1 - p) ** gamma * (p * log_p + p - 1)
@@ -139,10 +133,7 @@ def p_t_lost(logits, targets, gamma):
     return sign * (1 - p) ** gamma * (gamma * log_p + p - 1)
 
 
-@mistake(
-    "slope of cross-entropy",
-    "That is p minus the target, the slope of cross-entropy, whatever γ is.",
-)
+@mistake("slope of cross-entropy", "That is p minus the target, the slope of cross-entropy, whatever γ is.")
 def cross_entropy(logits, targets, gamma):
     return logits.sigmoid() - targets
 
@@ -182,10 +173,35 @@ def log_of_sigmoid(logits, targets, gamma):
     return (2 * targets - 1) * (1 - p) ** gamma * (gamma * p * p.log() + p - 1)
 
 
+not_finite = Mistake(
+    "infinite or NaN for sure answers",
+    "Right for moderate logits. At ±50 or ±100 p_t or 1 − p_t is rounded to 0: its logarithm, a power below 0 of it, "
+    "or 1 divided by it is infinite, and 0 times infinity is NaN. (Autograd of a power below 1 is such a case.)",
+    when=right_where_unsure,
+)
+
+
 @mistake("summed", "You return the sum of all slopes. Asked is one slope for each logit.")
 def summed(logits, targets, gamma):
     return focal_slope(logits, targets, gamma).sum()
 
+
+WRONG_VALUES = [
+    factor_constant,
+    logarithm_constant,
+    one_sign,
+    all_objects,
+    by_probability,
+    by_p_t,
+    inner_minus_lost,
+    exponent_kept,
+    gamma_not_in_front,
+    p_t_lost,
+    cross_entropy,
+    the_loss,
+    gamma_is_2,
+    with_alpha,
+]
 
 EXERCISE = Exercise(
     name="focal_slope",
@@ -194,23 +210,12 @@ EXERCISE = Exercise(
     takes={"logits": Kind.LOGITS},
     gives=Kind.NUMBERS,
     mistakes=[
-        factor_constant,
-        logarithm_constant,
-        one_sign,
-        all_objects,
-        by_probability,
-        by_p_t,
-        inner_minus_lost,
-        exponent_kept,
-        gamma_not_in_front,
-        p_t_lost,
-        cross_entropy,
-        the_loss,
-        gamma_is_2,
-        with_alpha,
+        *WRONG_VALUES,
         not_cancelled,
         log_of_sigmoid,
+        not_finite,
         summed,
+        *map(besides_nan, WRONG_VALUES),
     ],
     picture=compare_over_logits,
     atol=1e-7,  # of an object with p = 0.99 and γ = 2 the slope is −3e-6

@@ -86,9 +86,14 @@ def logarithm_before_division(prior):
 
 
 @mistake(
-    "logarithms divided",
-    "You divide one logarithm by the other. The logarithm of a ratio is a difference.",
+    "logarithm of the prior alone, divided",
+    "You divide log(prior) by 1 − prior. The logarithm is taken of the whole ratio: look at your parentheses.",
 )
+def logarithm_then_divided(prior):
+    return math.log(prior) / (1 - prior)
+
+
+@mistake("logarithms divided", "You divide one logarithm by the other. The logarithm of a ratio is a difference.")
 def logarithms_divided(prior):
     return math.log(prior) / math.log(1 - prior)
 
@@ -101,10 +106,7 @@ def logarithms_added(prior):
     return math.log(prior) + math.log(1 - prior)
 
 
-@mistake(
-    "the odds",
-    "You return prior / (1 − prior), which is e^b. One step is left.",
-)
+@mistake("the odds", "You return prior / (1 − prior), which is e^b. One step is left.")
 def odds(prior):
     return prior / (1 - prior)
 
@@ -131,8 +133,9 @@ def as_it_is(prior):
 
 
 @mistake(
-    "parentheses around 1 − prior",
-    "You take the logarithm of 1 − prior / prior: without parentheses the division comes first, and what is left is 0.",
+    "the logarithm of nothing positive",
+    "You ask for the logarithm of 0 or of a negative number. (Without parentheses, 1 − prior / prior is 0: the "
+    "division comes first.)",
 )
 def without_parentheses(prior):
     return -math.log(1 - prior / prior)
@@ -155,6 +158,7 @@ EXERCISE = Exercise(
         log_of_the_rest,
         minus_log_of_the_rest,
         logarithm_before_division,
+        logarithm_then_divided,
         logarithms_divided,
         logarithms_added,
         odds,
