@@ -1,0 +1,384 @@
+# %% [markdown]
+# # 10 · The focal loss: whose loss is it?
+#
+# A detector in one look judges 1,296 anchors in each picture, and hardly any of them lies on a thing.
+# Below, all its answers for one scene, of one trained network, are added up in two ways.
+# Each dot is an anchor, as large as its share of the loss; both pictures have the same amount of ink.
+
+# %%
+import matplotlib.pyplot as plt
+import torch
+
+from lib.datasets.folders import REPOSITORY
+from lib.datasets.toyworld import CLASSES, Toyworld
+from lib.device import choose_device
+from lib.models.retinanet import retinanet_small
+from lib.ops.boxes import box_iou
+from lib.ops.losses import sigmoid_focal_loss
+from lib.training import load_checkpoint
+from lib.viz.detection.focal import draw_loss_of_places
+
+device = choose_device()
+folder = REPOSITORY / "data" / "checkpoints"
+net, plain = retinanet_small().to(device), retinanet_small().to(device)
+made = load_checkpoint(net, folder / "10_focal_loss.safetensors")           # taught by the focal loss
+load_checkpoint(plain, folder / "10_cross_entropy.safetensors")             # by cross-entropy
+net, plain = (model.eval().requires_grad_(False) for model in (net, plain))
+
+# %%
+val_world = Toyworld("val", length=200)
+scene = val_world[185]
+picture = scene.image.to(device)                                # (3, 96, 96)
+anchors, logits = (part.cpu() for part in net.predict(picture[None])[:2])   # (1296, 4), (1, 1296, 6)
+
+
+def tell(boxes: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What each anchor should say, (1296, 6) of 0 and 1; and which anchors count, (1296,). As in lesson 08."""
+    matches = net.proposal_matcher(box_iou(boxes, anchors))     # a thing's number, −1 background, −2 no opinion
+    positive = torch.where(matches >= 0)[0]                     # (P,)
+    wanted = torch.zeros(len(anchors), 6)
+    wanted[positive, labels[matches[positive]]] = 1
+    return wanted, matches != -2
+
+# %%
+wanted, counts = tell(scene.boxes, scene.labels)
+on_thing = wanted.any(dim=1)                                    # (1296,)
+added_up = {name: sigmoid_focal_loss(logits[0], wanted, -1, gamma).sum(dim=1) * counts
+            for name, gamma in (("cross-entropy", 0), ("focal loss, γ = 2", 2))}
+draw_loss_of_places(scene.image, anchors, added_up, on_thing)
+plt.show()
+background = [float(loss[~on_thing].sum() / loss.sum()) for loss in added_up.values()]
+assert background[0] > 2 * background[1]
+
+# %% [markdown]
+# **You will be able to**
+#
+# - say whose loss it is: which share of it comes from background that is judged right already;
+# - write the focal loss from logits, and its slope by hand;
+# - choose α from counts, and the bias that a detector starts with;
+# - do it the other way, and choose hard negatives;
+# - compare losses fairly, and read the result even if it is not the one expected.
+#
+# | | |
+# | --- | --- |
+# | Time | 75 minutes to read and do, about 40 seconds of computing on two cores |
+# | Builds on | lesson 05 (IoU, AP), 08 (anchors and their matching), 09 (one look) |
+# | Paper | Lin, Goyal, Girshick, He & Dollár 2017, *Focal Loss for Dense Object Detection* |
+#
+# A number printed with ≈ was measured, and may come out a little different on your machine.
+
+# %%
+import torch.nn.functional as F
+from torch import nn
+
+from lib.exercises import check, hint, progress, solution, use
+from lib.training import Batches, evaluate_detection, fit, toyworld_detection
+from lib.viz import explore
+from lib.viz.detection.curves import draw_speed_accuracy
+from lib.viz.detection.focal import draw_cumulative, draw_focal_curves, draw_runs, draw_to_scale
+from lib.viz.detection.focal_explorer import explore_focal
+from lib.viz.diagrams.retinanet_plan import draw_retinanet
+
+# %% [markdown]
+# **The whole, before its parts.**
+# The backbone and the nine anchors of a cell are those of lesson 08.
+# Nothing is proposed: one head says of every anchor which thing it is, another how its box must be moved.
+
+# %%
+draw_retinanet(net, picture)
+plt.show()
+
+# %% [markdown]
+# ## 1. Count
+#
+# Each anchor gives an answer for each class, on its own: a logit, and its sigmoid p is the probability of *yes*.
+# There are six, because number 0 keeps the place of background, as in the two-stage detectors.
+# Nobody asks for it: its truth is always *no*, and *background* is to say no to all.
+#
+# The truth is told as in lesson 08.
+# An anchor with an IoU of at least 0.5 with a thing is **positive**, and so is the best anchor of each thing.
+# Below 0.4 it is **negative**: background.
+# What lies between does not count.
+#
+# **Predict.**
+# A scene of toyworld has about three things, and 1,296 anchors.
+# How many of them are positive?
+# How many negatives are there for each positive?
+
+# %% jupyter={"outputs_hidden": true}
+train_images, train_targets = toyworld_detection(Toyworld("train", length=2000))
+told = [tell(target["boxes"], target["labels"]) for target in train_targets]
+positives = sum(int(wanted.any(dim=1).sum()) for wanted, _ in told)
+negatives = sum(int(counts.sum()) for _, counts in told) - positives
+print(f"a scene has {positives / 2000:.1f} positive and {negatives / 2000:.0f} negative anchors:",
+      f"1 to {negatives / positives:.0f}")
+assert negatives > 50 * positives
+
+# %%
+things = sum(len(target["boxes"]) for target in train_targets)
+draw_to_scale({"second stage of lessons 07, 08: chosen 1 to 3": (1, 3),
+               "boxes of YOLO (2016), lesson 09": (things, 2000 * 288 - things),
+               "anchors of this lesson": (positives, negatives),
+               "answers of this lesson": (positives, 6 * negatives + 5 * positives)},
+              ("yes", "no"), "what a detector hears in training")
+plt.show()
+
+# %% [markdown]
+# A two-stage detector chooses what it learns from, as lesson 07 did: a quarter positives.
+# YOLO counted *nothing* half.
+# Here everything counts.
+# The paper's detector has about 100,000 anchors in a picture, and still a handful of positives.
+#
+# ## 2. Cross-entropy, answer by answer
+#
+# The loss of an answer is −log p_t, where **p_t is the probability that the truth gets**:
+# p if the truth is *yes*, 1 − p if it is *no*.
+# An answer with p_t = 0.9 is right, and still costs 0.105.
+# Little; but there are 7,776 answers in a picture.
+#
+# **Predict.**
+# A network with random weights whose logits are all about 0: which share of the loss comes from background?
+# And after training with cross-entropy: more, or less?
+
+# %%
+val_images, val_targets = toyworld_detection(val_world)
+
+
+def answers_of(model: nn.Module, count: int = 60) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits and truth, (M, 6) each, of all anchors that count in the first validation scenes."""
+    with torch.no_grad():
+        logits = model.predict(val_images[:count].to(device).float() / 255).cls_logits.cpu()
+    truth = [tell(target["boxes"], target["labels"]) for target in val_targets[:count]]
+    wanted, counts = (torch.stack(part) for part in zip(*truth))    # (count, 1296, 6), (count, 1296)
+    return logits[counts], wanted[counts]
+
+
+def background_share(losses: torch.Tensor, wanted: torch.Tensor) -> float:
+    """The share of the loss that comes from answers whose truth is no."""
+    return float(losses[wanted == 0].double().sum() / losses.double().sum())
+
+# %% jupyter={"outputs_hidden": true}
+torch.manual_seed(0)
+fresh = retinanet_small().to(device).eval()
+nn.init.zeros_(fresh.head.classification_head.cls_logits.bias)
+answers = {"untrained": answers_of(fresh), "taught by cross-entropy": answers_of(plain),
+           "taught by focal loss": answers_of(net)}
+for name, (logits, wanted) in answers.items():
+    losses = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")   # (M, 6)
+    easy = (wanted == 0) & (logits.sigmoid() < 0.1)             # background with p_t above 0.9
+    print(f"{name:<24} background has {background_share(losses, wanted):.1%} of the cross-entropy;",
+          f"{easy.sum() / (wanted == 0).sum():.1%} of it is easy, with {losses[easy].sum() / losses.sum():.0%}")
+assert background_share(losses, wanted) > 0.5
+
+# %% [markdown]
+# *Easy* is background with p_t above 0.9.
+#
+# - At the start, background has nearly all of the loss: all answers cost the same, and it has most answers.
+# - A network that has learned 1,000 steps from cross-entropy has its background so right that little of the loss is left there.
+#   In our small world that can be done; keep it in mind for section 9.
+# - The network taught by the focal loss has easy background too.
+#   But nobody asked it to be *more* than right, and in cross-entropy that would be most of what it learns from.
+#
+# ## 3. Turn it down
+#
+# The idea of the paper: an answer that is right already should count less.
+# Multiply its loss with a factor that is 1 where p_t is 0, and falls to 0 where p_t is 1:
+#
+# > (1 − p_t)^γ
+#
+# γ says how fast it falls; with γ = 0 the factor is 1 everywhere.
+# (Positives and background can have weights too, α and 1 − α; leave α at 0.5 for now.)
+#
+# 1. With γ = 2, what is left of an answer with p_t = 0.9?
+#    With 0.99, 0.5?
+# 2. Move γ from 0 to 2.
+#    Whose is the loss of these answers now?
+
+# %% tags=["nbval-ignore-output"]
+explore_focal(*(part[:25_000] for part in answers["taught by focal loss"]))
+
+# %% [markdown]
+# <details><summary>What there is to see</summary>
+#
+# 1. 0.01, 0.0001 and 0.25 of its cross-entropy.
+#    A wrong answer with p_t = 0.1 keeps 0.81.
+# 2. At γ = 0 the left-hand bars and the last one on the right are large: what is wrong, and what is easy, but in great number.
+#    With γ = 2 the last bar has gone, and most of the loss is the positives'.
+# </details>
+#
+# ### Exercise 1 · `focal_loss`
+#
+# *10 minutes · ★★☆*
+#
+# - `logits`: any shape.
+#   `targets`: the same shape, floats 0 or 1.
+#   `alpha`, `gamma`: numbers; 0 ≤ alpha ≤ 1, gamma ≥ 0.
+# - Returns the loss of each answer, the same shape: −weight · (1 − p_t)^gamma · log p_t.
+#   The weight is `alpha` where the target is 1, and 1 − `alpha` where it is 0.
+# - Logits of ±100 give numbers, not inf or nan; and so do the gradients.
+
+# %% tags=["exercise"]
+def focal_loss(logits: torch.Tensor, targets: torch.Tensor, alpha: float, gamma: float) -> torch.Tensor:
+    ### BEGIN SOLUTION
+    of_truth = torch.where(targets > 0, logits, -logits)        # p_t = σ(of_truth), 1 − p_t = σ(−of_truth)
+    weight = alpha * targets + (1 - alpha) * (1 - targets)
+    return -weight * (-of_truth).sigmoid() ** gamma * F.logsigmoid(of_truth)
+    ### END SOLUTION
+
+# %%
+check(focal_loss)
+
+# %% [markdown]
+# <details><summary>Hint: where to begin</summary>
+#
+# σ(−x) = 1 − σ(x).
+# So where the truth is *no*, p_t is the sigmoid of the opposite logit.
+# `torch.where` makes one tensor of both cases.
+# </details>
+# <details><summary>Hint: inf or nan for sure answers</summary>
+#
+# The sigmoid of −100 is so small that its logarithm is lost.
+# `F.logsigmoid` gives the logarithm of a sigmoid in one go.
+# </details>
+# <details><summary>Hint: easy background keeps its loss</summary>
+#
+# The factor is made of p_t, not of p.
+# </details>
+
+# %%
+focal_loss = use(focal_loss)
+
+# %%
+from torchvision.ops import sigmoid_focal_loss as theirs
+
+logits, wanted = answers["taught by focal loss"]
+assert torch.allclose(focal_loss(logits, wanted, 0.25, 2.0), theirs(logits, wanted, 0.25, 2.0), atol=1e-6)
+print(f"equal to torchvision's on {logits.numel():,} answers")
+
+# %% [markdown]
+# ## 4. What pulls
+#
+# A network does not learn from a loss, but from its **slope**: how much the loss changes if the logit does.
+# For cross-entropy it is simple: for a truth of *yes*, the slope is p − 1.
+# A wrong answer pulls with almost 1, a right one with almost 0.
+#
+# **Predict.**
+# With γ = 2, which answers of a positive pull hardest: those with p near 0, near ½, or in between?
+#
+# ### Exercise 2 · `focal_slope`
+#
+# *15 minutes · ★★★*
+#
+# - `logits`: any shape.
+#   `targets`: the same shape, floats 0 or 1.
+#   `gamma`: a number of at least 0.
+# - Returns the derivative of −(1 − p_t)^gamma · log p_t with respect to each logit, the same shape.
+#   α is left out.
+# - By a formula, without autograd; finite for logits of ±100.
+
+# %% tags=["exercise"]
+def focal_slope(logits: torch.Tensor, targets: torch.Tensor, gamma: float) -> torch.Tensor:
+    ### BEGIN SOLUTION
+    sign = 2 * targets - 1                                      # background: p_t falls when its logit grows
+    p, miss, log_p = (sign * logits).sigmoid(), (-sign * logits).sigmoid(), F.logsigmoid(sign * logits)
+    return sign * miss ** gamma * (gamma * p * log_p - miss)
+    ### END SOLUTION
+
+# %%
+check(focal_slope)
+
+# %% [markdown]
+# <details><summary>Hint: where to begin</summary>
+#
+# Take a truth of *yes* first, so p_t = σ(x).
+# The derivative of σ(x) is σ(x) · (1 − σ(x)), that of log σ(x) is 1 − σ(x).
+# </details>
+# <details><summary>Hint: nearly right, but too small</summary>
+#
+# There are two factors, and both change with the logit.
+# The product rule gives two terms.
+# </details>
+# <details><summary>Hint: right for things, wrong for background</summary>
+#
+# For background p_t = σ(−x).
+# What does that do to the sign?
+# </details>
+
+# %%
+focal_slope = use(focal_slope)
+
+# %%
+leaf = logits[:1000].clone().requires_grad_()
+(by_autograd,) = torch.autograd.grad(focal_loss(leaf, wanted[:1000], 0.5, 2.0).sum(), leaf)
+assert torch.allclose(0.5 * focal_slope(leaf.detach(), wanted[:1000], 2.0), by_autograd, atol=1e-6)
+print("equal to autograd")
+
+# %% jupyter={"outputs_hidden": true}
+draw_focal_curves()
+plt.show()
+line = torch.linspace(-8, 8, 1601)
+for gamma in (0.5, 1, 2, 5):
+    top = focal_slope(line, torch.ones_like(line), gamma).argmin()
+    print(f"γ = {gamma:<3} pulls hardest at p = {line[top].sigmoid():.2f}")
+
+# %% [markdown]
+# With cross-entropy the most wrong answer pulls hardest.
+# With γ = 2 an answer in the middle does, and pulls a little harder than in cross-entropy.
+# So the focal loss does two things: it lets go of what is right, and it has more patience with what is quite wrong.
+# Outliers, say a wrong label in the data, pull no harder than other errors.
+#
+# ## 5. α
+#
+# The other knob is older: positives count α, background 1 − α.
+# It does not ask whether an answer is easy, only which kind it is.
+#
+# ### Exercise 3 · `alpha_from_counts`
+#
+# *4 minutes · ★☆☆*
+#
+# - `positives`, `negatives`: how many of each there are; not both are 0.
+# - Returns the α with which both kinds weigh the same: α · positives = (1 − α) · negatives.
+
+# %% tags=["exercise"]
+def alpha_from_counts(positives: int, negatives: int) -> float:
+    ### BEGIN SOLUTION
+    return negatives / (positives + negatives)
+    ### END SOLUTION
+
+# %%
+check(alpha_from_counts)
+
+# %% [markdown]
+# <details><summary>Hint: where to begin</summary>
+#
+# Bring all terms with α to one side.
+# </details>
+# <details><summary>Hint: the wrong kind gets the large weight</summary>
+#
+# α is the weight of a positive, and positives are few.
+# </details>
+
+# %%
+alpha_from_counts = use(alpha_from_counts)
+
+# %%
+print(f"both kinds of anchors weigh the same with α = {alpha_from_counts(positives, negatives):.3f}")
+
+# %% [markdown]
+# And with γ?
+# **Predict.**
+# The paper's best α is 0.75 for cross-entropy, and 0.25 with γ = 2: less than half, though positives are rare.
+# Why would a positive need *less* weight then?
+
+# %% jupyter={"outputs_hidden": true}
+logits, wanted = answers["taught by focal loss"]
+of_background = {}
+for gamma in (0, 0.5, 1, 2):
+    of_background[gamma] = background_share(focal_loss(logits, wanted, 0.5, gamma), wanted)
+    print(f"γ = {gamma:<3}  background has {of_background[gamma]:.0%} of the loss")
+assert of_background[0] > 0.5 > of_background[1] > of_background[2]
+
+# %% [markdown]
+# γ takes the loss away from background, since nearly all of it is easy.
+# With γ = 2 it has a small part left: now the positives are too loud, and an α below ½ gives background some of its weight back.
+# So α and γ belong together; who changes one must look for the other again.
