@@ -6,6 +6,8 @@
 # Each dot is an anchor, as large as its share of the loss; both pictures have the same amount of ink.
 
 # %%
+import math
+
 import matplotlib.pyplot as plt
 import torch
 
@@ -263,7 +265,9 @@ print(f"equal to torchvision's on {logits.numel():,} answers")
 # A wrong answer pulls with almost 1, a right one with almost 0.
 #
 # **Predict.**
-# With γ = 2, which answers of a positive pull hardest: those with p near 0, near ½, or in between?
+# With γ = 2 the loss of every answer is smaller.
+# Is its slope smaller too, for a positive with p = 0.06?
+# With p = 0.9?
 #
 # ### Exercise 2 · `focal_slope`
 #
@@ -316,16 +320,16 @@ print("equal to autograd")
 # %% jupyter={"outputs_hidden": true}
 draw_focal_curves()
 plt.show()
-line = torch.linspace(-8, 8, 1601)
-for gamma in (0.5, 1, 2, 5):
-    top = focal_slope(line, torch.ones_like(line), gamma).argmin()
-    print(f"γ = {gamma:<3} pulls hardest at p = {line[top].sigmoid():.2f}")
+asked = torch.tensor([0.06, 0.9])
+for gamma in (0, 2):
+    pull = -focal_slope(asked.logit(), torch.ones(2), gamma)
+    print(f"γ = {gamma}: the pull is {pull[0]:.3f} at p = 0.06 and {pull[1]:.3f} at p = 0.9")
 
 # %% [markdown]
-# With cross-entropy the most wrong answer pulls hardest.
-# With γ = 2 an answer in the middle does, and pulls a little harder than in cross-entropy.
-# So the focal loss does two things: it lets go of what is right, and it has more patience with what is quite wrong.
-# Outliers, say a wrong label in the data, pull no harder than other errors.
+# With γ = 2 the loss at p = 0.06 is smaller than cross-entropy, and yet it pulls *harder*.
+# Two things pull there: the logarithm, and the factor, which falls when the answer gets better.
+# From p = 0.3 on the pull is smaller than in cross-entropy, and for what is right it is hardly there.
+# So the focal loss lets go of right answers; wrong ones pull as before, or a little more.
 #
 # ## 5. α
 #
@@ -382,3 +386,248 @@ assert of_background[0] > 0.5 > of_background[1] > of_background[2]
 # γ takes the loss away from background, since nearly all of it is easy.
 # With γ = 2 it has a small part left: now the positives are too loud, and an α below ½ gives background some of its weight back.
 # So α and γ belong together; who changes one must look for the other again.
+#
+# ## 6. Whose loss is it?
+#
+# A share for all background together says little about *which* background.
+# The paper's figure 4 sorts the answers, the easiest first, and adds their losses up.
+#
+# ### Exercise 4 · `cumulative_share`
+#
+# *6 minutes · ★☆☆*
+#
+# - `losses`: (N,), at least 0; N may be 0.
+# - Returns (N,): entry i is the share of the whole loss that the i + 1 smallest losses have together.
+#   So the last entry is 1.
+# - If all losses are 0: zeros.
+
+# %% tags=["exercise"]
+def cumulative_share(losses: torch.Tensor) -> torch.Tensor:
+    ### BEGIN SOLUTION
+    so_far = losses.sort().values.cumsum(dim=0)                 # (N,)
+    return so_far / losses.sum() if losses.sum() > 0 else torch.zeros_like(losses)
+    ### END SOLUTION
+
+# %%
+check(cumulative_share)
+
+# %% [markdown]
+# <details><summary>Hint: where to begin</summary>
+#
+# `tensor.cumsum(dim=0)` adds up from the left.
+# What has to stand on the left?
+# </details>
+# <details><summary>Hint: nan</summary>
+#
+# 0 divided by 0.
+# Nothing is nobody's share.
+# </details>
+
+# %%
+cumulative_share = use(cumulative_share)
+
+# %% [markdown]
+# The network taught by the focal loss, as in the paper, and its answers weighed with four γ.
+#
+# **Predict.**
+# Which share of the background's loss have 99 of 100 background answers, the easiest ones?
+# With γ = 0, and with γ = 2?
+
+# %% jupyter={"outputs_hidden": true}
+def shares_of(name: str, kind: int) -> dict[str, torch.Tensor]:
+    """For four γ: the cumulative share of the answers whose truth is `kind`."""
+    logits, wanted = (part[answers[name][1] == kind].double() for part in answers[name])
+    return {f"γ = {gamma:g}": cumulative_share(focal_loss(logits, wanted, 0.5, gamma)) for gamma in (0, 0.5, 1, 2)}
+
+# %% jupyter={"outputs_hidden": true}
+shares = {"background": shares_of("taught by focal loss", 0), "positives": shares_of("taught by focal loss", 1)}
+draw_cumulative({title: {name: share[::max(len(share) // 500, 1)] for name, share in lines.items()}
+                 for title, lines in shares.items()})
+plt.show()
+
+# %% jupyter={"outputs_hidden": true}
+for name in ("taught by focal loss", "taught by cross-entropy"):
+    of_easy = {gamma: share[int(0.99 * len(share)) - 1] for gamma, share in shares_of(name, 0).items()}
+    print(f"{name}: the easiest 99 of 100 backgrounds have", ", ".join(
+        f"{share:.1%} ({gamma})" for gamma, share in of_easy.items()))
+easy_share = {gamma: share[int(0.99 * len(share)) - 1] for gamma, share in shares["background"].items()}
+assert easy_share["γ = 0"] > 0.3 and easy_share["γ = 2"] < 0.03
+
+# %% [markdown]
+# The lines of the positives lie near each other: few of them are easy, and γ changes little.
+# For background γ changes all.
+# With γ = 0 half of its loss comes from answers that are right and easy; with γ = 2 the one hardest in a hundred has practically all.
+#
+# And again the network that learned from cross-entropy is different: it has pushed its easy answers so far down that they have little left.
+#
+# ## 7. The first steps
+#
+# An untrained network says p = ½ everywhere, and is wrong a thousand times.
+# The paper starts with another answer: *a thing is here with probability π = 0.01*.
+# The weights of the last layer are tiny at the start, so its bias alone decides the answer.
+#
+# ### Exercise 5 · `prior_bias`
+#
+# *4 minutes · ★☆☆*
+#
+# - `prior`: a probability π between 0 and 1, without the ends.
+# - Returns the bias b, a number, with σ(b) = π.
+
+# %% tags=["exercise"]
+def prior_bias(prior: float) -> float:
+    ### BEGIN SOLUTION
+    return -math.log((1 - prior) / prior)
+    ### END SOLUTION
+
+# %%
+check(prior_bias)
+
+# %% [markdown]
+# <details><summary>Hint: where to begin</summary>
+#
+# Solve 1 / (1 + e^−b) = π for b.
+# First turn both sides upside down.
+# </details>
+# <details><summary>Hint: the sign</summary>
+#
+# A rare thing needs a bias below 0.
+# </details>
+
+# %%
+prior_bias = use(prior_bias)
+
+# %% [markdown]
+# **Predict.**
+# `loss` divides by the number of positive anchors of a picture.
+# Our scene has 21 positives among 1,275 anchors that count, with six answers each; −log ½ = 0.69.
+# About how large is the cross-entropy of the scene at the start: with bias 0, and with `prior_bias(0.01)`?
+
+# %%
+by_picture = []                                                 # background's share, picture after picture
+
+
+def cross_entropy(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    losses = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")       # (A', 6)
+    by_picture.append(background_share(losses.detach(), wanted))
+    return losses.sum()
+
+
+def beginner(bias: float) -> nn.Module:
+    torch.manual_seed(0)
+    model = retinanet_small().to(device)
+    model.classification_loss = cross_entropy
+    nn.init.constant_(model.head.classification_head.cls_logits.bias, bias)
+    return model
+
+# %% jupyter={"outputs_hidden": true}
+starts = {"bias 0": 0.0, "π = 0.01": prior_bias(0.01)}
+truth = [{"boxes": scene.boxes.to(device), "labels": scene.labels.to(device)}]
+for name, bias in starts.items():
+    with torch.no_grad():
+        first = beginner(bias).loss(picture[None], truth)["classification"].item()
+    print(f"{name:<9} the first loss of our scene is {first:.1f}")
+
+# %% [markdown]
+# Does the start matter for long?
+# Fifty steps with each.
+
+# %%
+batches = Batches(train_images, train_targets, batch_size=8, shuffle=True, flip=True, seed=0)
+course, whose = {}, {}
+for name, bias in starts.items():
+    by_picture.clear()
+    history = fit(beginner(bias), batches, lambda model, batch: model.loss(*batch), steps=50,
+                  learning_rate=4e-3, title=name)
+    course[name] = history.parts["classification"]
+    whose[name] = torch.tensor(by_picture).view(50, 8).mean(dim=1)          # (50,), a batch has 8 pictures
+
+# %% jupyter={"source_hidden": true}
+figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3), layout="constrained")
+for name, style in zip(starts, ("-", "--")):
+    left.semilogy(course[name], style, label=name)
+    right.plot(whose[name], style, label=name)
+left.set(xlabel="step", ylabel="class loss", title="cross-entropy")
+right.set(xlabel="step", ylabel="share", title="what background has of it", ylim=(0, 1))
+left.legend()
+plt.show()
+
+# %%
+for name in starts:
+    print(f"{name:<9} class loss {course[name][0]:.0f} in the first batch, ≈ {sum(course[name][-10:]) / 10:.1f} in the last ten;",
+          f"background's share {whose[name][0]:.2f} at first, ≈ {whose[name][-10:].mean():.2f} at last")
+assert course["bias 0"][0] > 20 * course["π = 0.01"][0] and whose["bias 0"][-10:].mean() < 0.5
+
+# %% [markdown]
+# The first loss is fifty times larger without the prior.
+# But after some ten steps both runs are nearly alike: to say *no* everywhere is quickly learned, a bias is enough.
+# From then on positives have most of the loss, in cross-entropy too.
+#
+# In the paper, training without the prior diverged.
+# Here it does not: `fit` shortens long gradients and takes its steps with AdamW, which divides by their size; the paper used plain SGD.
+# What the prior is worth to us, the next but one section says: it was one of the settings that were tried.
+#
+# ## 8. The other way: choose
+#
+# Before the focal loss, detectors *chose* what to learn from.
+# Lesson 08 drew background by lot.
+# **Hard negative mining** takes the background whose loss is largest: SSD three for each positive.
+# The rest counts nothing at this step; at the next, others may be the hardest.
+#
+# ### Exercise 6 · `hard_negatives`
+#
+# *10 minutes · ★★☆*
+#
+# - `losses`: (A,), the loss of each anchor.
+#   `positive`: (A,) bool.
+#   `ratio`: a whole number.
+# - Returns (A,) bool: which **negatives** to learn from, `ratio` for each positive, those with the largest losses.
+#   Positives are False in it.
+# - If there are fewer negatives: all of them.
+#   If there is no positive: none.
+# - Of equal losses, the lower index wins.
+
+# %% tags=["exercise"]
+def hard_negatives(losses: torch.Tensor, positive: torch.Tensor, ratio: int) -> torch.Tensor:
+    ### BEGIN SOLUTION
+    count = min(ratio * int(positive.sum()), int((~positive).sum()))
+    among = losses.masked_fill(positive, float("-inf"))         # positives come last
+    chosen = torch.zeros_like(positive)
+    chosen[among.argsort(descending=True, stable=True)[:count]] = True
+    return chosen
+    ### END SOLUTION
+
+# %%
+check(hard_negatives)
+
+# %% [markdown]
+# <details><summary>Hint: where to begin</summary>
+#
+# `losses.argsort(descending=True, stable=True)` gives places, the hardest first.
+# How do you keep positives from being among the first?
+# </details>
+# <details><summary>Hint: a positive is chosen</summary>
+#
+# Is 0 low enough for what must never be chosen?
+# And what if fewer negatives are left than are asked for?
+# </details>
+# <details><summary>Hint: other places than expected</summary>
+#
+# If you sort the negatives alone, you get places in the shorter list.
+# </details>
+
+# %%
+hard_negatives = use(hard_negatives)
+
+# %%
+logits = plain.predict(picture[None]).cls_logits[0].cpu()       # (1296, 6)
+wanted, counts = tell(scene.boxes, scene.labels)
+losses = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum(dim=1) * counts       # (1296,)
+chosen = hard_negatives(losses, on_thing, 3)
+draw_loss_of_places(scene.image, anchors, {"all": losses, "3 to 1": losses * (chosen | on_thing)}, on_thing)
+plt.show()
+print(f"{int(chosen.sum())} of {int((counts & ~on_thing).sum()):,} negatives are chosen")
+assert losses[chosen].sum() > 0.9 * losses[~on_thing].sum()
+
+# %% [markdown]
+# The chosen are few, and have nearly all of background's loss.
+# The focal loss weighs where this one chooses: it needs no sorting and no border between *in* and *out*, but two numbers, α and γ.
