@@ -126,7 +126,7 @@ def draw_cumulative(
 
     Args:
         shares: by the panel's title, by the line's name, (N,) rising to 1, see `cumulative_share` of lesson 10.
-        starts: by the panel's title, where its axis begins, 0 to 1: for a curve that lies flat for long. Left out: at 0.
+        starts: by the panel's title, where its axis begins (0 to 1), if a curve lies flat for long.
 
     Raises:
         ValueError: there is no panel, or one without a line.

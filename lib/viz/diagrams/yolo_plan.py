@@ -15,7 +15,6 @@ from lib.viz.diagrams.rcnn_family import Plan
 from lib.viz.diagrams.system import Loss, Stage
 from lib.viz.explorer.feature_pictures import pca_colours
 
-
 LEAST_SCORE = 0.3  # of a detection that is drawn: a product of two numbers below 1
 
 
