@@ -35,8 +35,8 @@ anchors, logits = (part.cpu() for part in net.predict(picture[None])[:2])   # (1
 
 
 def tell(boxes: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What each anchor should say, (1296, 6) of 0 and 1; and which anchors count, (1296,). As in lesson 08."""
-    matches = net.proposal_matcher(box_iou(boxes, anchors))     # a thing's number, −1 background, −2 no opinion
+    """What each anchor should say, (1296, 6) of 0 and 1; and which anchors count, (1296,)."""
+    matches = net.proposal_matcher(box_iou(boxes, anchors))     # a thing's number; −1 none, −2 no opinion
     positive = torch.where(matches >= 0)[0]                     # (P,)
     wanted = torch.zeros(len(anchors), 6)
     wanted[positive, labels[matches[positive]]] = 1
@@ -170,8 +170,9 @@ for name, (logits, wanted) in answers.items():
     easy = (wanted == 0) & (logits.sigmoid() < 0.1)             # background with p_t above 0.9
     whole[name] = background_share(losses, wanted)
     print(f"{name:<24} background has {whole[name]:.1%} of the cross-entropy;",
-          f"{easy.sum() / (wanted == 0).sum():.1%} of it is easy, with {losses[easy].sum() / losses.sum():.0%}")
-assert whole["untrained"] > 0.99 and whole["taught by cross-entropy"] < 0.4 < 0.5 < whole["taught by focal loss"]
+          f"{easy.sum() / (wanted == 0).sum():.1%} of background is easy,",
+          f"with {losses[easy].sum() / losses.sum():.0%}")
+assert whole["untrained"] > 0.99 and whole["taught by focal loss"] > 0.5 > whole["taught by cross-entropy"]
 
 # %% [markdown]
 # *Easy* is background with p_t above 0.9.
@@ -223,7 +224,7 @@ explore_focal(*(part[:25_000] for part in answers["taught by focal loss"]))
 # %% tags=["exercise"]
 def focal_loss(logits: torch.Tensor, targets: torch.Tensor, alpha: float, gamma: float) -> torch.Tensor:
     ### BEGIN SOLUTION
-    of_truth = torch.where(targets > 0, logits, -logits)        # p_t = σ(of_truth), 1 − p_t = σ(−of_truth)
+    of_truth = torch.where(targets > 0, logits, -logits)        # p_t = σ(this), 1 − p_t = σ(−this)
     weight = alpha * targets + (1 - alpha) * (1 - targets)
     return -weight * (-of_truth).sigmoid() ** gamma * F.logsigmoid(of_truth)
     ### END SOLUTION
@@ -284,7 +285,7 @@ print(f"equal to torchvision's on {logits.numel():,} answers")
 # %% tags=["exercise"]
 def focal_slope(logits: torch.Tensor, targets: torch.Tensor, gamma: float) -> torch.Tensor:
     ### BEGIN SOLUTION
-    sign = 2 * targets - 1                                      # background: p_t falls when its logit grows
+    sign = 2 * targets - 1                                      # of background, p_t falls with the logit
     p, miss, log_p = (sign * logits).sigmoid(), (-sign * logits).sigmoid(), F.logsigmoid(sign * logits)
     return sign * miss ** gamma * (gamma * p * log_p - miss)
     ### END SOLUTION
@@ -438,10 +439,12 @@ cumulative_share = use(cumulative_share)
 def shares_of(name: str, kind: int) -> dict[str, torch.Tensor]:
     """For four γ: the cumulative share of the answers whose truth is `kind`."""
     logits, wanted = (part[answers[name][1] == kind].double() for part in answers[name])
-    return {f"γ = {gamma:g}": cumulative_share(focal_loss(logits, wanted, 0.5, gamma)) for gamma in (0, 0.5, 1, 2)}
+    return {f"γ = {gamma:g}": cumulative_share(focal_loss(logits, wanted, 0.5, gamma))
+            for gamma in (0, 0.5, 1, 2)}
 
 # %% jupyter={"outputs_hidden": true}
-shares = {"background": shares_of("taught by focal loss", 0), "positives": shares_of("taught by focal loss", 1)}
+focal_taught = "taught by focal loss"
+shares = {"background": shares_of(focal_taught, 0), "positives": shares_of(focal_taught, 1)}
 draw_cumulative(shares, starts={"background": 0.9})
 plt.show()
 
@@ -505,7 +508,7 @@ prior_bias = use(prior_bias)
 # About how large is the cross-entropy of the scene at the start: with bias 0, and with `prior_bias(0.01)`?
 
 # %%
-by_picture = []                                                 # background's share, picture after picture
+by_picture = []                                                 # background's share in each picture
 
 
 def cross_entropy(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
@@ -543,7 +546,7 @@ for name, bias in starts.items():
     history = fit(beginner(bias), batches, lambda model, batch: model.loss(*batch), steps=50,
                   learning_rate=4e-3, title=name)
     course[name] = history.parts["classification"]
-    whose[name] = torch.tensor(by_picture).view(50, 8).mean(dim=1)          # (50,), a batch has 8 pictures
+    whose[name] = torch.tensor(by_picture).view(50, 8).mean(dim=1)          # (50,), 8 pictures each
 
 # %% jupyter={"source_hidden": true}
 figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3), layout="constrained")
@@ -557,7 +560,8 @@ plt.show()
 
 # %%
 for name in starts:
-    print(f"{name:<9} class loss {course[name][0]:.0f} in the first batch, ≈ {sum(course[name][-10:]) / 10:.1f} in the last ten;",
+    print(f"{name:<9} class loss {course[name][0]:.0f} in the first batch,",
+          f"≈ {sum(course[name][-10:]) / 10:.1f} in the last ten;",
           f"background's share {whose[name][0]:.2f} at first, ≈ {whose[name][-10:].mean():.2f} at last")
 assert course["bias 0"][0] > 20 * course["π = 0.01"][0] and whose["bias 0"][-10:].mean() < 0.5
 
@@ -627,10 +631,12 @@ hard_negatives = use(hard_negatives)
 # %%
 losses = added_up["cross-entropy"]                              # (1296,), those of the first picture
 chosen = hard_negatives(losses, on_thing, 3)
-draw_loss_of_places(scene.image, anchors, {"all": losses, "3 to 1": losses * (chosen | on_thing)}, on_thing)
+both = {"all": losses, "3 to 1": losses * (chosen | on_thing)}
+draw_loss_of_places(scene.image, anchors, both, on_thing)
 plt.show()
 kept = losses[chosen].sum() / losses[~on_thing].sum()
-print(f"{int(chosen.sum())} of {int((losses[~on_thing] > 0).sum()):,} negatives are chosen; they have {kept:.0%} of background's loss")
+print(f"{int(chosen.sum())} of {int((losses[~on_thing] > 0).sum()):,} negatives are chosen;",
+      f"they have {kept:.0%} of background's loss")
 assert kept > 0.5
 
 # %% [markdown]
@@ -648,13 +654,15 @@ assert kept > 0.5
 # Their AP:
 
 # %%
-KNOBS = {"cross-entropy": ("prior",), "weighted": ("alpha",), "hard negatives": ("ratio",), "focal": ("alpha", "gamma")}
+KNOBS = {"cross-entropy": ("prior",), "weighted": ("alpha",), "hard negatives": ("ratio",),
+         "focal": ("alpha", "gamma")}
 tried = made["tuning"]["settings"]
 for loss, knobs in KNOBS.items():
     mine = [one for one in tried if one["loss"] == loss]        # six
     print(f"{loss} ({', '.join(knobs)})")
     for one, loud in zip(mine[:3], mine[3:]):
-        print("   ", *(f"{one[knob]:<4g}" for knob in knobs), f" AP {one['AP']:.3f}; class loss × 4: {loud['AP']:.3f}")
+        print("   ", *(f"{one[knob]:<4g}" for knob in knobs),
+              f" AP {one['AP']:.3f}; class loss × 4: {loud['AP']:.3f}")
 best = max(one["AP"] for one in tried if one["loss"] != "hard negatives")
 ahead = sum(one["AP"] > best for one in tried if one["loss"] == "hard negatives")
 print(f"{ahead} of 6 settings of hard negatives are better than the best of all others, {best:.3f}")
@@ -679,8 +687,8 @@ for loss in KNOBS:
     setting = made["chosen"][loss]
     of = {f"{split} {name}": sum(run[split][name] for run in made["runs"][loss]) / 3
           for split, name in (("val", "AP"), ("val", "AP50"), ("val", "AP75"), ("test", "AP"))}
-    print(f"{loss:<15}", *(f"{knob} {setting[knob]:g}," for knob in KNOBS[loss]), f"class loss × {setting['weight']:g}:",
-          ", ".join(f"{name} {value:.3f}" for name, value in of.items()))
+    print(f"{loss:<15}", *(f"{knob} {setting[knob]:g}," for knob in KNOBS[loss]),
+          f"class loss × {setting['weight']:g}:", ", ".join(f"{name} {value:.3f}" for name, value in of.items()))
 gains = [focal - plain for focal, plain in zip(runs["focal"], runs["cross-entropy"])]
 print("focal minus cross-entropy, seed by seed:", ", ".join(f"{gain:+.3f}" for gain in gains))
 
@@ -705,15 +713,17 @@ print("focal minus cross-entropy, seed by seed:", ", ".join(f"{gain:+.3f}" for g
 # So: only those training scenes that hold **one** thing, 500 steps, the settings as above.
 
 # %% jupyter={"outputs_hidden": true}
-rare = {loss: [run["val"]["AP"] for run in made["one thing"][loss]] for loss in ("cross-entropy", "focal")}
+rare = {loss: [run["val"]["AP"] for run in made["one thing"][loss]]
+        for loss in ("cross-entropy", "focal")}
 alone = [one for one, target in zip(told, train_targets) if len(target["boxes"]) == 1]
 yes = sum(int(wanted.any(dim=1).sum()) for wanted, _ in alone)
-print(f"{len(alone)} scenes with one thing: 1 to {sum(int(counts.sum()) for _, counts in alone) / yes - 1:.0f}")
+no = sum(int(counts.sum()) for _, counts in alone) - yes
+print(f"{len(alone)} scenes with one thing: 1 positive anchor to {no / yes:.0f} negative ones")
 for loss, values in rare.items():
     print(f"{loss:<14} AP", ", ".join(f"{value:.3f}" for value in values))
-ratio = {name: sum(some["focal"]) / sum(some["cross-entropy"]) for name, some in (("all", runs), ("rare", rare))}
-print(f"focal / cross-entropy: {ratio['all']:.2f} with all scenes, {ratio['rare']:.2f} with these")
-assert min(rare["focal"]) > max(rare["cross-entropy"]) and ratio["rare"] > ratio["all"]
+of_all, of_rare = (sum(some["focal"]) / sum(some["cross-entropy"]) for some in (runs, rare))
+print(f"focal / cross-entropy: {of_all:.2f} with all scenes, {of_rare:.2f} with these")
+assert min(rare["focal"]) > max(rare["cross-entropy"]) and of_rare > of_all
 
 # %% [markdown]
 # It does grow, from 4 % to 33 %.
@@ -744,13 +754,14 @@ batches = Batches(train_images, train_targets, batch_size=8, shuffle=True, flip=
 def learn_from(order: int, ratio: int) -> nn.Module:
     """The network after 25 steps with the hardest negatives (`order` 1) or the easiest (−1)."""
     def chosen_loss(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        losses = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum(dim=1)    # (A',)
+        losses = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum(dim=1)
         positive = wanted.any(dim=1)
         return losses[hard_negatives(order * losses.detach(), positive, ratio) | positive].sum()
 
     trial = deepcopy(net).requires_grad_(True)
     trial.classification_loss = chosen_loss
-    fit(trial, batches, lambda model, batch: model.loss(*batch), steps=25, learning_rate=3e-3, ema=0.9, show=False)
+    fit(trial, batches, lambda model, batch: model.loss(*batch), steps=25, learning_rate=3e-3, ema=0.9,
+        show=False)
     return trial
 
 # %% jupyter={"outputs_hidden": true}
@@ -759,8 +770,9 @@ for name, order, ratio in (("no background", 1, 0), ("the easiest", -1, 3), ("th
     trial = learn_from(order, ratio)
     found = [answer["scores"] for images, _ in sixty for answer in trial(images.to(device))]
     boxes[name] = sum(map(len, found)) / 60
-    print(f"{name:<14} ≈ {boxes[name]:.0f} boxes a scene, ≈ {sum((one > 0.5).sum().item() for one in found) / 60:.1f}",
-          f"of a score above 0.5; AP50 ≈ {float(evaluate_detection(trial, sixty)['AP50']):.2f}")
+    sure = sum((one > 0.5).sum().item() for one in found) / 60
+    print(f"{name:<14} ≈ {boxes[name]:.0f} boxes a scene, ≈ {sure:.1f} of a score above 0.5;",
+          f"AP50 ≈ {float(evaluate_detection(trial, sixty)['AP50']):.2f}")
 assert boxes["the easiest"] > 0.8 * boxes["no background"] > 2 * boxes["the hardest"]
 
 # %% [markdown]
@@ -816,9 +828,11 @@ assert inside[:, 0].max() < 0.05
 # For that, the two best losses learned once more, for twice as long.
 
 # %%
-longer = {loss: [run["val"]["AP"] for run in made["longer"][loss]] for loss in ("focal", "hard negatives")}
+longer = {loss: [run["val"]["AP"] for run in made["longer"][loss]]
+          for loss in ("focal", "hard negatives")}
 for loss, values in longer.items():
-    print(f"{loss:<14} AP {mean[loss]:.3f} after 1,000 steps, {sum(values) / 3:.3f} after {made['longer']['steps']:,}")
+    print(f"{loss:<14} AP {mean[loss]:.3f} after 1,000 steps,",
+          f"{sum(values) / 3:.3f} after {made['longer']['steps']:,}")
 
 # %% jupyter={"source_hidden": true}
 import json
@@ -840,7 +854,8 @@ for name, (model, file, which) in others.items():
     if name == "with RoIAlign":
         model.roi_heads.box_roi_pool.pool = partial(roi_align, sampling_ratio=2, aligned=True)
     took[name] = milliseconds(lambda: model.eval()(picture[None])) / 1000
-    all_runs[name] = [run["val"]["AP"] for run in json.loads((folder / f"{file}.json").read_text())[which]]
+    stored = json.loads((folder / f"{file}.json").read_text())[which]
+    all_runs[name] = [run["val"]["AP"] for run in stored]
 took["RetinaNet"] = milliseconds(lambda: net(picture[None])) / 1000
 all_runs["RetinaNet"] = longer["focal"]
 
@@ -849,7 +864,8 @@ draw_runs(all_runs, label="AP on 200 validation scenes, 2,000 steps; a dot for e
 plt.show()
 judged = ("1,296, then 100", "1,296, then 100", "288", "720", "1,296")
 for (name, values), count in zip(all_runs.items(), judged):
-    print(f"{name:<13} {count:<15} boxes judged, ≈ {human_time(took[name])} a picture, AP {sum(values) / 3:.3f}")
+    print(f"{name:<13} {count:<15} boxes judged, ≈ {human_time(took[name])} a picture,",
+          f"AP {sum(values) / 3:.3f}")
 
 # %% [markdown]
 # TO BE WRITTEN
