@@ -48,20 +48,19 @@ def right_where_unsure(got: Any, expected: Any, case: Case) -> bool:
     return bool((right | sure).all() and (sure & ~got.isfinite()).any())
 
 
-def besides_nan(known: Mistake) -> Mistake:
-    """The same mistake, and NaN or infinity for sure answers. After `right_where_unsure` in a list of mistakes."""
+def besides_nan(known: Mistake, spoilt: float) -> Mistake:
+    """The same mistake, made with log(1 − σ(logit)): `spoilt` times the number where 1 − σ(logit) is rounded to 0."""
     assert known.wrong is not None
     wrong = known.wrong
 
-    def asked(got: Any, expected: Any, case: Case) -> bool:
-        sure = case.arguments[0].abs() >= SURE
-        alike = torch.isclose(got, wrong(*case.arguments), rtol=1e-3, atol=1e-6, equal_nan=True)
-        return bool((alike | (sure & ~got.isfinite())).all())
+    def with_a_logarithm_of_0(logits: Tensor, targets: Tensor, *settings: float) -> Tensor:
+        lost = (targets == 0) & (logits >= SURE)
+        return wrong(logits, targets, *settings) * torch.where(lost, spoilt, 1.0)
 
     return Mistake(
         f"{known.name}; and NaN or infinity",
-        f"{known.explanation} Besides, for sure answers (logits of ±100) your numbers become NaN or infinite.",
-        when=asked,
+        f"{known.explanation} Besides, for sure answers (logits of 50 or 100) your numbers become NaN or infinite.",
+        wrong=with_a_logarithm_of_0,
     )
 
 

@@ -1,9 +1,7 @@
 """The weight with which few objects and many places of background count the same."""
 
-import math
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any
 
 from lib.exercises.engine.exercise import Case, Exercise, Mistake, mistake
 from lib.exercises.engine.kinds import Kind
@@ -57,27 +55,6 @@ def negatives_over_positives(positives, negatives):
     return negatives / positives
 
 
-def _gives(ratio: Callable[[int, int], float]) -> Callable[[Any, Any, Case], bool]:
-    """Whether what came back is this ratio, or it cannot be: a division by 0 (anything), a number below 0 (or 0)."""
-
-    def asked(got: Any, expected: Any, case: Case) -> bool:
-        try:
-            wrong = ratio(*case.arguments)
-        except ZeroDivisionError:
-            return True
-        return math.isclose(got, wrong, rel_tol=1e-6) or (wrong < 0 and got == 0)
-
-    return asked
-
-
-ratio_with_a_way_out = Mistake(
-    "a ratio instead of α, never divided by 0",
-    "You return negatives / positives, and something else where that is a division by 0. It says how many times more a "
-    "positive has to count: α / (1 − α). α itself lies between 0 and 1.",
-    when=_gives(lambda positives, negatives: negatives / positives),
-)
-
-
 @mistake(
     "a ratio, upside down",
     "You return positives / negatives. α is the weight of a positive, between 0 and 1, and the larger the rarer they "
@@ -87,14 +64,6 @@ def positives_over_negatives(positives, negatives):
     return positives / negatives
 
 
-upside_down_with_a_way_out = Mistake(
-    "a ratio, upside down, never divided by 0",
-    "You return positives / negatives, and something else where that is a division by 0. α is the weight of a "
-    "positive, between 0 and 1, and the larger the rarer they are.",
-    when=_gives(lambda positives, negatives: positives / negatives),
-)
-
-
 @mistake(
     "1 minus a ratio",
     "You return 1 − positives / negatives. For as many of both that is 0, and positives would count nothing. Solve the "
@@ -102,14 +71,6 @@ upside_down_with_a_way_out = Mistake(
 )
 def one_minus_ratio(positives, negatives):
     return 1 - positives / negatives
-
-
-one_minus_ratio_with_a_way_out = Mistake(
-    "1 minus a ratio, never divided by 0",
-    "You return 1 − positives / negatives, and something else where that makes no sense. For as many of both it is 0, "
-    "and positives would count nothing. Solve the equation for α: both terms with α go to one side.",
-    when=_gives(lambda positives, negatives: 1 - positives / negatives),
-)
 
 
 @mistake(
@@ -144,6 +105,23 @@ def one_over_all(positives, negatives):
     return 1 / (positives + negatives)
 
 
+@mistake(
+    "all over the positives",
+    "You return (positives + negatives) / positives, at least 1. α is a share of the weight, between 0 and 1.",
+)
+def all_over_positives(positives, negatives):
+    return (positives + negatives) / positives
+
+
+@mistake(
+    "the balanced weight",
+    "You return (positives + negatives) / (2 · positives), a usual weight of a class beside another such for the other "
+    "class. Here both weights add up to 1: α and 1 − α.",
+)
+def balanced(positives, negatives):
+    return (positives + negatives) / (2 * positives)
+
+
 @mistake("divided as whole numbers", "`//` divides whole numbers and drops the rest; `/` keeps it.")
 def whole_division(positives, negatives):
     return float(negatives // (positives + negatives))
@@ -172,6 +150,35 @@ def the_papers_without_gamma(positives, negatives):
     return 0.75
 
 
+one_kind_missing = Mistake(
+    "another number where one kind is missing",
+    "Right where there are both kinds. Where one count is 0, the equation has a solution as well: put the 0 in.",
+    when=lambda got, expected, case: 0 in case.arguments,
+)
+
+DIVIDED = [negatives_over_positives, positives_over_negatives, one_minus_ratio, all_over_positives, balanced]
+INSTEAD: dict[str, Callable[[int, int], float]] = {
+    "0": lambda positives, negatives: 0.0,
+    "1": lambda positives, negatives: 1.0,
+    "½": lambda positives, negatives: 0.5,
+    "the other count": lambda positives, negatives: max(positives, negatives) / 1,
+}
+
+
+def guarded(known: Mistake, name: str) -> Mistake:
+    """The same mistake, with a number of `INSTEAD` where it would divide by 0."""
+    assert known.wrong is not None
+    wrong = known.wrong
+
+    def never_divided_by_0(positives: int, negatives: int) -> float:
+        try:
+            return wrong(positives, negatives)
+        except ZeroDivisionError:
+            return INSTEAD[name](positives, negatives)
+
+    return Mistake(f"{known.name}, and {name} for a division by 0", known.explanation, wrong=never_divided_by_0)
+
+
 EXERCISE = Exercise(
     name="alpha_from_counts",
     reference=alpha_from_counts,
@@ -181,19 +188,20 @@ EXERCISE = Exercise(
     mistakes=[
         share_of_positives,
         negatives_over_positives,
-        ratio_with_a_way_out,
         positives_over_negatives,
-        upside_down_with_a_way_out,
         the_larger_share,
         one_minus_ratio,
-        one_minus_ratio_with_a_way_out,
         one_over_positives,
         one_over_negatives,
         one_over_all,
+        all_over_positives,
+        balanced,
         whole_division,
         difference_over_sum,
         the_papers,
         the_papers_without_gamma,
+        one_kind_missing,
+        *(guarded(known, name) for known in DIVIDED for name in INSTEAD),
     ],
     rtol=1e-6,
     atol=1e-7,

@@ -152,9 +152,9 @@ def _stops_growing(got: Any, expected: Any, case: Case) -> bool:
 
 cut_off = Mistake(
     "cut off for sure answers",
-    "Right for moderate logits. At ±50 or ±100, the loss of a wrong answer should be about as large as its logit, and "
-    "yours is another number. Is a probability clamped, or a small number added to it? `F.binary_cross_entropy` cuts "
-    "its logarithms off at −100, too. Take the logarithm of the sigmoid in one step, from the logit.",
+    "Right for moderate logits. At ±50 or ±100, the loss of a wrong answer is about the size of its logit, times its "
+    "weight; yours is another number. Is a probability clamped, or a small number added to it? (`F.binary_cross_entropy` "
+    "cuts its logarithms off at −100, too.) Take the logarithm of the sigmoid in one step, from the logit.",
     when=_stops_growing,
 )
 
@@ -176,6 +176,15 @@ def mean_surprise(logits, targets, alpha, gamma):
 )
 def one_logarithm(logits, targets, alpha, gamma):
     return -weight(targets, alpha) * (1 - of_truth(logits, targets)) ** gamma * F.logsigmoid(logits)
+
+
+@mistake(
+    "α inside p_t",
+    "You make p_t of the cross-entropy after it was weighed with α, and exp(−α · loss) is not p_t. Weigh at the end.",
+)
+def alpha_inside(logits, targets, alpha, gamma):
+    weighed = weight(targets, alpha) * surprise(logits, targets)
+    return (1 - torch.exp(-weighed)) ** gamma * weighed
 
 
 @mistake("no logarithm", "That is the factor with its weight. What it weighs, the cross-entropy, is missing.")
@@ -231,6 +240,7 @@ WRONG_VALUES = [
     alpha_is_a_quarter,
     objects_alone,
     one_logarithm,
+    alpha_inside,
     over_positives,
 ]
 
@@ -251,7 +261,7 @@ EXERCISE = Exercise(
         summed,
         averaged,
         factor_detached,
-        *map(besides_nan, WRONG_VALUES),
+        *(besides_nan(known, torch.inf) for known in WRONG_VALUES if known not in (objects_alone, one_logarithm)),
     ],
     picture=compare_over_logits,
     atol=2e-8,  # an easy answer's loss is small: 2.5e-7 for an object with p = 0.99

@@ -233,6 +233,28 @@ other_of_a_tie = Mistake(
 )
 
 
+last_left_out = Mistake(
+    "the last one left out",
+    "Of the negatives to keep, you leave out the one with the smallest loss. Does `>` leave out the limit itself?",
+    when=lambda got, expected, case: bool(
+        not (got & ~expected).any() and (case.arguments[0][expected & ~got] == case.arguments[0][expected].min()).all()
+    ),
+)
+
+last_0_are_all = Mistake(
+    "the last 0 are all",
+    "Where none is to be kept you keep all: the last n of a list are `[-n:]`, but `[-0:]` is the whole list. (And of "
+    "equal losses, the lower index wins.)",
+    when=lambda got, expected, case: bool(got.all()) if not expected.any() else _another_of_a_tie(got, expected, case),
+)
+
+some_positives = Mistake(
+    "some positives in the mask",
+    "Some positives are True in your mask. Asked are the negatives alone.",
+    when=lambda got, expected, case: bool((got & case.arguments[1]).any()),
+)
+
+
 def draw_kept(got: Any, expected: Any, case: Case) -> "Figure | None":
     """Draws the loss of each anchor: positives grey, negatives to be kept blue; a cross on what the learner keeps."""
     from matplotlib.figure import Figure  # here, because matplotlib takes longer to import than a check to run
@@ -275,8 +297,11 @@ EXERCISE = Exercise(
         topk_of_too_many,
         for_no_positive,
         other_of_a_tie,
-        at_least_the_limit,
         shorter_list,
+        some_positives,
+        at_least_the_limit,
+        last_left_out,
+        last_0_are_all,
     ],
     lesson_size=lambda: (random_uniform(6480), random_uniform(6480, seed=1) < 0.01, 3),
     picture=draw_kept,
