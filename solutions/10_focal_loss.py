@@ -712,8 +712,10 @@ print("focal minus cross-entropy, seed by seed:", ", ".join(f"{gain:+.3f}" for g
 # %% jupyter={"outputs_hidden": true}
 longer = {loss: [run["val"]["AP"] for run in made["longer"][loss]]
           for loss in ("cross-entropy", "hard negatives", "focal")}
-points = {loss: (max(one["AP"] for one in tried if one["loss"] == loss), mean[loss], sum(values) / len(values))
-          for loss, values in longer.items()}                   # AP after 300, 1,000 and 2,000 steps
+points = {}                                                     # AP after 300, 1,000 and 2,000 steps
+for loss, values in longer.items():
+    best = max(one["AP"] for one in tried if one["loss"] == loss)
+    points[loss] = best, mean[loss], sum(values) / len(values)
 
 # %% jupyter={"source_hidden": true, "outputs_hidden": true}
 figure, axis = plt.subplots(figsize=(5.6, 3.2), layout="constrained")
@@ -892,11 +894,11 @@ for (name, values), count in zip(all_runs.items(), judged):
           f"AP {sum(values) / 3:.3f}")
 
 # %% [markdown]
-# RetinaNet is as good as the YOLO of 2017, and slower: two heads of two layers each, where YOLO has one of one layer.
+# RetinaNet is about as good as the YOLO of 2017, and slower: two heads of two 3 × 3 convolutions each, where YOLO has a single 1 × 1.
 # Both are better than the two-stage detector that rounds, and worse than the one that does not.
-# The paper says that with the right loss one look is as good as two.
-# Here the loss brings some of it, and RoIAlign, which looks at each box again, is still 0.08 ahead.
-# What is missing in our RetinaNet is the pyramid: lesson 11.
+# The paper says that with the right loss, one look is as good as two.
+# Here it is not: the second stage with RoIAlign is 0.08 ahead.
+# The paper's RetinaNet has a pyramid of maps, which ours lacks until lesson 11.
 #
 # ## 13. Recap
 
@@ -920,7 +922,7 @@ plt.show()
 #
 # **What was simpler here.**
 # One map instead of five (lesson 11 adds them), heads of one convolution before the last instead of four, 1,296 anchors instead of about 100,000,
-# a thousand steps instead of 90,000.
+# at most 2,000 steps instead of 90,000.
 #
 # **In papers and on GitHub.**
 # Our *background* is a *negative*; many negatives for a positive are *class imbalance*, easy ones *easy negatives*.
