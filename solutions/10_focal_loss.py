@@ -96,7 +96,7 @@ plt.show()
 # There are six, because number 0 keeps the place of background, as in the two-stage detectors.
 # Nobody asks for it: its truth is always *no*, and *background* is to say no to all.
 #
-# The truth is told as in lesson 08.
+# What an anchor should say is told as in lesson 08, with other thresholds.
 # An anchor with an IoU of at least 0.5 with a thing is **positive**, and so is the best anchor of each thing.
 # Below 0.4 it is **negative**: background.
 # What lies between does not count.
@@ -115,7 +115,7 @@ print(f"a scene has {positives / 2000:.1f} positive and {negatives / 2000:.0f} n
       f"1 to {negatives / positives:.0f}")
 assert negatives > 50 * positives
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 things = sum(len(target["boxes"]) for target in train_targets)
 draw_to_scale({"second stage of lessons 07, 08: chosen 1 to 3": (1, 3),
                "boxes of YOLO (2016), lesson 09": (things, 2000 * 288 - things),
