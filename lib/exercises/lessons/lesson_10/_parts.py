@@ -49,17 +49,18 @@ def right_where_unsure(got: Any, expected: Any, case: Case) -> bool:
 
 
 def besides_nan(known: Mistake, spoilt: float) -> Mistake:
-    """The same mistake, made with log(1 − σ(logit)): `spoilt` times the number where 1 − σ(logit) is rounded to 0."""
+    """The same mistake, made with log p_t: `spoilt` times the number where p_t is rounded to 0."""
     assert known.wrong is not None
     wrong = known.wrong
 
     def with_a_logarithm_of_0(logits: Tensor, targets: Tensor, *settings: float) -> Tensor:
-        lost = (targets == 0) & (logits >= SURE)
-        return wrong(logits, targets, *settings) * torch.where(lost, spoilt, 1.0)
+        p = logits.sigmoid()
+        p_t = torch.where(targets > 0, p, 1 - p)
+        return wrong(logits, targets, *settings) * torch.where(p_t == 0, spoilt, 1.0)
 
     return Mistake(
         f"{known.name}; and NaN or infinity",
-        f"{known.explanation} Besides, for sure answers (logits of 50 or 100) your numbers become NaN or infinite.",
+        f"{known.explanation} Besides, for sure answers (logits of ±50 or ±100) your numbers become NaN or infinite.",
         wrong=with_a_logarithm_of_0,
     )
 

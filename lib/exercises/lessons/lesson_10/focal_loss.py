@@ -153,8 +153,9 @@ def _stops_growing(got: Any, expected: Any, case: Case) -> bool:
 cut_off = Mistake(
     "cut off for sure answers",
     "Right for moderate logits. At ±50 or ±100, the loss of a wrong answer is about the size of its logit, times its "
-    "weight; yours is another number. Is a probability clamped, or a small number added to it? (`F.binary_cross_entropy` "
-    "cuts its logarithms off at −100, too.) Take the logarithm of the sigmoid in one step, from the logit.",
+    "weight; yours is another number. Is a probability clamped, or a small number added to it? "
+    "(`F.binary_cross_entropy` cuts its logarithms off at −100, too.) Take the logarithm of the sigmoid in one "
+    "step, from the logit.",
     when=_stops_growing,
 )
 
