@@ -7,8 +7,8 @@ the same network, pictures, steps and learning rate. Four parts, all in one JSON
   of it are tried, with the class loss counted once and four times. That makes six settings for each loss, at one seed
   and in a short run, judged on validation scenes.
 - "runs": the best setting of each loss, three seeds, on validation scenes and, once at the end, on test scenes.
-- "longer": three of them, as set above, for as many steps as the detectors of lessons 08 and 09, two
-  seeds, on validation scenes.
+- "longer": three of them, as set above, for as many steps as the detectors of lessons 08 and 09, two seeds, on
+  validation scenes.
 - "one thing": cross-entropy and focal loss, as set above, taught by those training scenes alone that hold one thing, in
   which a positive anchor is rarer.
 
