@@ -1,16 +1,18 @@
 """The checkpoints of lesson 10: the small RetinaNet, taught by four losses.
 
 Cross-entropy, cross-entropy with more weight on the positives (α), the hardest negatives alone, and the focal loss:
-the same network, pictures, steps and learning rate. Three parts, all in one JSON:
+the same network, pictures, steps and learning rate. Four parts, all in one JSON:
 
 - "tuning": each loss has a number of its own (for cross-entropy the prior; the focal loss has a pair), and three values
   of it are tried, with the class loss counted once and four times. That makes six settings for each loss, at one seed
   and in a short run, judged on validation scenes.
 - "runs": the best setting of each loss, three seeds, on validation scenes and, once at the end, on test scenes.
+- "longer": three of them, as set above, for as many steps as the detectors of lessons 08 and 09, two seeds, on
+  validation scenes.
 - "one thing": cross-entropy and focal loss, as set above, taught by those training scenes alone that hold one thing, in
   which a positive anchor is rarer.
 
-The networks of seed 0 taught by cross-entropy and by the focal loss are kept, in half precision. About 35 minutes of
+The networks of seed 0 taught by cross-entropy and by the focal loss are kept, in half precision. About 60 minutes of
 one idle processor core.
 
     .venv/bin/python data/checkpoints/10_focal_loss.py
@@ -31,6 +33,7 @@ from lib.training import Batches, History, evaluate_detection, fit, save_checkpo
 
 HERE = Path(__file__).parent
 SEEDS, STEPS, TUNING_STEPS, FEW_STEPS = (0, 1, 2), 1000, 300, 500
+LONG_SEEDS, LONG_STEPS = (0, 1), 2000
 BATCH, PICTURES, LEARNING_RATE = 8, 2000, 4e-3
 FOCAL = ((0.25, 2.0), (0.75, 2.0), (0.5, 1.0))  # α and γ that are tried
 WEIGHTS = (1.0, 4.0)  # of the class loss, beside the boxes' loss
@@ -96,6 +99,7 @@ def main() -> None:
             print(loss, results["runs"][loss][-1], f"{history.seconds:.0f} s", flush=True)
             if seed == SEEDS[0] and loss in ("cross-entropy", "focal"):
                 kept[loss] = model, history
+    results["longer"] = longer(chosen, train, val)
     alone = [place for place, target in enumerate(train[1]) if len(target["boxes"]) == 1]
     few = train[0][alone], [train[1][place] for place in alone]
     results["one thing"] = {"pictures": len(alone), "steps": FEW_STEPS, "cross-entropy": [], "focal": []}
@@ -109,6 +113,18 @@ def main() -> None:
     save_checkpoint(model.half(), HERE / "10_cross_entropy.safetensors", made)
     model, history = kept["focal"]
     save_checkpoint(model.half(), HERE / "10_focal_loss.safetensors", history.summary() | results)
+
+
+def longer(chosen: dict[str, Setting], train: Pictures, val: Pictures) -> dict:
+    """Does the order of the losses depend on how long they are learned from?"""
+    losses = ("cross-entropy", "focal", "hard negatives")
+    measured: dict = {"steps": LONG_STEPS} | {loss: [] for loss in losses}
+    for seed in LONG_SEEDS:
+        for loss in losses:
+            model, history = trained(chosen[loss], train, LONG_STEPS, seed)
+            measured[loss].append({"seed": seed, "val": precision(model, val)})
+            print("longer", loss, measured[loss][-1], f"{history.seconds:.0f} s", flush=True)
+    return measured
 
 
 def trained(setting: Setting, pictures: Pictures, steps: int, seed: int) -> tuple[RetinaNet, History]:

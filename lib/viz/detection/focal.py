@@ -16,6 +16,7 @@ from lib.viz.detection.boxes import CLASS_COLOURS, show_picture
 from lib.viz.detection.curves import LINES, MARKERS
 
 POSITIVE, NEGATIVE = CLASS_COLOURS[1], CLASS_COLOURS[4]  # orange and blue
+POINTS = 600  # of a drawn line
 FURTHEST = 8.0  # logits that the curves reach to, in both directions
 
 
@@ -116,13 +117,16 @@ def draw_focal_curves(gammas: Sequence[float] = (0, 0.5, 1, 2, 5), size: float =
     return figure
 
 
-def draw_cumulative(shares: dict[str, dict[str, Tensor]], size: float = 3.6) -> Figure:
+def draw_cumulative(
+    shares: dict[str, dict[str, Tensor]], starts: dict[str, float] | None = None, size: float = 3.6
+) -> Figure:
     """How much of the loss the easiest answers have together: a panel for each kind, a line for each loss.
 
     The dotted line is what it would be if all answers counted the same.
 
     Args:
         shares: by the panel's title, by the line's name, (N,) rising to 1, see `cumulative_share` of lesson 10.
+        starts: by the panel's title, where its axis begins (0 to 1), if a curve lies flat for long.
 
     Raises:
         ValueError: there is no panel, or one without a line.
@@ -133,11 +137,15 @@ def draw_cumulative(shares: dict[str, dict[str, Tensor]], size: float = 3.6) -> 
         1, len(shares), figsize=(PAGE, size), layout="constrained", facecolor="white", squeeze=False
     )
     for axis, (title, lines) in zip(axes[0], shares.items()):
+        start = (starts or {}).get(title, 0.0)
         for number, (name, share) in enumerate(lines.items()):
-            axis.plot(torch.linspace(0, 1, len(share)), share.cpu(), color=LINES[number % 7], label=name)
+            place = torch.linspace(start, 1, min(len(share), POINTS)).double()  # enough for a line
+            rank = (place * (len(share) - 1)).round().long()
+            axis.plot(place, share.cpu()[rank], color=LINES[number % 7], label=name)
         axis.plot((0, 1), (0, 1), ":", color="#777777")
         axis.set_title(title, fontsize=10)
-        axis.set(xlabel="share of the answers, the easiest first", ylabel="share of the loss", xlim=(0, 1), ylim=(0, 1))
+        axis.set(xlabel="share of the answers, the easiest first", ylabel="share of the loss", ylim=(0, 1))
+        axis.set_xlim(start, 1)
         _tidy(axis)
     axes[0, 0].legend(fontsize=9, frameon=False)
     return figure

@@ -85,8 +85,9 @@ class FocalExplorer(PictureWidget):
         logits = torch.linspace(-5, 8, 400)
         p, yes = logits.sigmoid(), torch.ones_like(logits)
         axis.plot(p, sigmoid_focal_loss(logits, yes, -1, 0), ":", color="#777777", label="cross-entropy")
-        for weight, colour, name in ((self.alpha, POSITIVE, "a positive"), (1 - self.alpha, NEGATIVE, "background")):
-            axis.plot(p, weight * sigmoid_focal_loss(logits, yes, -1, self.gamma), color=colour, label=name)
+        kinds = ((self.alpha, "-", POSITIVE, "a positive"), (1 - self.alpha, "--", NEGATIVE, "background"))
+        for weight, style, colour, name in kinds:  # dashed, because with α = ½ one lies on the other
+            axis.plot(p, weight * sigmoid_focal_loss(logits, yes, -1, self.gamma), style, color=colour, label=name)
         left = "\n".join(f"p = {p:g}: × {share:.2g}" for p, share in self.kept().items())
         axis.text(0.97, 0.6, f"γ leaves\n{left}", transform=axis.transAxes, ha="right", va="center", fontsize=9)
         axis.set(xlim=(0, 1), ylim=(0, 4), xlabel="probability that the truth gets", ylabel="loss of one answer")
