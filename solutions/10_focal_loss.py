@@ -178,7 +178,7 @@ assert whole["taught by cross-entropy"] < 0.5 < whole["taught by focal loss"] < 
 # *Easy* is background with p_t above 0.9.
 #
 # - At the start, background has nearly all of the loss: all answers cost the same, and it has most answers.
-# - A network that has learned 1,000 steps from cross-entropy has its background so right that a quarter of the loss is left there.
+# - A network that has learned 1,000 steps from cross-entropy judges background so well that only a quarter of the loss comes from it.
 #   In our small world that can be done; keep it in mind for section 9.
 # - The network taught by the focal loss has as many easy answers.
 #   But nobody asked it to be *more* than right, and added up with cross-entropy they would have 42 % of the loss.
@@ -705,7 +705,7 @@ print("focal minus cross-entropy, seed by seed:", ", ".join(f"{gain:+.3f}" for g
 # - The paper's own setting, α = 0.25 and γ = 2, was poor in our short runs; γ = 1 was the best of three.
 #
 # **And for longer?**
-# Three of them once more, for 2,000 steps, with two seeds; and beside them the best of the short runs.
+# Three of them once more, for 2,000 steps, with three seeds; and beside them the best of the short runs.
 # **Predict.**
 # Does mining stay ahead?
 # Does cross-entropy catch up?

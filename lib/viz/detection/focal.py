@@ -50,13 +50,14 @@ def draw_loss_of_places(
         share = loss / loss.sum().clamp(min=1e-12)  # (A,)
         for kind, colour in ((~positive, NEGATIVE), (positive, POSITIVE)):
             x, y = places[kind].unbind(dim=1)
-            axis.scatter(x, y, s=ink * share[kind], color=colour, alpha=0.75, linewidths=0)
+            axis.scatter(x, y, s=ink * share[kind], color=colour, alpha=0.75, linewidths=0, clip_on=False)
+        axis.set(xlim=(-0.5, image.shape[-1] - 0.5), ylim=(image.shape[-2] - 0.5, -0.5))
         axis.set_title(f"{title}\nbackground has {share[~positive].sum():.0%} of the loss", fontsize=10)
     handles = [
         Line2D([], [], marker="o", linestyle="none", color=colour, label=label)
         for colour, label in ((NEGATIVE, "an anchor on background"), (POSITIVE, "an anchor on a thing"))
     ]
-    figure.set_figheight(figure.get_figheight() + 0.2)  # room for titles of two lines
+    figure.set_figheight(figure.get_figheight() + 0.4)  # room for titles of two lines
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure
 
