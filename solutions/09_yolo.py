@@ -2,7 +2,7 @@
 # # 09 · YOLO: one look
 #
 # A film of sixteen frames.
-# Each is found on its own, by one pass of one small network: no proposals, no second stage.
+# Each frame is handled on its own, by one pass of one small network: no proposals, no second stage.
 # The boxes come straight out of its last layer.
 
 # %%
@@ -47,7 +47,7 @@ assert ms["YOLO"] < ms["Faster R-CNN"]
 #
 # | | |
 # | --- | --- |
-# | Time | 80 minutes to read and do, about 45 seconds of computing on two cores |
+# | Time | 110 minutes to read and do, about 45 seconds of computing on two cores |
 # | Builds on | lesson 05 (IoU, NMS, AP), 08 (anchors, who is responsible for what) |
 # | Papers | Redmon, Divvala, Girshick & Farhadi 2016, *You Only Look Once*; Redmon & Farhadi 2017, *YOLO9000: Better, Faster, Stronger* |
 #
@@ -146,10 +146,10 @@ explore_grid(scene.image, scene.boxes, scene.labels, row=8, column=3)
 # - `boxes`: (n, 4) xyxy in pixels; n may be 0.
 #   `size`: (height, width) of the picture, multiples of `stride`.
 #   `stride`: the side of a cell in pixels.
-# - Returns two tensors.
+# - Returns two tensors, on the device of `boxes`.
 #   *Owners*, (rows, columns) int64: for each cell the number of the box whose middle lies in it, −1 if there is none.
 #   Of several boxes in one cell, the **first** in the list.
-# - *Targets*, (rows, columns, 4) float: x, y, √(w / width), √(h / height) of that box; zeros where there is none.
+# - *Targets*, (rows, columns, 4) float32: x, y, √(w / width), √(h / height) of that box; zeros where there is none.
 # - A middle exactly between two cells belongs to the right or lower one; on the right or bottom edge of the picture, to the last cell.
 #   Middles beyond the picture do not occur.
 
@@ -198,7 +198,7 @@ print(f"{(owners >= 0).sum()} of {owners.numel()} cells have something to say")
 print("the crate's cell:", *(f"{number:.2f}" for number in targets[rows[1], columns[1]]))
 
 # %% [markdown]
-# ## 2. Out of the grid again
+# ## 2. Back from the grid to pixels
 #
 # The way back: four numbers of a cell into a box in pixels.
 #
@@ -245,16 +245,16 @@ decode_grid = use(decode_grid)
 # %%
 back = decode_grid(targets[:, :, None], 8)[owners >= 0][:, 0]   # (5, 4)
 error = (back - scene.boxes[owners[owners >= 0]]).abs().max()
-print(f"largest error of the round trip: below 0.001 pixels: {error < 1e-3}")
 assert error < 1e-3
+print("the round trip is exact to 0.001 pixels")
 
 # %% [markdown]
 # Why roots?
 # A box that is 2 pixels too wide is a good box for a large thing, and a poor one for a small one.
 # **Predict.**
-# Which of the two lines below is the squared error of w, and which of √w?
+# How many times larger is the squared error of such a box at 8 pixels than at 96: for w, and for √w?
 
-# %% jupyter={"source_hidden": true}
+# %% jupyter={"source_hidden": true, "outputs_hidden": true}
 widths = torch.linspace(8, 96, 45)                              # pixels
 wrong = widths + 2
 errors = {"w: squared error": (wrong / 96 - widths / 96).square(),
@@ -263,7 +263,7 @@ errors = {"w: squared error": (wrong / 96 - widths / 96).square(),
 figure, axis = plt.subplots(figsize=(5.6, 2.8), layout="constrained")
 for (name, error), style in zip(errors.items(), ("--", "-", ":")):
     axis.plot(widths, error / error.max(), style, label=name)
-axis.set(xlabel="true width, pixels; the box is 2 pixels wider", ylabel="share of the largest")
+axis.set(xlabel="true width, pixels; the box is 2 pixels wider", ylabel="error, as a share of its largest")
 axis.legend(fontsize=9)
 plt.show()
 for name, error in errors.items():
@@ -276,12 +276,12 @@ for name, error in errors.items():
 # ## 3. Who is responsible?
 #
 # A cell says B = 2 boxes.
-# Which of them shall learn to be the thing's box?
+# Which of them should learn to be the thing's box?
 # In lesson 08 each box had its anchor, and the anchor decided.
 # Here nothing tells the two apart, so the network's own answer decides:
 # **the box that overlaps the thing most at this moment** is *responsible*.
 # It learns the place; the other one learns that nothing is there.
-# The authors hoped that the two boxes would so become specialists: one for wide things, say, and one for tall.
+# The authors hoped that the two boxes would thus become specialists: one for wide things, say, and one for tall.
 #
 # ### Exercise 3 · `responsible_boxes`
 #
@@ -292,7 +292,7 @@ for name, error in errors.items():
 #   A box may be empty, or lie elsewhere.
 # - Returns two tensors: for each cell the number of the box with the largest IoU, 0 to B − 1, (M,) int64;
 #   of equal ones the first.
-#   And that IoU, (M,) float.
+#   And that IoU, (M,) float32.
 
 # %% tags=["exercise"]
 def responsible_boxes(boxes: torch.Tensor, truth: torch.Tensor) -> tuple:
@@ -406,6 +406,7 @@ yolo_loss = use(yolo_loss)
 # %% [markdown]
 # Your loss, and its gradient for each number of the grid.
 # One little map for each of the 15 numbers; grey is exactly 0.
+# Bright is large, whatever the sign, and each map has its own scale.
 
 # %%
 names = [f"{name}, box {box}" for box in (1, 2) for name in ("x", "y", "√w", "√h", "confidence")]
@@ -492,8 +493,10 @@ plt.show()
 print("responsible:", [int(overlap.argmax()) + 1 for overlap in fits.values()])
 
 # %% [markdown]
+# While they learn, the task may pass from one box to the other.
+#
 # Do two boxes become specialists?
-# For that, ask the network that was trained for longer: 2,000 steps, in a file.
+# For that, ask `net` from the top of this page, which was trained for longer: 2,000 steps.
 # For each thing of 200 scenes: which of the two boxes of its cell fits better?
 
 # %%
@@ -516,11 +519,10 @@ for number in (0, 1):
           f"mean √area {area:.0f} pixels")
 
 # %% [markdown]
-# Partly: box 1 takes a quarter of the things, mostly small ones, but box 2 takes small ones too.
-# There is no wide box and no tall one.
-# And look at the maps of section 4 again: at a thing, *both* boxes are a little confident.
-# Before the truth is known the network cannot tell which will be nearer, so it says the IoU times the probability of being responsible.
-# So the scores of this network are low: 0.3 is already sure.
+# Hardly: box 1 takes a quarter of the things, mostly small or narrow ones, but box 2 takes such too.
+# At most things *both* boxes of `net` are a little confident (section 8 shows it).
+# Before the truth is known it cannot tell which will be nearer, so each box says less than its IoU.
+# So most of its scores are low: 0.3 is already sure.
 #
 # ## 6. What it cannot say
 #
@@ -558,11 +560,11 @@ assert lost[8] < 0.01 * things < 0.1 * things < lost[32]
 # In lesson 08 somebody chose sizes and shapes by hand.
 # Why not ask the data?
 # Take the widths and heights of all true boxes, and look for B of them that are near to all: **k-means**.
-# Start with B anchors; each box goes to its nearest anchor; each anchor becomes the mean of its boxes; again, until nothing changes.
+# Start with B anchors; each box goes to its nearest anchor; each anchor becomes the mean of its boxes; again, until hardly anything changes.
 #
 # What is *near*?
 # With the distance in pixels, a large box with an error of 10 % would weigh more than a small one that is twice too large.
-# So near means: a high IoU if both boxes lie on each other at one corner.
+# So near means: a high IoU if both boxes are laid corner on corner.
 # `size_iou(sizes, anchors)`, (N, 2) and (B, 2) → (N, B), is at hand.
 #
 # ### Exercise 5 · `kmeans_round`
@@ -671,7 +673,7 @@ assert fits_by["1 − IoU"][5] > mean_fit(by_hand)
 # %% [markdown]
 # Five anchors from the data fit better than nine chosen by hand.
 # The distance matters less than one might think: 0.760 with 1 − IoU, 0.750 with pixels.
-# Toyworld's boxes differ little in shape; the paper did not measure the difference.
+# Toyworld's boxes differ little in shape; in the paper, on PASCAL VOC's boxes, it was 0.610 and 0.587.
 #
 # ## 7. The YOLO of 2017
 #
@@ -700,7 +702,7 @@ assert fits_by["1 − IoU"][5] > mean_fit(by_hand)
 # - `grid`: (S, S', B · (5 + C)), raw: for each anchor tx, ty, tw, th, to, then C class logits; then the next anchor.
 #   `anchors`: (B, 2) widths and heights in pixels.
 #   `stride`: the side of a cell.
-# - Limit tw and th to at most 4, so that no box is infinite.
+# - Limit tw and th to at most 4 before `exp`, so that no box is infinite; there is no lower limit.
 # - The score of a class is σ(to) times its softmax probability.
 #   **Every** class of every anchor with a score *above* `threshold` is a detection.
 # - Clip the boxes to the picture (S · stride × S' · stride), then suppress duplicates class by class:
@@ -750,7 +752,7 @@ check(grid_detections)
 grid_detections = use(grid_detections)
 
 # %% [markdown]
-# With trained weights: the same backbone, pictures, steps and learning rate as the network above.
+# With trained weights: the same backbone, pictures, steps and learning rate as for `net`.
 
 # %%
 newer = yolo_v2_small().to(device)
@@ -770,6 +772,7 @@ plt.show()
 
 # %% [markdown]
 # **What do anchors bring before training?**
+# A root near 0 is a box without size; a tw near 0 is a box of its anchor's size.
 # Both networks with random weights: the mean, over all things of 200 scenes, of the best IoU with any box of the thing's own cell.
 
 # %% jupyter={"outputs_hidden": true}
@@ -804,15 +807,15 @@ for name, some_runs in runs.items():
           ", ".join(f"{which} {mean_of(some_runs, which):.3f}" for which in ("AP50", "AP75", "recall")))
 
 # %% [markdown]
-# The newer one has about 0.06 more AP, with every seed, and most of it in AP75: the boxes fit better.
+# The newer one has more AP with every seed, 0.06 in the mean, and the gain is larger in AP75: the boxes fit better.
 # Recall gains 3 points.
 # In the paper, anchors alone gained recall (81 to 88 %) and lost a little mAP; here several changes come together.
 #
 # And the things that share a cell?
 # With 12 × 12 cells they are too few to be counted.
-# So both were trained once more with cells of 16 pixels, the same number of steps, and measured on 1,000 validation scenes.
-# There 245 of the 6,358 things of section 6 lost their cell.
-# With an owner for each *anchor* of a cell, 69 do.
+# So both were trained once more with cells of 16 pixels, the same number of steps.
+# With such cells 245 of the 6,358 things of section 6 lost theirs; with an owner for each *anchor* of a cell, 69 do.
+# What is found was counted on 1,000 validation scenes: a detection of its class, of any score, with an IoU of at least 0.5.
 # **Predict.**
 # By how much do anchors raise the share that is found?
 
@@ -834,7 +837,7 @@ for name, some_runs in zip(("2016", "2017"), coarse.values()):
 # They do not.
 # Fewer than half of the things that share a cell are found, with anchors and without, and AP is the same too.
 # So the missing owner was not what made them hard.
-# A likely reason, not measured: two things with middles less than 16 pixels apart cover each other, and one is seen in part only.
+# A likely reason, not measured: two things whose middles are so near cover each other, and one is seen in part only.
 # The gain of the newer YOLO at 12 × 12 cells does not come from sharing cells either, which hardly ever happens there.
 #
 # ## 8. Look inside
@@ -862,13 +865,14 @@ class Grid(nn.Module):
 
 explorer = explore(Grid(net), picture)
 explorer.layer, explorer.channel = "head", 9
+explorer.cell = (8, 3)                                          # the crate's
 explorer
 
 # %% [markdown]
 # <details><summary>What there is to see</summary>
 #
-# 1. Several: the two cylinders have their middles near the border of rows 5 and 6, and cells of both rows are confident.
-#    NMS takes the duplicate away.
+# 1. Several: the cylinders and the figure have their middles near the border of rows 5 and 6, and cells of both rows are confident.
+#    NMS removes the duplicates.
 #    Box 2 is about twice as confident as box 1, in the same cells.
 # 2. No.
 #    In the sky, channel 14 says *figure* with about 1 (row 2), and channel 13 *cone* with about 2 (row 0).
@@ -911,7 +915,7 @@ assert broken[0][0] > 5 * broken[0.5][0] and broken[0.5][2] > broken[5][2]
 # With weight 0 nobody learns *nothing*: the confidence of empty cells drifts up, and each picture has a hundred boxes, the most that are kept.
 # AP50 hardly minds, because true things are still the surest.
 # With 5, *nothing* drowns the few things: confidence falls everywhere, hardly any box is sure, and AP50 falls.
-# 288 boxes hear *nothing* or *something*, and a handful hears *something*: 0.5 is a compromise, found by hand.
+# Of 288 boxes all but a handful hear *nothing*: 0.5 is a compromise, found by hand.
 #
 # ## 10. How fast, at what price?
 #
@@ -923,27 +927,27 @@ from functools import partial
 from torchvision.ops import roi_align
 
 runs_08 = json.loads((folder / "08_faster_rcnn.json").read_text())
-took = {"Faster R-CNN": milliseconds(lambda: faster(picture[None]))}
+took = {"Faster R-CNN": milliseconds(lambda: faster(picture[None]), repeats=20)}
 rounding = faster.roi_heads.box_roi_pool.pool
 faster.roi_heads.box_roi_pool.pool = partial(roi_align, sampling_ratio=2, aligned=True)
-took["with RoIAlign"] = milliseconds(lambda: faster(picture[None]))
+took["Faster R-CNN, RoIAlign"] = milliseconds(lambda: faster(picture[None]), repeats=20)
 faster.roi_heads.box_roi_pool.pool = rounding
-took |= {"YOLO of 2016": milliseconds(lambda: net(picture[None])),
-         "YOLO of 2017": milliseconds(lambda: newer(picture[None]))}
-all_runs = {"Faster R-CNN": runs_08["runs"], "with RoIAlign": runs_08["runs with RoIAlign"],
+took |= {"YOLO of 2016": milliseconds(lambda: net(picture[None]), repeats=20),
+         "YOLO of 2017": milliseconds(lambda: newer(picture[None]), repeats=20)}
+all_runs = {"Faster R-CNN": runs_08["runs"], "Faster R-CNN, RoIAlign": runs_08["runs with RoIAlign"],
             "YOLO of 2016": runs["2016"], "YOLO of 2017": runs["2017"]}
 
 # %%
 draw_speed_accuracy({name: (took[name] / 1000, mean_of(all_runs[name], "AP")) for name in took})
 plt.show()
 for name, some_runs in all_runs.items():
-    print(f"{name:<13} ≈ {human_time(took[name] / 1000)} a picture,", ", ".join(
+    print(f"{name:<22} ≈ {human_time(took[name] / 1000)} a picture,", ", ".join(
         f"{which} {mean_of(some_runs, which):.3f}" for which in ("AP", "AP50", "AP75", "AP_small")))
 
 # %% [markdown]
 # One look is the fastest.
 # At what price?
-# Compared with the detector that rounds, none: its AP is higher, because it does not cut its boxes out of a map of 8-pixel cells.
+# Compared with the detector that rounds, none: rounding to cells of 8 pixels costs more than the second stage brings.
 # With RoIAlign, the second stage is worth 0.08 AP over the YOLO of 2017: it looks at every box once more, with its own features.
 # In AP50 the difference is small: YOLO finds the things, and its boxes fit less exactly.
 # The paper says the same of its own: most of its errors are in the place.
@@ -964,7 +968,7 @@ plt.show()
 print(f"{int(sure.sum())} boxes of a score above 0.3, on 16 × 24 cells")
 
 # %% [markdown]
-# Nonsense, and it is sure of it: nobody showed it what is none of its five things in such light.
+# Nonsense, and it is sure of it: it was never shown anything but its five things, nor such light.
 # It takes any picture whose sides are multiples of 8, since its last layer is a convolution (lesson 01).
 # A published YOLO, where the package `ultralytics` is installed, needs two lines:
 #
@@ -975,12 +979,11 @@ print(f"{int(sure.sum())} boxes of a score above 0.3, on 16 × 24 cells")
 #
 # ## 11. Recap
 #
-# Both versions at work.
+# The YOLO of 2017 at work; compare it with the one of 2016 at the top.
 
 # %%
-for model in (net, newer):
-    draw_yolo(model, picture)
-    plt.show()
+draw_yolo(newer, picture)
+plt.show()
 
 # %% [markdown]
 # | | Faster R-CNN | YOLO, 2016 | YOLO, 2017 |
@@ -995,7 +998,7 @@ for model in (net, newer):
 # Faster R-CNN with VGG-16 73.2 at 7.
 # The YOLO of 2017, with pictures of 416 × 416: 76.8 at 67.
 # Anchors alone changed mAP from 69.5 to 69.2, and recall from 81 % to 88 %.
-# Five anchors by k-means fit COCO's boxes with a mean IoU of 61.0 %, nine chosen by hand with 60.9 %.
+# Five anchors by k-means fit VOC's boxes with a mean IoU of 61.0 %, nine chosen by hand with 60.9 %.
 #
 # **What was simpler here.**
 # A backbone of six layers that nobody trained before; the papers' networks learned ImageNet first.
@@ -1056,7 +1059,7 @@ for model in (net, newer):
 progress("09")
 
 # %% [markdown]
-# **Next:** 144 cells, three things.
+# **Next:** 144 cells, about three things.
 # Almost all cells have one answer to learn, *nothing*, and they are many.
 # Half a weight was a makeshift.
 # Lesson 10: the focal loss.

@@ -342,7 +342,7 @@ for gamma in (0, 2):
 #
 # *4 minutes · ★☆☆*
 #
-# - `positives`, `negatives`: how many of each there are; not both are 0.
+# - `positives`, `negatives`: how many of each there are, at least 1.
 # - Returns the α with which both kinds weigh the same: α · positives = (1 − α) · negatives.
 
 # %% tags=["exercise"]
@@ -735,7 +735,7 @@ assert leads[0] > leads[1] > leads[2] and min(longer["focal"]) > max(longer["cro
 # (Each point is a run of its own, with a learning rate that falls to 0 at its end.)
 # Mining learns faster.
 # But its lead over the focal loss melts, from six points to about one,
-# while the lead of the focal loss over cross-entropy grows, from nothing to about three.
+# while the lead of the focal loss over cross-entropy grows, from nothing to more than two.
 # So the order depends on how long one trains, and this need not be the last word either.
 #
 # **Rarer positives.**

@@ -134,6 +134,15 @@ def cut_off_at_0(answers: Tensor, stride: int) -> Tensor:
     return made(answers, stride, side=lambda root, picture: root.clamp(min=0) ** 2 * picture)
 
 
+@mistake(
+    "sign of the root kept",
+    "Right, but for negative roots: you square them and keep the minus, and the box is turned inside out. Squared, "
+    "−0.5 is a quarter like any other.",
+)
+def sign_kept(answers: Tensor, stride: int) -> Tensor:
+    return made(answers, stride, side=lambda root, picture: root * root.abs() * picture)
+
+
 @mistake("root of the roots", "You took one more root. The last two numbers are roots already: undo the root.")
 def root_taken(answers: Tensor, stride: int) -> Tensor:
     return made(answers, stride, side=lambda root, picture: root.sqrt() * picture)
@@ -204,6 +213,7 @@ EXERCISE = Exercise(
         begins_at_the_middle,
         not_squared,
         cut_off_at_0,
+        sign_kept,
         root_taken,
         squared_too_late,
         exp_instead_of_square,

@@ -77,6 +77,7 @@ def cases() -> list[Case]:
         "4 × 3 cells, three anchors, five classes": (1.5 * random_values(4, 3, 30, seed=4), three, 16, 0.15),
         "3 × 5 cells of 8 pixels, one anchor, one class": (random_values(3, 5, 6, seed=5), two[:1], 8, 0.3),
         "nobody is sure": (quiet, two, 16, 0.2),
+        "4 × 4 cells, seven classes": (2 * random_values(4, 4, 24, seed=6), two, 8, 0.1),
     }
     return [Case(label, arguments, anchor_by_anchor(*arguments)) for label, arguments in named.items()]
 

@@ -154,6 +154,12 @@ DECISIONS = [
         wrong=partial(told, point=lambda box: box[:2]),
     ),
     Mistake(
+        "a border belongs to the cell before it",
+        "Right, but for a middle exactly between two cells: yours goes to the left or upper one, and has 1 for x or y. "
+        "It belongs to the right or lower one, with 0.",
+        wrong=partial(told, whole=lambda at: at.ceil() - 1),
+    ),
+    Mistake(
         "rounded to the nearest cell",
         "A middle in the right or lower half of a cell went to the next cell. A cell reaches from its own left upper "
         "corner to the next one's: which way must the number of cells be rounded?",

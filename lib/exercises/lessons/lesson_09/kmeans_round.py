@@ -46,6 +46,7 @@ def cases() -> list[Case]:
         "60 sizes, 5 anchors": (many, [[60.0, 60], [12, 10], [30, 8], [8, 24], [28, 36]]),
         "one anchor": (crossed, [[20.0, 20]]),
         "one size": (few[:1], [[30.0, 12], [12, 30]]),
+        "a size that two anchors suit alike": (torch.tensor([[10.0, 10]]), [[5.0, 10], [10, 5]]),
         "no size": (torch.zeros(0, 2), [[10.0, 20], [30, 15]]),
     }
     tried = [(label, sizes, torch.tensor(anchors)) for label, (sizes, anchors) in named.items()]

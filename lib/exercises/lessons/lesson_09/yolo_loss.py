@@ -259,6 +259,12 @@ EXERCISE = Exercise(
             wrong=partial(summed, total=lambda errors: errors.abs().sum()),
         ),
         Mistake(
+            "one sum",
+            "You return one number, the sum of all. Asked are the five sums, one by one: place, size, object, nothing, "
+            "class.",
+            wrong=lambda *arguments: yolo_loss(*arguments).sum(),
+        ),
+        Mistake(
             "the five numbers in another order",
             "Your five numbers are right, but not in the order place, size, object, nothing, class.",
             when=in_another_order,
