@@ -11,11 +11,11 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-from kernel_run import BUDGET_BYTES, BUDGET_SECONDS, ROOT, Cost, CostMeter, kernel_environment
+from kernel_run import BUDGET_BYTES, BUDGET_SECONDS, ROOT, Cost, MemoryMeter, kernel_environment
 from nbval.plugin import IPyNbCell, IPyNbFile
 from near_text import NearText
 
-ALLOWANCE = 2  # two notebooks share the machine's memory and caches, and machines differ
+ALLOWANCE = 2  # the lanes run two notebooks at a time, so each has half of the machine, and machines are noisy
 SANITISE = ROOT / "tests" / "nbval_sanitise.cfg"
 
 
@@ -45,7 +45,7 @@ class CourseNotebook(IPyNbFile):
         finally:
             os.environ.clear()
             os.environ.update(before)
-        self.meter = CostMeter(self.kernel.km.provisioner.pid)
+        self.meter = MemoryMeter(self.kernel.km.provisioner.pid)
 
     def get_sanitize_files(self) -> list[str]:
         """Ours first, then the one that was named on the command line."""
@@ -65,8 +65,8 @@ class CourseNotebook(IPyNbFile):
                 file.write(json.dumps([name, cost.seconds, cost.peak_bytes]) + "\n")
         if cost.seconds > ALLOWANCE * BUDGET_SECONDS or cost.peak_bytes > BUDGET_BYTES:
             pytest.fail(
-                f"{name} took {cost}; the budget is {ALLOWANCE} × {BUDGET_SECONDS} s of a processor (one notebook "
-                f"of two at a time) and {BUDGET_BYTES / 1024**2:.0f} MB",
+                f"{name} took {cost}; the budget is {ALLOWANCE} × {BUDGET_SECONDS} s (two notebooks run at a "
+                f"time) and {BUDGET_BYTES / 1024**2:.0f} MB",
                 pytrace=False,
             )
 

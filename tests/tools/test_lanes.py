@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import run_lanes
-from kernel_run import CostMeter
+from kernel_run import MemoryMeter
 from near_text import NearText, near
 
 
@@ -126,22 +126,10 @@ def test_course_device_chooses_the_kernel(monkeypatch, device, kernel):
     assert run_lanes.kernel_name() == kernel
 
 
-WORK = "import time\nwhile time.process_time() < 1.5: pass"
-
-
-@pytest.mark.parametrize(
-    ("code", "least", "most"),
-    [
-        ("import time; x = bytearray(300 * 2**20); time.sleep(1); del x; time.sleep(1)", 0.0, 1.0),
-        (f"x = bytearray(300 * 2**20)\n{WORK}", 1.2, 4.0),
-        (f"import subprocess, sys, time; subprocess.run([sys.executable, '-c', {WORK!r}]); time.sleep(1)", 1.4, 4.0),
-    ],
-)
-def test_the_meter_sees_the_peak_and_counts_what_is_computed_not_what_is_waited_for(code, least, most):
+def test_the_meter_sees_the_peak():
+    code = "import time; x = bytearray(300 * 2**20); time.sleep(1); del x; time.sleep(0.5)"
     with subprocess.Popen([sys.executable, "-c", code]) as process:
-        meter = CostMeter(process.pid)
+        meter = MemoryMeter(process.pid)
         process.wait()
         meter.stop()
-    assert least < meter.seconds < most
-    if "bytearray" in code:
-        assert 300 * 2**20 < meter.peak_bytes < 400 * 2**20
+    assert 300 * 2**20 < meter.peak_bytes < 400 * 2**20 and 1.4 < meter.seconds < 20
