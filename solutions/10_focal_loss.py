@@ -176,12 +176,14 @@ assert whole["taught by cross-entropy"] < 0.5 < whole["taught by focal loss"] < 
 
 # %% [markdown]
 # *Easy* is background with p_t above 0.9.
+# In this section and from here on we count answers: *background* is every answer whose truth is *no*, the other five of a positive anchor too.
 #
 # - At the start, background has nearly all of the loss: all answers cost the same, and it has most answers.
 # - A network that has learned 1,000 steps from cross-entropy judges background so well that only a quarter of the loss comes from it.
 #   In our small world that can be done; keep it in mind for section 9.
-# - The network taught by the focal loss has as many easy answers.
-#   But nobody asked it to be *more* than right, and added up with cross-entropy they would have 42 % of the loss.
+# - Nearly all background is easy for the network taught by the focal loss, too.
+#   But nobody asked it to be *more* than right, and added up with cross-entropy these answers would have 42 % of the loss.
+#   (It was taught with α = 0.5 and γ = 1; section 9 says why.)
 #
 # ## 3. Turn it down
 #
@@ -191,7 +193,7 @@ assert whole["taught by cross-entropy"] < 0.5 < whole["taught by focal loss"] < 
 # > (1 − p_t)^γ
 #
 # γ says how fast it falls; with γ = 0 the factor is 1 everywhere.
-# (Positives and background can have weights too, α and 1 − α; leave α at 0.5 for now.)
+# (Positives and background can have weights too, α and 1 − α; leave α at 0.5 for now, which halves both.)
 #
 # 1. With γ = 2, what is left of an answer with p_t = 0.9?
 #    With 0.99, 0.5?
@@ -280,7 +282,8 @@ print(f"equal to torchvision's on {logits.numel():,} answers")
 #   `gamma`: a number of at least 0.
 # - Returns the derivative of −(1 − p_t)^gamma · log p_t with respect to each logit, the same shape.
 #   α is left out.
-# - By a formula, without autograd; finite for logits of ±100.
+# - By a formula of your own: autograd could do it, but shows nothing.
+#   Finite for logits of ±100.
 
 # %% tags=["exercise"]
 def focal_slope(logits: torch.Tensor, targets: torch.Tensor, gamma: float) -> torch.Tensor:
@@ -387,12 +390,12 @@ assert of_background[0] > 0.5 > of_background[1] > of_background[2]
 # %% [markdown]
 # γ takes the loss away from background, since nearly all of it is easy.
 # With γ = 2 it has a small part left: now the positives are too loud, and an α below ½ gives background some of its weight back.
-# So α and γ belong together; who changes one must look for the other again.
+# So α and γ belong together; whoever changes one must tune the other again.
 #
 # ## 6. Whose loss is it?
 #
 # A share for all background together says little about *which* background.
-# The paper's figure 4 sorts the answers, the easiest first, and adds their losses up.
+# The paper's figure 4 sorts the answers from the easiest to the hardest, and adds up their losses.
 #
 # ### Exercise 4 · `cumulative_share`
 #
@@ -432,7 +435,7 @@ cumulative_share = use(cumulative_share)
 # The network taught by the focal loss, as in the paper, and its answers weighed with four γ.
 #
 # **Predict.**
-# Which share of the background's loss have 99 of 100 background answers, the easiest ones?
+# What share of the background's loss comes from the easiest 99 % of its answers?
 # With γ = 0, and with γ = 2?
 
 # %%
@@ -459,8 +462,8 @@ assert easy_share["γ = 0"] > 0.3 and easy_share["γ = 2"] < 0.03
 # %% [markdown]
 # On the left, only the last tenth of the background is drawn; before it hardly anything happens.
 #
-# The lines of the positives lie near each other: few of them are easy, and γ changes little.
-# For background γ changes all.
+# The lines of the positives lie nearer to each other: few of them are easy.
+# For background, γ changes everything.
 # With γ = 0 half of its loss is shared by the 99 easier ones of a hundred; with γ = 2 the hardest one has practically all.
 #
 # And again the network that learned from cross-entropy is different: it has pushed its easy answers so far down that little is left of them.
@@ -544,7 +547,7 @@ course, whose = {}, {}
 for name, bias in starts.items():
     by_picture.clear()
     history = fit(beginner(bias), batches, lambda model, batch: model.loss(*batch), steps=50,
-                  learning_rate=4e-3, title=name)
+                  learning_rate=4e-3, show=False)
     course[name] = history.parts["classification"]
     whose[name] = torch.tensor(by_picture).view(50, 8).mean(dim=1)          # (50,), 8 pictures each
 
@@ -587,7 +590,7 @@ assert course["bias 0"][0] > 20 * course["π = 0.01"][0] and whose["bias 0"][-10
 #
 # *10 minutes · ★★☆*
 #
-# - `losses`: (A,), the loss of each anchor.
+# - `losses`: (A,), the loss of each anchor, at least 0.
 #   `positive`: (A,) bool.
 #   `ratio`: a whole number.
 # - Returns (A,) bool: which **negatives** to learn from, `ratio` for each positive, those with the largest losses.
@@ -649,7 +652,8 @@ assert kept > 0.5
 # We train the same network on the same pictures with all four.
 #
 # A comparison is only as fair as its settings.
-# Each loss has a knob of its own, and each got the same care: three values of its knob, with the class loss counted once and four times.
+# Each loss has a knob of its own (the focal loss a pair), and each got as many tries: three values, with the class loss multiplied by one and by four.
+# Where it is not the knob, the prior is 0.01.
 # So six runs of 300 steps for each loss, one seed, judged on the validation scenes.
 # Their AP:
 
@@ -700,7 +704,7 @@ print("focal minus cross-entropy, seed by seed:", ", ".join(f"{gain:+.3f}" for g
 # - The prior matters little to cross-entropy here: 0.159, 0.148 and 0.142 with π = 0.01, 0.1 and 0.5.
 # - α alone brings nothing.
 #   The α that balances the counts (section 5) is near the largest that was tried, 0.98, and that was the worst.
-# - **Hard negatives beat the focal loss** by two points, on validation and on test scenes, against the paper.
+# - **Hard negatives beat the focal loss** by about two points, on validation and on test scenes, against the paper.
 #   They were ahead in the short runs already, with five of six settings.
 # - The paper's own setting, α = 0.25 and γ = 2, was poor in our short runs; γ = 1 was the best of three.
 #

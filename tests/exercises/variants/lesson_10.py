@@ -30,7 +30,7 @@ def one_after_another(logits, targets, alpha, gamma):
     return torch.stack(losses).view_as(logits) if losses else logits
 
 
-def object_mask_filled(logits, targets, alpha, gamma):
+def positive_mask_filled(logits, targets, alpha, gamma):
     out, on = torch.empty_like(logits), targets.bool()
     out[on] = alpha * (1 - logits[on].sigmoid()) ** gamma * F.softplus(-logits[on])
     out[~on] = (1 - alpha) * logits[~on].sigmoid() ** gamma * F.softplus(logits[~on])
@@ -471,7 +471,7 @@ RIGHT = {
         by_torchvision,
         from_cross_entropy,
         one_after_another,
-        object_mask_filled,
+        positive_mask_filled,
         powers_in_logarithms,
     ],
     "focal_slope": [

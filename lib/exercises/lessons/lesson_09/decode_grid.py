@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_convert
 
-from lib.exercises.engine.exercise import Case, Exercise, mistake
+from lib.exercises.engine.exercise import Case, Exercise, Mistake, mistake
 from lib.exercises.engine.inputs import random_uniform, random_values
 from lib.exercises.engine.kinds import Kind
 from lib.exercises.lessons.lesson_09._parts import compare_on_cells, corners_of_cells
@@ -68,43 +68,11 @@ def made(
 
 
 @mistake(
-    "row and column swapped",
-    "Your boxes run down where they should run to the right. The *column* of a cell moves x, its *row* moves y.",
-)
-def row_and_column_swapped(answers: Tensor, stride: int) -> Tensor:
-    return made(answers, stride, middle=lambda corner, share: corner.flip(-1) + share)
-
-
-@mistake(
-    "all in the first cell",
-    "You count x and y of every box from the corner of the first cell. Where is the corner of its own cell?",
-)
-def all_in_the_first_cell(answers: Tensor, stride: int) -> Tensor:
-    return made(answers, stride, middle=lambda corner, share: 0 * corner + share)
-
-
-@mistake(
-    "x and y taken as pixels",
-    "The corners of your cells are right, but you added x and y to them as pixels. They count in cells.",
-)
-def shares_as_pixels(answers: Tensor, stride: int) -> Tensor:
-    return made(answers, stride, middle=lambda corner, share: corner + share / stride)
-
-
-@mistake(
     "x and y taken as shares of the picture",
     "Your x and y run over the whole picture. They are shares of the own *cell*, from its left upper corner.",
 )
 def shares_of_the_picture(answers: Tensor, stride: int) -> Tensor:
     return made(answers, stride, middle=lambda corner, share: share * picture_of(answers, stride) / stride)
-
-
-@mistake(
-    "counted from the middle of the cell",
-    "All middles lie half a cell too far to the right and down. x = 0 is the left side of the cell, not its middle.",
-)
-def from_the_cells_middle(answers: Tensor, stride: int) -> Tensor:
-    return made(answers, stride, middle=lambda corner, share: corner + 0.5 + share)
 
 
 @mistake(
@@ -118,72 +86,12 @@ def begins_at_the_middle(answers: Tensor, stride: int) -> Tensor:
 
 
 @mistake(
-    "roots taken for shares",
-    "Your sides are too long. The last two numbers are the *roots* of the shares: 0.5 is a quarter of the picture.",
-)
-def not_squared(answers: Tensor, stride: int) -> Tensor:
-    return made(answers, stride, side=lambda root, picture: root * picture)
-
-
-@mistake(
     "negative roots cut off",
     "Right, but for negative roots: you make them 0, and the box has no size. A network may say −0.5; squared, that is "
     "a quarter like any other.",
 )
 def cut_off_at_0(answers: Tensor, stride: int) -> Tensor:
     return made(answers, stride, side=lambda root, picture: root.clamp(min=0) ** 2 * picture)
-
-
-@mistake(
-    "sign of the root kept",
-    "Right, but for negative roots: you square them and keep the minus, and the box is turned inside out. Squared, "
-    "−0.5 is a quarter like any other.",
-)
-def sign_kept(answers: Tensor, stride: int) -> Tensor:
-    return made(answers, stride, side=lambda root, picture: root * root.abs() * picture)
-
-
-@mistake("root of the roots", "You took one more root. The last two numbers are roots already: undo the root.")
-def root_taken(answers: Tensor, stride: int) -> Tensor:
-    return made(answers, stride, side=lambda root, picture: root.sqrt() * picture)
-
-
-@mistake(
-    "squared too late",
-    "You multiplied by the picture's sides before you squared, so the sides of the picture are squared too.",
-)
-def squared_too_late(answers: Tensor, stride: int) -> Tensor:
-    return made(answers, stride, side=lambda root, picture: (root * picture) ** 2)
-
-
-@mistake(
-    "exp instead of a square",
-    "You took the exponential of the last two numbers. In lesson 08 they were logarithms, here they are roots.",
-)
-def exp_instead_of_square(answers: Tensor, stride: int) -> Tensor:
-    return made(answers, stride, side=lambda root, picture: root.exp() * picture)
-
-
-@mistake(
-    "width and height of the picture swapped",
-    "You measure a box's width by the picture's height, and its height by the picture's width. The first axis of "
-    "`answers` counts rows: how many rows there are makes the height.",
-)
-def measured_by_the_other_side(answers: Tensor, stride: int) -> Tensor:
-    return made(answers, stride, side=lambda root, picture: root**2 * picture.flip(0))
-
-
-@mistake(
-    "sides measured in cells",
-    "You measure width and height by the side of a cell. They are shares of the whole *picture*.",
-)
-def sides_in_cells(answers: Tensor, stride: int) -> Tensor:
-    return made(answers, stride, side=lambda root, picture: root**2 * stride)
-
-
-@mistake("sides as shares", "Your sides are still shares of the picture. How many pixels wide and high is it?")
-def sides_as_shares(answers: Tensor, stride: int) -> Tensor:
-    return made(answers, stride, side=lambda root, picture: root**2)
 
 
 @mistake("cut off at the picture's edge", "Right, but you clip the boxes to the picture. The task does not ask for it.")
@@ -205,21 +113,74 @@ EXERCISE = Exercise(
     cases=cases,
     gives=Kind.BOXES,
     mistakes=[
-        row_and_column_swapped,
-        all_in_the_first_cell,
-        shares_as_pixels,
+        Mistake(
+            "row and column swapped",
+            "Your boxes run down where they should run to the right. The *column* of a cell moves x, its *row* moves "
+            "y.",
+            wrong=lambda answers, stride: made(answers, stride, middle=lambda corner, share: corner.flip(-1) + share),
+        ),
+        Mistake(
+            "all in the first cell",
+            "You count x and y of every box from the corner of the first cell. Where is the corner of its own cell?",
+            wrong=lambda answers, stride: made(answers, stride, middle=lambda corner, share: 0 * corner + share),
+        ),
+        Mistake(
+            "x and y taken as pixels",
+            "The corners of your cells are right, but you added x and y to them as pixels. They count in cells.",
+            wrong=lambda answers, stride: made(answers, stride, middle=lambda corner, share: corner + share / stride),
+        ),
         shares_of_the_picture,
-        from_the_cells_middle,
+        Mistake(
+            "counted from the middle of the cell",
+            "All middles lie half a cell too far to the right and down. x = 0 is the left side of the cell, not its "
+            "middle.",
+            wrong=lambda answers, stride: made(answers, stride, middle=lambda corner, share: corner + 0.5 + share),
+        ),
         begins_at_the_middle,
-        not_squared,
+        Mistake(
+            "roots taken for shares",
+            "Your sides are too long. The last two numbers are the *roots* of the shares: 0.5 is a quarter of the "
+            "picture.",
+            wrong=lambda answers, stride: made(answers, stride, side=lambda root, picture: root * picture),
+        ),
         cut_off_at_0,
-        sign_kept,
-        root_taken,
-        squared_too_late,
-        exp_instead_of_square,
-        measured_by_the_other_side,
-        sides_in_cells,
-        sides_as_shares,
+        Mistake(
+            "sign of the root kept",
+            "Right, but for negative roots: you square them and keep the minus, and the box is turned inside out. "
+            "Squared, −0.5 is a quarter like any other.",
+            wrong=lambda answers, stride: made(answers, stride, side=lambda root, picture: root * root.abs() * picture),
+        ),
+        Mistake(
+            "root of the roots",
+            "You took one more root. The last two numbers are roots already: undo the root.",
+            wrong=lambda answers, stride: made(answers, stride, side=lambda root, picture: root.sqrt() * picture),
+        ),
+        Mistake(
+            "squared too late",
+            "You multiplied by the picture's sides before you squared, so the sides of the picture are squared too.",
+            wrong=lambda answers, stride: made(answers, stride, side=lambda root, picture: (root * picture) ** 2),
+        ),
+        Mistake(
+            "exp instead of a square",
+            "You took the exponential of the last two numbers. In lesson 08 they were logarithms, here they are roots.",
+            wrong=lambda answers, stride: made(answers, stride, side=lambda root, picture: root.exp() * picture),
+        ),
+        Mistake(
+            "width and height of the picture swapped",
+            "You measure a box's width by the picture's height, and its height by the picture's width. The first axis "
+            "of `answers` counts rows: how many rows there are makes the height.",
+            wrong=lambda answers, stride: made(answers, stride, side=lambda root, picture: root**2 * picture.flip(0)),
+        ),
+        Mistake(
+            "sides measured in cells",
+            "You measure width and height by the side of a cell. They are shares of the whole *picture*.",
+            wrong=lambda answers, stride: made(answers, stride, side=lambda root, picture: root**2 * stride),
+        ),
+        Mistake(
+            "sides as shares",
+            "Your sides are still shares of the picture. How many pixels wide and high is it?",
+            wrong=lambda answers, stride: made(answers, stride, side=lambda root, picture: root**2),
+        ),
         clipped,
     ],
     picture=picture,

@@ -200,8 +200,8 @@ DECISIONS = [
     ),
     Mistake(
         "width and height of the picture swapped",
-        "You measure a box's width by the picture's height, and its height by the picture's width. `size` is "
-        "(height, width).",
+        "You measure a box's width by the picture's height, and its height by the picture's width. `size` is (height, "
+        "width).",
         wrong=partial(told, root=lambda sides, picture, stride: (sides / picture.flip(0)).sqrt()),
     ),
     Mistake(

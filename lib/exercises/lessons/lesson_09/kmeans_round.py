@@ -68,15 +68,6 @@ def size_by_size(sizes: Tensor, anchors: Tensor) -> Tensor:
 
 
 @mistake(
-    "each anchor chose a size",
-    "Each of your anchors takes the one size that overlaps it most. It is the other way round: each *size* chooses an "
-    "anchor, and many may choose the same.",
-)
-def each_anchor_chose(sizes: Tensor, anchors: Tensor) -> Tensor:
-    return sizes[size_iou(sizes, anchors).argmax(dim=0)] if len(sizes) else anchors
-
-
-@mistake(
     "anchors moved one after the other",
     "You moved an anchor, and the next one's sizes were chosen with the moved one already. All sizes choose among the "
     "*old* anchors first; then all anchors move.",
@@ -201,7 +192,12 @@ EXERCISE = Exercise(
     gives=Kind.NUMBERS,
     mistakes=[
         *OWN,
-        each_anchor_chose,
+        Mistake(
+            "each anchor chose a size",
+            "Each of your anchors takes the one size that overlaps it most. It is the other way round: each *size* "
+            "chooses an anchor, and many may choose the same.",
+            wrong=lambda sizes, anchors: sizes[size_iou(sizes, anchors).argmax(dim=0)] if len(sizes) else anchors,
+        ),
         one_after_the_other,
         until_nothing_moves,
         from_small_to_large,

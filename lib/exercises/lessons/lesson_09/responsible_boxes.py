@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from lib.exercises.engine.exercise import Case, Exercise, mistake
+from lib.exercises.engine.exercise import Case, Exercise, Mistake, mistake
 from lib.exercises.engine.inputs import boxes_of, random_boxes
 from lib.exercises.engine.kinds import Kind
 from lib.models.yolo import iou_of_pairs
@@ -114,32 +114,6 @@ def with_every_truth(boxes: Tensor, truth: Tensor) -> Pair:
 
 
 @mistake(
-    "compared with the first truth",
-    "All your boxes are compared with the first row of `truth`. Row i of `boxes` belongs to row i of `truth`.",
-)
-def with_the_first_truth(boxes: Tensor, truth: Tensor) -> Pair:
-    return responsible_boxes(boxes, truth[:1].expand(len(truth), 4))
-
-
-@mistake(
-    "shared area instead of IoU",
-    "You compare shared areas in square pixels. A box as large as the picture shares all of every thing: divide by "
-    "the union.",
-)
-def shared_area(boxes: Tensor, truth: Tensor) -> Pair:
-    return largest(shared(boxes, truth).clamp(min=0).prod(dim=-1))
-
-
-@mistake(
-    "share of the truth instead of IoU",
-    "You divide the shared area by the area of the truth. A box as large as the picture would be perfect then. IoU "
-    "divides by the union.",
-)
-def share_of_the_truth(boxes: Tensor, truth: Tensor) -> Pair:
-    return largest(shared(boxes, truth).clamp(min=0).prod(dim=-1) / areas(boxes, truth)[1])
-
-
-@mistake(
     "shared area counted twice",
     "You divide by the sum of both areas. In the union, what both share counts once.",
 )
@@ -149,8 +123,8 @@ def union_too_large(boxes: Tensor, truth: Tensor) -> Pair:
 
 @mistake(
     "apart, and yet an overlap",
-    "Two boxes that lie apart share a negative width and a negative height, and your product of both is positive. "
-    "What must happen to a negative side *before* the product?",
+    "Two boxes that lie apart share a negative width and a negative height, and your product of both is positive. What "
+    "must happen to a negative side *before* the product?",
 )
 def gaps_multiplied(boxes: Tensor, truth: Tensor) -> Pair:
     common = shared(boxes, truth).prod(dim=-1)
@@ -198,9 +172,23 @@ EXERCISE = Exercise(
         over_the_cells,
         the_last_of_a_tie,
         with_every_truth,
-        with_the_first_truth,
-        shared_area,
-        share_of_the_truth,
+        Mistake(
+            "compared with the first truth",
+            "All your boxes are compared with the first row of `truth`. Row i of `boxes` belongs to row i of `truth`.",
+            wrong=lambda boxes, truth: responsible_boxes(boxes, truth[:1].expand(len(truth), 4)),
+        ),
+        Mistake(
+            "shared area instead of IoU",
+            "You compare shared areas in square pixels. A box as large as the picture shares all of every thing: "
+            "divide by the union.",
+            wrong=lambda boxes, truth: largest(shared(boxes, truth).clamp(min=0).prod(dim=-1)),
+        ),
+        Mistake(
+            "share of the truth instead of IoU",
+            "You divide the shared area by the area of the truth. A box as large as the picture would be perfect then. "
+            "IoU divides by the union.",
+            wrong=lambda boxes, truth: largest(shared(boxes, truth).clamp(min=0).prod(dim=-1) / areas(boxes, truth)[1]),
+        ),
         union_too_large,
         gaps_multiplied,
         clamped_too_late,

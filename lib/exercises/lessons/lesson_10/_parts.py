@@ -20,15 +20,15 @@ def answers() -> dict[str, tuple[Tensor, Tensor]]:
     both = torch.linspace(-3, 3, 7).repeat(2, 1)  # (2, 7)
     sure = torch.tensor([100.0, -100.0, 100.0, -100.0, 50.0, -50.0])
     return {
-        "six answers, an object and background each at −2, 0 and 1": (
+        "six answers, a positive and background each at −2, 0 and 1": (
             torch.tensor([-2.0, 0.0, 1.0, -2.0, 0.0, 1.0]),
             torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]),
         ),
-        "logits from −3 to 3: background in row 0, objects in row 1": (
+        "logits from −3 to 3: background in row 0, positives in row 1": (
             both,
             torch.tensor([[0.0], [1.0]]).expand_as(both).clone(),
         ),
-        "4 anchors, 5 classes, two of the 20 answers are objects": (
+        "4 anchors, 5 classes, two of the 20 answers are positives": (
             2 * random_values(4, 5, seed=1),
             (random_uniform(4, 5, seed=2) > 0.9).float(),
         ),
@@ -66,7 +66,7 @@ def besides_nan(known: Mistake, spoilt: float) -> Mistake:
 
 
 def compare_over_logits(got: Any, expected: Any, case: Case) -> "Figure | None":
-    """Draws the learner's numbers and the expected ones over their logits: objects left, background right.
+    """Draws the learner's numbers and the expected ones over their logits: positives left, background right.
 
     Returns:
         The figure, or None where there is not one number for each logit.
@@ -81,6 +81,6 @@ def compare_over_logits(got: Any, expected: Any, case: Case) -> "Figure | None":
         of_kind = targets == truth
         axes.plot(logits[of_kind], expected[of_kind], "o", mfc="none", ms=10, color="black", label="expected")
         axes.plot(logits[of_kind], got[of_kind], "x", ms=7, color="tab:red", label="yours")
-        axes.set(title="target 1: objects" if truth else "target 0: background", xlabel="logit")
+        axes.set(title="target 1: positives" if truth else "target 0: background", xlabel="logit")
         axes.legend()
     return figure

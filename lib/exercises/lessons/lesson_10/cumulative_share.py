@@ -45,11 +45,6 @@ def divided(values: Tensor, total: Tensor) -> Tensor:
     return values / torch.where(total > 0, total, 1)
 
 
-@mistake("not divided", "You return sums. A share is a part of the whole: where all losses are counted it is 1.")
-def not_divided(losses):
-    return losses.sort().values.cumsum(dim=0)
-
-
 @mistake(
     "the largest first",
     "You begin with the largest losses. The question is what the *easy* answers have: begin with the smallest.",
@@ -82,41 +77,9 @@ def single_shares_as_they_come(losses):
     return divided(losses, losses.sum())
 
 
-@mistake(
-    "divided by the number",
-    "You divide the sums by the number of losses, as for a mean. Asked is a share of the whole *loss*.",
-)
-def divided_by_number(losses):
-    return losses.sort().values.cumsum(dim=0) / max(len(losses), 1)
-
-
-@mistake(
-    "means",
-    "You return the mean of the i + 1 smallest losses. Asked is which part of the whole loss they have together.",
-)
-def running_mean(losses):
-    return losses.sort().values.cumsum(dim=0) / torch.arange(1, len(losses) + 1)
-
-
 @mistake("divided by the largest loss", "You divide by the largest loss. The whole is all losses together.")
 def divided_by_largest(losses):
     return divided(losses.sort().values.cumsum(dim=0), losses.max() if len(losses) else losses.sum())
-
-
-@mistake(
-    "divided by the largest loss, crashes without one",
-    "You divide by the largest loss. The whole is all losses together. (And of no losses there is no largest.)",
-)
-def divided_by_largest_or_crash(losses):
-    return divided(losses.sort().values.cumsum(dim=0), losses.max())
-
-
-@mistake(
-    "0 divided by 0",
-    "Right, but where every loss is 0 you divide 0 by 0, which is NaN. Nothing is nobody's share: return zeros there.",
-)
-def nan_for_nothing(losses):
-    return losses.sort().values.cumsum(dim=0) / losses.sum()
 
 
 @mistake(
@@ -130,14 +93,6 @@ def last_of_nothing(losses):
 
 
 @mistake(
-    "counts instead of losses",
-    "You return the share of the *answers*: (i + 1) / N. That is the other axis of the curve. Add up their losses.",
-)
-def share_of_answers(losses):
-    return torch.arange(1, len(losses) + 1) / max(len(losses), 1)
-
-
-@mistake(
     "one place late",
     "Your entry i has the i smallest losses and begins with 0. Entry i includes the (i + 1)-th, so that the last is 1.",
 )
@@ -147,25 +102,12 @@ def one_late(losses):
 
 
 @mistake(
-    "one entry too many",
-    "You put a 0 in front. There is one entry for each loss, and the first is the share of the smallest one.",
-)
-def zero_in_front(losses):
-    return torch.cat([losses.new_zeros(1), cumulative_share(losses)])
-
-
-@mistake(
     "places added up",
     "You added up what `argsort` returns: places in the list. The losses *at* these places are wanted.",
 )
 def places_added(losses):
     places = losses.argsort().float()
     return divided(places.cumsum(dim=0), places.sum())
-
-
-@mistake("1 where every loss is 0", "Right, but where every loss is 0 you return ones. Asked are zeros there.")
-def ones_for_nothing(losses):
-    return cumulative_share(losses) if losses.any() else torch.ones_like(losses)
 
 
 def _last_below_1(got: Any, expected: Any, case: Case) -> bool:
@@ -212,22 +154,57 @@ EXERCISE = Exercise(
     cases=cases,
     gives=Kind.NUMBERS,
     mistakes=[
-        not_divided,
+        Mistake(
+            "not divided",
+            "You return sums. A share is a part of the whole: where all losses are counted it is 1.",
+            wrong=lambda losses: losses.sort().values.cumsum(dim=0),
+        ),
         largest_first,
         not_sorted,
         single_shares,
         single_shares_as_they_come,
-        divided_by_number,
-        running_mean,
+        Mistake(
+            "divided by the number",
+            "You divide the sums by the number of losses, as for a mean. Asked is a share of the whole *loss*.",
+            wrong=lambda losses: losses.sort().values.cumsum(dim=0) / max(len(losses), 1),
+        ),
+        Mistake(
+            "means",
+            "You return the mean of the i + 1 smallest losses. Asked is which part of the whole loss they have "
+            "together.",
+            wrong=lambda losses: losses.sort().values.cumsum(dim=0) / torch.arange(1, len(losses) + 1),
+        ),
         divided_by_largest,
-        divided_by_largest_or_crash,
-        nan_for_nothing,
+        Mistake(
+            "divided by the largest loss, crashes without one",
+            "You divide by the largest loss. The whole is all losses together. (And of no losses there is no largest.)",
+            wrong=lambda losses: divided(losses.sort().values.cumsum(dim=0), losses.max()),
+        ),
+        Mistake(
+            "0 divided by 0",
+            "Right, but where every loss is 0 you divide 0 by 0, which is NaN. Nothing is nobody's share: return zeros "
+            "there.",
+            wrong=lambda losses: losses.sort().values.cumsum(dim=0) / losses.sum(),
+        ),
         last_of_nothing,
-        share_of_answers,
+        Mistake(
+            "counts instead of losses",
+            "You return the share of the *answers*: (i + 1) / N. That is the other axis of the curve. Add up their "
+            "losses.",
+            wrong=lambda losses: torch.arange(1, len(losses) + 1) / max(len(losses), 1),
+        ),
         one_late,
-        zero_in_front,
+        Mistake(
+            "one entry too many",
+            "You put a 0 in front. There is one entry for each loss, and the first is the share of the smallest one.",
+            wrong=lambda losses: torch.cat([losses.new_zeros(1), cumulative_share(losses)]),
+        ),
         places_added,
-        ones_for_nothing,
+        Mistake(
+            "1 where every loss is 0",
+            "Right, but where every loss is 0 you return ones. Asked are zeros there.",
+            wrong=lambda losses: cumulative_share(losses) if losses.any() else torch.ones_like(losses),
+        ),
         last_below_1,
         *map(and_nothing_divided, [largest_first, not_sorted, single_shares, single_shares_as_they_come, one_late]),
     ],

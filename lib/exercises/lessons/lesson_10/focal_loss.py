@@ -24,8 +24,8 @@ def cases() -> list[Case]:
         Case.from_truth(label, (*both, *weights), loss_by_torchvision, ("logits",))
         for (label, both), weights in zip(answers().items(), numbers, strict=True)
     ]
-    logits, targets = answers()["logits from −3 to 3: background in row 0, objects in row 1"]
-    others = {"γ = 0: cross-entropy with weights": (0.4, 0.0), "α = 1, γ = 5: objects alone": (1.0, 5.0)}
+    logits, targets = answers()["logits from −3 to 3: background in row 0, positives in row 1"]
+    others = {"γ = 0: cross-entropy with weights": (0.4, 0.0), "α = 1, γ = 5: positives alone": (1.0, 5.0)}
     return made + [
         Case.from_truth(label, (logits, targets, *weights), loss_by_torchvision, ("logits",))
         for label, weights in others.items()
@@ -69,24 +69,9 @@ def by_p_t(logits, targets, alpha, gamma):
     return weight(targets, alpha) * of_truth(logits, targets) ** gamma * surprise(logits, targets)
 
 
-@mistake("α on the wrong side", "You give α to background and 1 − α to objects. α is the weight where the target is 1.")
-def alpha_to_background(logits, targets, alpha, gamma):
-    return focal_loss(logits, targets, 1 - alpha, gamma)
-
-
-@mistake("α on both sides", "You weigh every answer with α. Where the target is 0, the weight is another one.")
-def alpha_everywhere(logits, targets, alpha, gamma):
-    return alpha * sigmoid_focal_loss(logits, targets, -1.0, gamma)
-
-
 @mistake("α on one side only", "Objects have their weight, α. Background has a weight of 1 in yours; which should it?")
 def background_weighs_1(logits, targets, alpha, gamma):
     return torch.where(targets > 0, alpha, 1.0) * sigmoid_focal_loss(logits, targets, -1.0, gamma)
-
-
-@mistake("α forgotten", "Every answer has the weight 1 in yours. α does not seem to be used.")
-def without_alpha(logits, targets, alpha, gamma):
-    return sigmoid_focal_loss(logits, targets, -1.0, gamma)
 
 
 @mistake("γ as a factor", "You multiply by γ. It is an exponent: γ = 0 should give back cross-entropy, not 0.")
@@ -99,23 +84,10 @@ def power_inside(logits, targets, alpha, gamma):
     return weight(targets, alpha) * (1 - of_truth(logits, targets) ** gamma) * surprise(logits, targets)
 
 
-@mistake("not turned down", "That is cross-entropy with its α. The factor that γ stands in is missing, or always 1.")
-def without_factor(logits, targets, alpha, gamma):
-    return focal_loss(logits, targets, alpha, 0.0)
-
-
-@mistake("γ = 2 whatever is asked", "Your γ is always 2. Use the one that is given.")
-def gamma_is_2(logits, targets, alpha, gamma):
-    return focal_loss(logits, targets, alpha, 2.0)
-
-
-@mistake("α = 0.25 whatever is asked", "Your α is always 0.25. Use the one that is given.")
-def alpha_is_a_quarter(logits, targets, alpha, gamma):
-    return focal_loss(logits, targets, 0.25, gamma)
-
-
-@mistake("objects alone", "Where the target is 0 your loss is 0. Background has a loss too, from its own probability.")
-def objects_alone(logits, targets, alpha, gamma):
+@mistake(
+    "positives alone", "Where the target is 0 your loss is 0. Background has a loss too, from its own probability."
+)
+def positives_alone(logits, targets, alpha, gamma):
     return focal_loss(logits, targets, alpha, gamma) * targets
 
 
@@ -154,8 +126,8 @@ cut_off = Mistake(
     "cut off for sure answers",
     "Right for moderate logits. At ±50 or ±100, the loss of a wrong answer is about the size of its logit, times its "
     "weight; yours is another number. Is a probability clamped, or a small number added to it? "
-    "(`F.binary_cross_entropy` cuts its logarithms off at −100, too.) Take the logarithm of the sigmoid in one "
-    "step, from the logit.",
+    "(`F.binary_cross_entropy` cuts its logarithms off at −100, too.) Take the logarithm of the sigmoid in one step, "
+    "from the logit.",
     when=_stops_growing,
 )
 
@@ -172,7 +144,7 @@ def mean_surprise(logits, targets, alpha, gamma):
 
 @mistake(
     "logarithm of σ for background too",
-    "Your factor and your weight fit the target; the logarithm is always that of σ(logit), which is p_t for objects "
+    "Your factor and your weight fit the target; the logarithm is always that of σ(logit), which is p_t for positives "
     "only.",
 )
 def one_logarithm(logits, targets, alpha, gamma):
@@ -194,27 +166,11 @@ def factor_alone(logits, targets, alpha, gamma):
 
 
 @mistake(
-    "divided by the number of objects",
-    "You divide by the number of objects. That comes later, after adding up: asked is the loss of each answer.",
+    "divided by the number of positives",
+    "You divide by the number of positives. That comes later, after adding up: asked is the loss of each answer.",
 )
 def over_positives(logits, targets, alpha, gamma):
     return focal_loss(logits, targets, alpha, gamma) / targets.sum().clamp(min=1)
-
-
-@mistake(
-    "one number for all: the sum",
-    "You return the sum. Asked is the loss of each answer: what is added up, and divided by what, comes later.",
-)
-def summed(logits, targets, alpha, gamma):
-    return focal_loss(logits, targets, alpha, gamma).sum()
-
-
-@mistake(
-    "one number for all: the mean",
-    "You return the mean. Asked is the loss of each answer: what is added up, and divided by what, comes later.",
-)
-def averaged(logits, targets, alpha, gamma):
-    return focal_loss(logits, targets, alpha, gamma).mean()
 
 
 @mistake(
@@ -230,16 +186,40 @@ def factor_detached(logits, targets, alpha, gamma):
 WRONG_VALUES = [
     always_1_minus_p,
     by_p_t,
-    alpha_to_background,
-    alpha_everywhere,
+    Mistake(
+        "α on the wrong side",
+        "You give α to background and 1 − α to positives. α is the weight where the target is 1.",
+        wrong=lambda logits, targets, alpha, gamma: focal_loss(logits, targets, 1 - alpha, gamma),
+    ),
+    Mistake(
+        "α on both sides",
+        "You weigh every answer with α. Where the target is 0, the weight is another one.",
+        wrong=lambda logits, targets, alpha, gamma: alpha * sigmoid_focal_loss(logits, targets, -1.0, gamma),
+    ),
     background_weighs_1,
-    without_alpha,
+    Mistake(
+        "α forgotten",
+        "Every answer has the weight 1 in yours. α does not seem to be used.",
+        wrong=lambda logits, targets, alpha, gamma: sigmoid_focal_loss(logits, targets, -1.0, gamma),
+    ),
     gamma_as_factor,
     power_inside,
-    without_factor,
-    gamma_is_2,
-    alpha_is_a_quarter,
-    objects_alone,
+    Mistake(
+        "not turned down",
+        "That is cross-entropy with its α. The factor that γ stands in is missing, or always 1.",
+        wrong=lambda logits, targets, alpha, gamma: focal_loss(logits, targets, alpha, 0.0),
+    ),
+    Mistake(
+        "γ = 2 whatever is asked",
+        "Your γ is always 2. Use the one that is given.",
+        wrong=lambda logits, targets, alpha, gamma: focal_loss(logits, targets, alpha, 2.0),
+    ),
+    Mistake(
+        "α = 0.25 whatever is asked",
+        "Your α is always 0.25. Use the one that is given.",
+        wrong=lambda logits, targets, alpha, gamma: focal_loss(logits, targets, 0.25, gamma),
+    ),
+    positives_alone,
     one_logarithm,
     alpha_inside,
     over_positives,
@@ -259,11 +239,20 @@ EXERCISE = Exercise(
         sigmoid_twice,
         not_finite,
         cut_off,
-        summed,
-        averaged,
+        Mistake(
+            "one number for all: the sum",
+            "You return the sum. Asked is the loss of each answer: what is added up, and divided by what, comes later.",
+            wrong=lambda logits, targets, alpha, gamma: focal_loss(logits, targets, alpha, gamma).sum(),
+        ),
+        Mistake(
+            "one number for all: the mean",
+            "You return the mean. Asked is the loss of each answer: what is added up, and divided by what, comes "
+            "later.",
+            wrong=lambda logits, targets, alpha, gamma: focal_loss(logits, targets, alpha, gamma).mean(),
+        ),
         factor_detached,
-        *(besides_nan(known, torch.inf) for known in WRONG_VALUES if known not in (objects_alone, one_logarithm)),
+        *(besides_nan(known, torch.inf) for known in WRONG_VALUES if known not in (positives_alone, one_logarithm)),
     ],
     picture=compare_over_logits,
-    atol=2e-8,  # an easy answer's loss is small: 2.5e-7 for an object with p = 0.99
+    atol=2e-8,  # an easy answer's loss is small: 2.5e-7 for a positive with p = 0.99
 )

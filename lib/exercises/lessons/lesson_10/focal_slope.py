@@ -1,5 +1,7 @@
 """How hard each answer pulls: the slope of the focal loss with respect to its logit."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,7 +23,7 @@ def cases() -> list[Case]:
         Case(label, (*both, gamma), slope_by_autograd(*both, gamma))
         for (label, both), gamma in zip(answers().items(), gammas, strict=True)
     ]
-    row = answers()["logits from −3 to 3: background in row 0, objects in row 1"]
+    row = answers()["logits from −3 to 3: background in row 0, positives in row 1"]
     sure = answers()["very sure, right and wrong: logits of ±100 and ±50"]
     others = [
         ("γ = 0: cross-entropy", row, 0.0),
@@ -41,33 +43,37 @@ def slope_by_autograd(logits: Tensor, targets: Tensor, gamma: float) -> Tensor:
 
 
 def parts(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """+1 for objects and −1 for background; p_t; log p_t."""
+    """+1 for positives and −1 for background; p_t; log p_t."""
     sign = 2 * targets - 1
     return sign, (sign * logits).sigmoid(), F.logsigmoid(sign * logits)
 
 
-@mistake(
+def bracket(inside: Callable[[float, Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor, float], Tensor]:
+    """± (1 − p_t)^γ · (...): the slope, with something else than γ · p_t · log p_t + p_t − 1 in the bracket."""
+
+    def slope(logits: Tensor, targets: Tensor, gamma: float) -> Tensor:
+        sign, p, log_p = parts(logits, targets)
+        return sign * (1 - p) ** gamma * inside(gamma, p, log_p)
+
+    return slope
+
+
+factor_constant = Mistake(
     "the factor taken for a constant",
     "You differentiate log p_t, and multiply by (1 − p_t)^γ as if it were a constant. It changes with the logit as "
     "well: use the product rule.",
+    wrong=bracket(lambda gamma, p, log_p: p - 1),
 )
-def factor_constant(logits, targets, gamma):
-    sign, p, _ = parts(logits, targets)
-    return sign * (1 - p) ** gamma * (p - 1)
-
-
-@mistake(
+logarithm_constant = Mistake(
     "only the factor differentiated",
     "You differentiate (1 − p_t)^γ and take log p_t for a constant. The product rule has two terms.",
+    wrong=bracket(lambda gamma, p, log_p: gamma * p * log_p),
 )
-def logarithm_constant(logits, targets, gamma):
-    sign, p, log_p = parts(logits, targets)
-    return sign * (1 - p) ** gamma * gamma * p * log_p
 
 
 @mistake(
     "background pulled up",
-    "Your slopes are right for objects. For background p_t = 1 − p, so a larger logit makes p_t *smaller*: its slope "
+    "Your slopes are right for positives. For background p_t = 1 − p, so a larger logit makes p_t *smaller*: its slope "
     "has the other sign. The loss of background must grow with its logit.",
 )
 def one_sign(logits, targets, gamma):
@@ -75,24 +81,11 @@ def one_sign(logits, targets, gamma):
 
 
 @mistake(
-    "background taken for objects",
-    "The targets play no part in yours: background gets the slope of an object at the same logit. Its p_t is 1 − p.",
+    "background as positives with a minus",
+    "Background gets the slope of a positive at the same logit, with a minus. Its p_t is 1 − p: use that throughout.",
 )
-def all_objects(logits, targets, gamma):
-    return focal_slope(logits, torch.ones_like(targets), gamma)
-
-
-@mistake(
-    "background as objects with a minus",
-    "Background gets the slope of an object at the same logit, with a minus. Its p_t is 1 − p: use that throughout.",
-)
-def minus_the_objects(logits, targets, gamma):
+def minus_the_positives(logits, targets, gamma):
     return (2 * targets - 1) * focal_slope(logits, torch.ones_like(targets), gamma)
-
-
-@mistake("objects alone", "Where the target is 0 your slope is 0. Background pulls too: its p_t is 1 − p.")
-def objects_alone(logits, targets, gamma):
-    return focal_slope(logits, targets, gamma) * targets
 
 
 @mistake(
@@ -106,7 +99,7 @@ def by_probability(logits, targets, gamma):
 
 @mistake(
     "slope with respect to p_t",
-    "That is the derivative by p_t. The logit comes before it, and a larger logit makes p_t larger for objects and "
+    "That is the derivative by p_t. The logit comes before it, and a larger logit makes p_t larger for positives and "
     "smaller for background: by the chain rule, dp_t / dlogit is missing.",
 )
 def by_p_t(logits, targets, gamma):
@@ -114,46 +107,28 @@ def by_p_t(logits, targets, gamma):
     return gamma * (1 - p) ** (gamma - 1) * log_p - (1 - p) ** gamma / p
 
 
-@mistake(
+inner_minus_lost = Mistake(
     "the minus inside lost",
     "The two terms of your product rule have the wrong signs to each other. Inside (1 − p_t)^γ stands a *minus* p_t: "
     "its derivative brings a −1.",
+    wrong=bracket(lambda gamma, p, log_p: p - 1 - gamma * p * log_p),
 )
-def inner_minus_lost(logits, targets, gamma):
-    sign, p, log_p = parts(logits, targets)
-    return sign * (1 - p) ** gamma * (p - 1 - gamma * p * log_p)
-
-
-@mistake("exponent not lowered", "The derivative of u^γ has the power γ − 1. In yours it is still γ.")
-def exponent_kept(logits, targets, gamma):
-    sign, p, log_p = parts(logits, targets)
-    return sign * (1 - p) ** gamma * (gamma * p * (1 - p) * log_p + p - 1)
-
-
-@mistake("exponent not brought down", "The derivative of u^γ begins with γ. In yours that factor is missing.")
-def gamma_not_in_front(logits, targets, gamma):
-    sign, p, log_p = parts(logits, targets)
-    return sign * (1 - p) ** gamma * (p * log_p + p - 1)
-
-
-@mistake(
+exponent_kept = Mistake(
+    "exponent not lowered",
+    "The derivative of u^γ has the power γ − 1. In yours it is still γ.",
+    wrong=bracket(lambda gamma, p, log_p: gamma * p * (1 - p) * log_p + p - 1),
+)
+gamma_not_in_front = Mistake(
+    "exponent not brought down",
+    "The derivative of u^γ begins with γ. In yours that factor is missing.",
+    wrong=bracket(lambda gamma, p, log_p: p * log_p + p - 1),
+)
+p_t_lost = Mistake(
     "p_t lost beside the logarithm",
     "One term is off: the one with log p_t. By the chain rule it has a factor p_t · (1 − p_t); the 1 − p_t went into "
     "the power, and the p_t is still to be there.",
+    wrong=bracket(lambda gamma, p, log_p: gamma * log_p + p - 1),
 )
-def p_t_lost(logits, targets, gamma):
-    sign, p, log_p = parts(logits, targets)
-    return sign * (1 - p) ** gamma * (gamma * log_p + p - 1)
-
-
-@mistake("slope of cross-entropy", "That is p minus the target, the slope of cross-entropy, whatever γ is.")
-def cross_entropy(logits, targets, gamma):
-    return logits.sigmoid() - targets
-
-
-@mistake("the loss itself", "You return the loss. Asked is how much it changes with the logit.")
-def the_loss(logits, targets, gamma):
-    return sigmoid_focal_loss(logits, targets, -1.0, gamma)
 
 
 @mistake("γ = 2 whatever is asked", "Your γ is always 2. Use the one that is given.")
@@ -161,7 +136,7 @@ def gamma_is_2(logits, targets, gamma):
     return focal_slope(logits, targets, 2.0)
 
 
-@mistake("weighed with α", "You weigh objects with 0.25 and background with 0.75. This slope is asked without α.")
+@mistake("weighed with α", "You weigh positives with 0.25 and background with 0.75. This slope is asked without α.")
 def with_alpha(logits, targets, gamma):
     return (0.75 - 0.5 * targets) * focal_slope(logits, targets, gamma)
 
@@ -194,26 +169,38 @@ not_finite = Mistake(
 )
 
 
-@mistake("summed", "You return the sum of all slopes. Asked is one slope for each logit.")
-def summed(logits, targets, gamma):
-    return focal_slope(logits, targets, gamma).sum()
-
-
 WRONG_VALUES = [
     factor_constant,
     logarithm_constant,
     one_sign,
-    all_objects,
-    minus_the_objects,
-    objects_alone,
+    Mistake(
+        "background taken for positives",
+        "The targets play no part in yours: background gets the slope of a positive at the same logit. Its p_t is 1 "
+        "− p.",
+        wrong=lambda logits, targets, gamma: focal_slope(logits, torch.ones_like(targets), gamma),
+    ),
+    minus_the_positives,
+    Mistake(
+        "positives alone",
+        "Where the target is 0 your slope is 0. Background pulls too: its p_t is 1 − p.",
+        wrong=lambda logits, targets, gamma: focal_slope(logits, targets, gamma) * targets,
+    ),
     by_probability,
     by_p_t,
     inner_minus_lost,
     exponent_kept,
     gamma_not_in_front,
     p_t_lost,
-    cross_entropy,
-    the_loss,
+    Mistake(
+        "slope of cross-entropy",
+        "That is p minus the target, the slope of cross-entropy, whatever γ is.",
+        wrong=lambda logits, targets, gamma: logits.sigmoid() - targets,
+    ),
+    Mistake(
+        "the loss itself",
+        "You return the loss. Asked is how much it changes with the logit.",
+        wrong=lambda logits, targets, gamma: sigmoid_focal_loss(logits, targets, -1.0, gamma),
+    ),
     gamma_is_2,
     with_alpha,
 ]
@@ -239,9 +226,13 @@ EXERCISE = Exercise(
         not_cancelled,
         log_of_sigmoid,
         not_finite,
-        summed,
+        Mistake(
+            "summed",
+            "You return the sum of all slopes. Asked is one slope for each logit.",
+            wrong=lambda logits, targets, gamma: focal_slope(logits, targets, gamma).sum(),
+        ),
         *(besides_nan(known, torch.nan) for known in WITH_P_LOG_P),
     ],
     picture=compare_over_logits,
-    atol=2e-7,  # of an object with p = 0.99 and γ = 2 the slope is −3e-6
+    atol=2e-7,  # of a positive with p = 0.99 and γ = 2 the slope is −3e-6
 )

@@ -26,6 +26,7 @@ def cases() -> list[Case]:
         "two positives, one easy, one hard, 2 to 1": ([0.1, 0.9, 4.0, 0.3, 0.8, 0.5, 0.6, 2.0], [1, 0, 1] + 5 * [0], 2),
         "1 to 1": ([0.2, 0.6, 0.1, 0.7, 0.9, 0.8], [0, 1, 0, 0, 1, 0], 1),
         "fewer negatives than asked for, one with a loss of 0": ([1.0, 0.0, 0.5, 2.0], [1, 0, 0, 1], 3),
+        "as many negatives as asked for, one with a loss of 0": ([5.0, 0.0, 0.2, 0.3], [1, 0, 0, 0], 3),
         "no positive": ([0.4, 3.0, 0.2, 1.0], [0, 0, 0, 0], 3),
         "no negative": ([0.4, 3.0], [1, 1], 3),
         "equal losses: the lower index wins": ([0.5, 0.7, 0.5, 0.5, 0.5, 0.5, 0.1], [0, 0, 0, 1, 0, 0, 0], 3),
@@ -64,36 +65,11 @@ def asked_for(positive: Tensor, ratio: int) -> int:
 
 
 @mistake(
-    "the easiest kept",
-    "You keep the negatives with the smallest losses. From those there is nothing left to learn: keep the largest.",
-)
-def easiest(losses, positive, ratio):
-    return kept_of(-losses, ~positive, asked_for(positive, ratio))
-
-
-@mistake(
-    "positives in the mask",
-    "The positives are True in your mask. Asked are the negatives alone: positives are False in it.",
-)
-def with_positives(losses, positive, ratio):
-    return hard_negatives(losses, positive, ratio) | positive
-
-
-@mistake(
     "positives chosen too",
     "You choose among all places, and a hard positive takes the place of a negative. Choose among negatives alone.",
 )
 def among_all(losses, positive, ratio):
     return kept_of(losses, torch.ones_like(positive), asked_for(positive, ratio))
-
-
-@mistake(
-    "positives taken out too late",
-    "You choose the hardest of all places and drop the positives afterwards: then too few negatives are left. Take the "
-    "positives out before you choose.",
-)
-def dropped_afterwards(losses, positive, ratio):
-    return among_all.wrong(losses, positive, ratio) & ~positive
 
 
 @mistake(
@@ -104,6 +80,15 @@ def dropped_afterwards(losses, positive, ratio):
 def positives_as_zero(losses, positive, ratio):
     count = min(asked_for(positive, ratio), int((~positive).sum()))
     return kept_of(losses * ~positive, torch.ones_like(positive), count)
+
+
+@mistake(
+    "positives with a loss of 0, dropped afterwards",
+    "You give positives a loss of 0 to keep them out, and drop them after the choice. A negative may have 0 too: then "
+    "a positive takes its place, and too few are left. What should never be chosen needs less than any loss.",
+)
+def zero_and_dropped(losses, positive, ratio):
+    return kept_of(losses * ~positive, torch.ones_like(positive), asked_for(positive, ratio)) & ~positive
 
 
 def _places_in_the_shorter_list(got: Any, expected: Any, case: Case) -> bool:
@@ -150,27 +135,6 @@ for_no_positive = Mistake(
 
 
 @mistake(
-    "ratio as a number",
-    "You keep `ratio` negatives, however many positives there are. It is so many for *each* positive.",
-)
-def ratio_alone(losses, positive, ratio):
-    return kept_of(losses, ~positive, ratio)
-
-
-@mistake("one for each positive", "You keep as many negatives as there are positives, whatever `ratio` is.")
-def ratio_unused(losses, positive, ratio):
-    return kept_of(losses, ~positive, int(positive.sum()))
-
-
-@mistake(
-    "a part of the negatives",
-    "You keep one of `ratio` negatives. How many are kept depends on the number of *positives*.",
-)
-def part_of_negatives(losses, positive, ratio):
-    return kept_of(losses, ~positive, int((~positive).sum()) // ratio)
-
-
-@mistake(
     "the positives counted in",
     "You keep `ratio` times the positives *minus* the positives: the ratio counts negatives alone.",
 )
@@ -196,11 +160,6 @@ at_least_the_limit = Mistake(
     "lower index wins. (And where none is to be kept, no loss is the limit.)",
     when=_at_least_the_limit,
 )
-
-
-@mistake("all negatives", "You keep every negative. Then background drowns the rest as before.")
-def all_negatives(losses, positive, ratio):
-    return ~positive
 
 
 @mistake("places instead of a mask", "You return places. Asked is a mask: True or False for each anchor.")
@@ -281,17 +240,48 @@ EXERCISE = Exercise(
     takes={"positive": Kind.MASK},
     gives=Kind.MASK,
     mistakes=[
-        easiest,
-        with_positives,
+        Mistake(
+            "the easiest kept",
+            "You keep the negatives with the smallest losses. From those there is nothing left to learn: keep the "
+            "largest.",
+            wrong=lambda losses, positive, ratio: kept_of(-losses, ~positive, asked_for(positive, ratio)),
+        ),
+        Mistake(
+            "positives in the mask",
+            "The positives are True in your mask. Asked are the negatives alone: positives are False in it.",
+            wrong=lambda losses, positive, ratio: hard_negatives(losses, positive, ratio) | positive,
+        ),
         among_all,
-        dropped_afterwards,
+        Mistake(
+            "positives taken out too late",
+            "You choose the hardest of all places and drop the positives afterwards: then too few negatives are left. "
+            "Take the positives out before you choose.",
+            wrong=lambda losses, positive, ratio: among_all.wrong(losses, positive, ratio) & ~positive,
+        ),
         positives_as_zero,
+        zero_and_dropped,
         filled_with_positives,
-        ratio_alone,
-        ratio_unused,
-        part_of_negatives,
+        Mistake(
+            "ratio as a number",
+            "You keep `ratio` negatives, however many positives there are. It is so many for *each* positive.",
+            wrong=lambda losses, positive, ratio: kept_of(losses, ~positive, ratio),
+        ),
+        Mistake(
+            "one for each positive",
+            "You keep as many negatives as there are positives, whatever `ratio` is.",
+            wrong=lambda losses, positive, ratio: kept_of(losses, ~positive, int(positive.sum())),
+        ),
+        Mistake(
+            "a part of the negatives",
+            "You keep one of `ratio` negatives. How many are kept depends on the number of *positives*.",
+            wrong=lambda losses, positive, ratio: kept_of(losses, ~positive, int((~positive).sum()) // ratio),
+        ),
         ratio_of_all,
-        all_negatives,
+        Mistake(
+            "all negatives",
+            "You keep every negative. Then background drowns the rest as before.",
+            wrong=lambda losses, positive, ratio: ~positive,
+        ),
         places,
         places_as_ranks,
         topk_of_too_many,

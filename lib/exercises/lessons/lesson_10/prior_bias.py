@@ -2,7 +2,7 @@
 
 import math
 
-from lib.exercises.engine.exercise import Case, Exercise, mistake
+from lib.exercises.engine.exercise import Case, Exercise, Mistake
 from lib.exercises.engine.kinds import Kind
 
 
@@ -35,137 +35,91 @@ def by_halving(prior: float) -> float:
     return high
 
 
-@mistake(
-    "for 1 − prior",
-    "The size is right and the sign is not: the sigmoid of your bias is 1 − prior. A rare thing needs a negative bias.",
-)
-def sign_flipped(prior):
-    return math.log((1 - prior) / prior)
-
-
-@mistake(
-    "the logarithm of the prior",
-    "You return log(prior): its exponential is the prior, its sigmoid is not. The two are close where the prior is "
-    "small; for 0.5 the bias should be 0.",
-)
-def log_of_prior(prior):
-    return math.log(prior)
-
-
-@mistake(
-    "the logarithm of the prior, sign flipped",
-    "You return −log(prior). It lies above 0, where the sigmoid is above a half. And the sigmoid is not undone by a "
-    "logarithm alone.",
-)
-def minus_log_of_prior(prior):
-    return -math.log(prior)
-
-
-@mistake(
-    "the logarithm of 1 − prior",
-    "You return log(1 − prior). Solve 1 / (1 + e^−b) = prior for b: both the prior and 1 − prior take part.",
-)
-def log_of_the_rest(prior):
-    return math.log(1 - prior)
-
-
-@mistake(
-    "minus the logarithm of 1 − prior",
-    "You return −log(1 − prior). Solve 1 / (1 + e^−b) = prior for b: both the prior and 1 − prior take part.",
-)
-def minus_log_of_the_rest(prior):
-    return -math.log(1 - prior)
-
-
-@mistake(
-    "logarithm before the division",
-    "You divide −log(1 − prior) by the prior. The logarithm is taken of the whole ratio: look at your parentheses.",
-)
-def logarithm_before_division(prior):
-    return -math.log(1 - prior) / prior
-
-
-@mistake(
-    "logarithm of the prior alone, divided",
-    "You divide log(prior) by 1 − prior. The logarithm is taken of the whole ratio: look at your parentheses.",
-)
-def logarithm_then_divided(prior):
-    return math.log(prior) / (1 - prior)
-
-
-@mistake("logarithms divided", "You divide one logarithm by the other. The logarithm of a ratio is a difference.")
-def logarithms_divided(prior):
-    return math.log(prior) / math.log(1 - prior)
-
-
-@mistake(
-    "logarithms added",
-    "You add the two logarithms, which is the logarithm of a product: prior · (1 − prior). A ratio is needed.",
-)
-def logarithms_added(prior):
-    return math.log(prior) + math.log(1 - prior)
-
-
-@mistake("the odds", "You return prior / (1 − prior), which is e^b. One step is left.")
-def odds(prior):
-    return prior / (1 - prior)
-
-
-@mistake("the odds, upside down", "You return (1 − prior) / prior, which is e^−b. One step is left, and the minus.")
-def odds_upside_down(prior):
-    return (1 - prior) / prior
-
-
-@mistake(
-    "the sigmoid of the prior",
-    "You took the sigmoid of the prior. Asked is the way back: which number has the prior as its sigmoid?",
-)
-def sigmoid_taken(prior):
-    return 1 / (1 + math.exp(-prior))
-
-
-@mistake(
-    "the prior itself",
-    "You return the prior. The bias is added to a logit, and the sigmoid makes the probability of it.",
-)
-def as_it_is(prior):
-    return prior
-
-
-@mistake(
-    "the logarithm of nothing positive",
-    "You ask for the logarithm of 0 or of a negative number. (Without parentheses, 1 − prior / prior is 0: the "
-    "division comes first.)",
-)
-def without_parentheses(prior):
-    return -math.log(1 - prior / prior)
-
-
-@mistake("−4.595 whatever the prior", "That is the paper's bias, for a prior of 0.01. Here the prior is given.")
-def the_papers(prior):
-    return -math.log(99)
-
-
 EXERCISE = Exercise(
     name="prior_bias",
     reference=prior_bias,
     cases=cases,
     gives=Kind.NUMBERS,
     mistakes=[
-        sign_flipped,
-        log_of_prior,
-        minus_log_of_prior,
-        log_of_the_rest,
-        minus_log_of_the_rest,
-        logarithm_before_division,
-        logarithm_then_divided,
-        logarithms_divided,
-        logarithms_added,
-        odds,
-        odds_upside_down,
-        sigmoid_taken,
-        as_it_is,
-        without_parentheses,
-        the_papers,
+        Mistake(
+            "for 1 − prior",
+            "The size is right and the sign is not: the sigmoid of your bias is 1 − prior. A rare thing needs a "
+            "negative bias.",
+            wrong=lambda prior: math.log((1 - prior) / prior),
+        ),
+        Mistake(
+            "the logarithm of the prior",
+            "You return log(prior): its exponential is the prior, its sigmoid is not. The two are close where the "
+            "prior is small; for 0.5 the bias should be 0.",
+            wrong=lambda prior: math.log(prior),
+        ),
+        Mistake(
+            "the logarithm of the prior, sign flipped",
+            "You return −log(prior). It lies above 0, where the sigmoid is above a half. And the sigmoid is not undone "
+            "by a logarithm alone.",
+            wrong=lambda prior: -math.log(prior),
+        ),
+        Mistake(
+            "the logarithm of 1 − prior",
+            "You return log(1 − prior). Solve 1 / (1 + e^−b) = prior for b: both the prior and 1 − prior take part.",
+            wrong=lambda prior: math.log(1 - prior),
+        ),
+        Mistake(
+            "minus the logarithm of 1 − prior",
+            "You return −log(1 − prior). Solve 1 / (1 + e^−b) = prior for b: both the prior and 1 − prior take part.",
+            wrong=lambda prior: -math.log(1 - prior),
+        ),
+        Mistake(
+            "logarithm before the division",
+            "You divide −log(1 − prior) by the prior. The logarithm is taken of the whole ratio: look at your "
+            "parentheses.",
+            wrong=lambda prior: -math.log(1 - prior) / prior,
+        ),
+        Mistake(
+            "logarithm of the prior alone, divided",
+            "You divide log(prior) by 1 − prior. The logarithm is taken of the whole ratio: look at your parentheses.",
+            wrong=lambda prior: math.log(prior) / (1 - prior),
+        ),
+        Mistake(
+            "logarithms divided",
+            "You divide one logarithm by the other. The logarithm of a ratio is a difference.",
+            wrong=lambda prior: math.log(prior) / math.log(1 - prior),
+        ),
+        Mistake(
+            "logarithms added",
+            "You add the two logarithms, which is the logarithm of a product: prior · (1 − prior). A ratio is needed.",
+            wrong=lambda prior: math.log(prior) + math.log(1 - prior),
+        ),
+        Mistake(
+            "the odds",
+            "You return prior / (1 − prior), which is e^b. One step is left.",
+            wrong=lambda prior: prior / (1 - prior),
+        ),
+        Mistake(
+            "the odds, upside down",
+            "You return (1 − prior) / prior, which is e^−b. One step is left, and the minus.",
+            wrong=lambda prior: (1 - prior) / prior,
+        ),
+        Mistake(
+            "the sigmoid of the prior",
+            "You took the sigmoid of the prior. Asked is the way back: which number has the prior as its sigmoid?",
+            wrong=lambda prior: 1 / (1 + math.exp(-prior)),
+        ),
+        Mistake(
+            "the prior itself",
+            "You return the prior. The bias is added to a logit, and the sigmoid makes the probability of it.",
+            wrong=lambda prior: prior,
+        ),
+        Mistake(
+            "the logarithm of nothing positive",
+            "You ask for the logarithm of 0 or of a negative number. (Without parentheses, 1 − prior / prior is 0: the "
+            "division comes first.)",
+            wrong=lambda prior: -math.log(1 - prior / prior),
+        ),
+        Mistake(
+            "−4.595 whatever the prior",
+            "That is the paper's bias, for a prior of 0.01. Here the prior is given.",
+            wrong=lambda prior: -math.log(99),
+        ),
     ],
 )
