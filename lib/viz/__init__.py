@@ -11,10 +11,14 @@ detection
     anchors: `explore_anchors`    roi_grid: `draw_roi_grid`    suppression: `draw_suppression`, `explore_nms`
     overlap: `draw_overlap`, `draw_on_pixels`, `draw_box_paths`, `draw_landscapes`, `draw_apart`
     curves: `draw_precision_recall`, `draw_recall_curve`, `draw_speed_accuracy`
+    grid: `draw_cells`, `draw_learning`, `draw_pair`, `draw_sizes`    grid_explorer: `explore_grid`    film: `film_detections`
+    focal: `draw_loss_of_places`, `draw_cumulative`, `draw_focal_curves`, `draw_runs`
+    focal_explorer: `explore_focal`
 masks
     segmentation: `draw_segmentations`, `draw_confusion`
 diagrams
     course_map: `draw_course_map`    fcn_plan: `draw_fcn_plan`    u_diagram: `draw_u`
+    system: `draw_system`, the whole of a detector    rcnn_family, yolo_plan, retinanet_plan: its stages, model by model
 """
 
 from lib.viz.basics.draw import fingerprint, overlay, show_images

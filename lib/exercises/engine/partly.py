@@ -49,9 +49,11 @@ def _parts(exercise: Exercise, pairs: list[tuple[Any, Any]]) -> Diagnosis | None
     if len(wrong) in (0, count):
         return None
     said = " and ".join(str(i + 1) for i in wrong)
-    right = " and ".join(str(i + 1) for i in range(count) if i not in wrong)
+    right = [str(i + 1) for i in range(count) if i not in wrong]
+    are_right = f"parts {' and '.join(right)} are right" if len(right) > 1 else f"part {right[0]} is right"
     return Diagnosis(
-        f"only part {said}", f"Of what you return, part {right} is right for every input tried; part {said} is not."
+        f"only part {said}",
+        f"Of what you return, {are_right} for every input tried; {'parts' if len(wrong) > 1 else 'part'} {said} not.",
     )
 
 

@@ -189,7 +189,7 @@ def _spread(anchors: Tensor) -> Tensor:
 
 
 def _probability(axis: Axes, label: str, top: float) -> None:
-    axis.set(xlabel="probability that it gets: p of the truth", ylabel=label, xlim=(0, 1), ylim=(0, top))
+    axis.set(xlabel="p_t, the probability of the truth", ylabel=label, xlim=(0, 1), ylim=(0, top))
     _tidy(axis)
 
 

@@ -105,10 +105,10 @@ def draw_pair(image: Tensor, pairs: dict[str, Tensor], truth: Tensor, overlaps: 
     for axis, (title, boxes) in zip(axes, pairs.items()):
         boxes, best = check_boxes(f"pairs[{title!r}]", boxes), int(overlaps[title].argmax())
         show_picture(axis, image, title, dim=0.25)
-        box_patch(axis, truth.cpu(), "white", width=1.4, style=":")
         colours = [class_colour(number + 5) for number in range(len(boxes))]
         for number, (box, colour) in enumerate(zip(boxes, colours)):
             box_patch(axis, box, colour, width=2.6 if number == best else 1.0)
+        box_patch(axis, truth.cpu(), "white", width=1.4, style=":")
         texts = [f"box {number + 1}: {value:.2f}" for number, value in enumerate(overlaps[title].tolist())]
         place_tags(axis, boxes, texts, colours, 2.6)
         axis.set(xlim=(0, image.shape[-1]), ylim=(image.shape[-2], 0))

@@ -1,10 +1,6 @@
 """R-CNN, Fast R-CNN and Faster R-CNN drawn alike, at work on one picture (lessons 06 to 08)."""
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 from torchvision.utils import make_grid
@@ -16,25 +12,12 @@ from lib.ops.selective_search import selective_search_small
 from lib.ops.warp import context_warp
 from lib.timing import milliseconds
 from lib.viz.basics.draw import to_pixels
-from lib.viz.detection.boxes import box_patch, class_colour, show_picture, thin_boxes
-from lib.viz.diagrams.system import Loss, Stage, draw_system, slowest, without_times
-from lib.viz.explorer.feature_pictures import pca_colours
+from lib.viz.diagrams.panels import Draw, all_boxes, count_of, detections, feature_map, picture_stage, shape_of
+from lib.viz.diagrams.system import Loss, Plan, Stage, slowest
 
 SEARCHED = 100  # proposals of selective search
 SHOWN = 16  # regions that a drawing shows
 LEAST_SCORE = 0.5  # of a detection that is drawn; R-CNN's scores are distances, and 0 is its border
-
-
-class Plan(NamedTuple):
-    """What a drawing of a whole system needs, see `draw_system`."""
-
-    stages: tuple[Stage, ...]
-    losses: tuple[Loss, ...]
-    title: str
-
-    def draw(self, timed: bool = True, scale: float | None = None) -> Figure:
-        """The drawing, with the times or without them."""
-        return draw_system(self.stages if timed else without_times(self.stages), self.losses, self.title, scale)
 
 
 def draw_rcnn(model: RCNN, image: Tensor, timed: bool = True) -> Figure:
@@ -72,14 +55,14 @@ def rcnn_plan(model: RCNN, image: Tensor) -> Plan:
     both = milliseconds(lambda: model.region_features(image, proposals), repeats=3)
     judge = milliseconds(lambda: model.detect(features, proposals, (image.shape[1], image.shape[2])), repeats=3)
     stages = (
-        _picture(image),
+        picture_stage(image),
         _search(image, proposals, new=True),
-        Stage("cut out,\nwarp", _grid(crops[:SHOWN]), _shape(crops), warp, new=True),
+        Stage("cut out,\nwarp", _grid(crops[:SHOWN]), shape_of(crops), warp, new=True),
         Stage("network, once\nfor each crop", _matrix(features), f"{len(features)} × {features.shape[1]}\nfeatures",
               max(both - warp, 0.0), new=True),
         Stage("SVMs, box\nregression, NMS", _matrix(model.svm(features)),
               f"{len(features)} × {model.num_classes - 1} scores", judge, new=True),
-        Stage("detections", _detections(image, found, 0.0), _count(found, 0.0)),
+        Stage("detections", detections(image, found, 0.0), count_of(found, 0.0)),
     )  # fmt: skip
     losses = (
         Loss("ImageNet's classes", 3, 3),
@@ -96,9 +79,9 @@ def fast_rcnn_plan(model: FastRCNN, image: Tensor) -> Plan:
     sizes = [(image.shape[1], image.shape[2])]
     run = milliseconds(lambda: model.backbone(image[None]))
     stages = (
-        _picture(image),
+        picture_stage(image),
         _search(image, proposals),
-        Stage("backbone,\nonce", _map(features["0"][0]), _shape(features["0"][0]), run, new=True),
+        Stage("backbone,\nonce", feature_map(features["0"][0]), shape_of(features["0"][0]), run, new=True),
         *_second_stage(model.roi_heads, features, proposals, sizes, new=True),
         _answer(image, model.roi_heads, features, proposals, sizes),
     )
@@ -114,9 +97,9 @@ def faster_rcnn_plan(model: FasterRCNN, image: Tensor) -> Plan:
     run = milliseconds(lambda: model.backbone(batch.tensors))
     propose = milliseconds(lambda: model.rpn(batch, features))
     stages = (
-        _picture(image),
-        Stage("backbone,\nonce", _map(features["0"][0]), _shape(features["0"][0]), run),
-        Stage("region proposal\nnetwork", _boxes(image, proposals[:10]), f"{len(proposals)} boxes;\nthe best ten",
+        picture_stage(image),
+        Stage("backbone,\nonce", feature_map(features["0"][0]), shape_of(features["0"][0]), run),
+        Stage("region proposal\nnetwork", all_boxes(image, proposals[:10]), f"{len(proposals)} boxes;\nthe best ten",
               propose, new=True),
         *_second_stage(model.roi_heads, features, proposals, batch.image_sizes, new=False),
         _answer(image, model.roi_heads, features, proposals, batch.image_sizes),
@@ -133,13 +116,9 @@ def faster_rcnn_plan(model: FasterRCNN, image: Tensor) -> Plan:
 # ------------------------------------------------------------------------------------------------ stages they share
 
 
-def _picture(image: Tensor) -> Stage:
-    return Stage("picture", lambda axis: show_picture(axis, image), _shape(image))
-
-
 def _search(image: Tensor, proposals: Tensor, new: bool = False) -> Stage:
     time = milliseconds(lambda: selective_search_small(image.cpu()), repeats=3)
-    return Stage("selective\nsearch", _boxes(image, proposals), f"{len(proposals)} boxes", time, new)
+    return Stage("selective\nsearch", all_boxes(image, proposals), f"{len(proposals)} boxes", time, new)
 
 
 def _second_stage(
@@ -152,7 +131,13 @@ def _second_stage(
     judge = milliseconds(lambda: heads.box_predictor(heads.box_head(regions)))
     count, channels, rows, columns = regions.shape
     return (
-        Stage("RoI pooling", _map(_mosaic(regions[:SHOWN])), f"{count} × {channels} × {rows} × {columns}", pool, new),
+        Stage(
+            "RoI pooling",
+            feature_map(_mosaic(regions[:SHOWN])),
+            f"{count} × {channels} × {rows} × {columns}",
+            pool,
+            new,
+        ),
         Stage(
             "head: class\nand box",
             _matrix(logits.softmax(dim=1)),
@@ -169,43 +154,10 @@ def _answer(
     logits, moves = heads.predict(features, [proposals], sizes)
     found = heads.postprocess_detections(logits, moves, [proposals], sizes)[0]
     time = milliseconds(lambda: heads.postprocess_detections(logits, moves, [proposals], sizes))
-    return Stage("NMS, class\nby class", _detections(image, found, LEAST_SCORE), _count(found, LEAST_SCORE), time)
+    return Stage("NMS, class\nby class", detections(image, found, LEAST_SCORE), count_of(found, LEAST_SCORE), time)
 
 
 # ------------------------------------------------------------------------------------------------ what a panel shows
-
-Draw = Callable[[Axes], object]
-
-
-def _shape(values: Tensor) -> str:
-    return " × ".join(str(side) for side in values.shape)
-
-
-def _boxes(image: Tensor, boxes: Tensor) -> Draw:
-    def draw(axis: Axes) -> None:
-        show_picture(axis, image, dim=0.4)
-        thin_boxes(axis, boxes.cpu(), "white", width=0.9)
-
-    return draw
-
-
-def _detections(image: Tensor, found: dict[str, Tensor], least: float) -> Draw:
-    def draw(axis: Axes) -> None:
-        show_picture(axis, image, dim=0.4)
-        for box, score, label in zip(found["boxes"].cpu(), found["scores"], found["labels"].tolist()):
-            if score >= least:
-                box_patch(axis, box, class_colour(label))
-
-    return draw
-
-
-def _count(found: dict[str, Tensor], least: float) -> str:
-    return f"{int((found['scores'] >= least).sum())} boxes\nof score {least:g} or more"
-
-
-def _map(features: Tensor) -> Draw:
-    """A map (C, h, w) in colours: like cells look alike."""
-    return lambda axis: axis.imshow(pca_colours(features.cpu()), aspect="auto")
 
 
 def _mosaic(regions: Tensor) -> Tensor:

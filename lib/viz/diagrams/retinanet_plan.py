@@ -1,20 +1,24 @@
 """RetinaNet drawn as the detectors of lessons 06 to 09 are, at work on one picture (lesson 10)."""
 
-from collections.abc import Callable
-
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from lib.models.retinanet import RetinaNet
 from lib.timing import milliseconds
-from lib.viz.basics.draw import overlay
-from lib.viz.detection.boxes import class_colour, show_picture, thin_boxes
-from lib.viz.diagrams.rcnn_family import LEAST_SCORE, Plan, _count, _detections, _map, _picture, _shape
-from lib.viz.diagrams.system import Loss, Stage
+from lib.viz.diagrams.panels import (
+    SEEN,
+    count_of,
+    detections,
+    feature_map,
+    picture_stage,
+    shape_of,
+    sure_boxes,
+    sure_cells,
+)
+from lib.viz.diagrams.system import Loss, Plan, Stage
 
-SEEN = 0.05  # answers below this probability are not drawn; the model drops them as well
+LEAST_SCORE = 0.5  # of a detection that is drawn
 
 
 def draw_retinanet(model: RetinaNet, image: Tensor, timed: bool = True, scale: float | None = None) -> Figure:
@@ -37,37 +41,19 @@ def retinanet_plan(model: RetinaNet, image: Tensor) -> Plan:
     found = model.postprocess_detections(output, batch.image_sizes)[0]
     sure = output.cls_logits[0].sigmoid()  # (A, K)
     boxes = model.box_coder.decode_single(output.bbox_regression[0], output.anchors)  # (A, 4)
+    surest = sure[: output.level_sizes[0]].amax(dim=1).view(*maps[0].shape[2:], -1).amax(dim=2)  # (h, w)
     anchors, classes = sure.shape
     run = milliseconds(lambda: model.backbone(batch.tensors))
     judged = milliseconds(lambda: classify(maps))
     kept = milliseconds(lambda: model.postprocess_detections(output, batch.image_sizes))
     stages = (
-        _picture(image),
-        Stage("backbone,\nonce", _map(maps[0][0]), _shape(maps[0][0]), run),
-        Stage("class head:\na thing of it?", _sure(image, sure[: output.level_sizes[0]], maps[0]),
+        picture_stage(image),
+        Stage("backbone,\nonce", feature_map(maps[0][0]), shape_of(maps[0][0]), run),
+        Stage("class head:\nwhich thing?", sure_cells(image, surest),
               f"{anchors:,} × {classes};\nthe surest of a cell", judged, new=True),
-        Stage("box head:\nwhere exactly?", _sure_boxes(image, boxes, sure),
+        Stage("box head:\nwhere exactly?", sure_boxes(image, boxes, sure[:, 1:]),
               f"{anchors:,} × 4;\nsurer than {SEEN:g}", milliseconds(lambda: regress(maps))),
-        Stage("NMS, class\nby class", _detections(image, found, LEAST_SCORE), _count(found, LEAST_SCORE), kept),
+        Stage("NMS, class\nby class", detections(image, found, LEAST_SCORE), count_of(found, LEAST_SCORE), kept),
     )  # fmt: skip
     losses = (Loss("which class? the focal loss", 2, 1), Loss("where exactly?", 3, 1))
     return Plan(stages, losses, "RetinaNet: every anchor is judged at once")
-
-
-def _sure(image: Tensor, sure: Tensor, features: Tensor) -> Callable[[Axes], object]:
-    """The highest probability of any anchor and class in each cell of a map (1, C, h, w), laid over the picture."""
-    height, width = features.shape[2:]
-    heat = sure.amax(dim=1).view(height, width, -1).amax(dim=2)  # (h, w)
-    return lambda axis: axis.imshow(overlay(image, heat))
-
-
-def _sure_boxes(image: Tensor, boxes: Tensor, sure: Tensor) -> Callable[[Axes], object]:
-    """The moved boxes of all answers that are sure enough, in the colours of their classes."""
-
-    def draw(axis: Axes) -> None:
-        show_picture(axis, image, dim=0.4)
-        for label in range(1, sure.shape[1]):
-            thin_boxes(axis, boxes[sure[:, label] > SEEN].cpu(), class_colour(label), width=0.9)
-        axis.set(xlim=(0, image.shape[2]), ylim=(image.shape[1], 0))
-
-    return draw

@@ -6,6 +6,7 @@ each stage the time that it takes, as a bar; below, for each loss, how far its g
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -52,6 +53,18 @@ class Loss:
     name: str
     at: int
     back_to: int
+
+
+class Plan(NamedTuple):
+    """What a drawing of a whole system needs, see `draw_system`."""
+
+    stages: tuple[Stage, ...]
+    losses: tuple[Loss, ...]
+    title: str
+
+    def draw(self, timed: bool = True, scale: float | None = None) -> Figure:
+        """The drawing, with the times or without them."""
+        return draw_system(self.stages if timed else without_times(self.stages), self.losses, self.title, scale)
 
 
 def draw_system(

@@ -47,7 +47,8 @@ def test_the_better_box_of_a_cell_is_thick():
     pair = torch.tensor([[0.0, 0, 10, 10], [2.0, 2, 30, 30]])
     figure = draw_pair(IMAGE, {"step 0": pair}, BOXES[0], {"step 0": torch.tensor([0.2, 0.6])})
     widths = [patch.get_linewidth() for patch in figure.axes[0].patches]
-    assert widths[-1] > widths[3]  # each box is a halo and a line
+    assert widths[3] > widths[1]  # each box is a halo and a line; the truth comes last, on top
+    assert len(widths) == 6 and figure.axes[0].patches[-1].get_linestyle() == ":"
     assert {text.get_text() for text in figure.axes[0].texts} == {"box 1: 0.20", "box 2: 0.60"}
 
 

@@ -1,0 +1,73 @@
+"""What the panels of a drawn detector show: one function for each kind of picture (lessons 06 to 10)."""
+
+from collections.abc import Callable
+
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from lib.viz.basics.draw import overlay
+from lib.viz.detection.boxes import box_patch, class_colour, show_picture, thin_boxes
+from lib.viz.diagrams.system import Stage
+from lib.viz.explorer.feature_pictures import pca_colours
+
+SEEN = 0.05  # answers of one-stage detectors with a lower score are not drawn; the models drop them as well
+Draw = Callable[[Axes], object]
+
+
+def shape_of(values: Tensor) -> str:
+    """The sides of a tensor as a reader writes them: 96 × 12 × 12."""
+    return " × ".join(str(side) for side in values.shape)
+
+
+def picture_stage(image: Tensor) -> Stage:
+    """The first stage of all: the picture (3, H, W) itself."""
+    return Stage("picture", lambda axis: show_picture(axis, image), shape_of(image))
+
+
+def feature_map(features: Tensor) -> Draw:
+    """A map (C, h, w) in colours: like cells look alike."""
+    return lambda axis: axis.imshow(pca_colours(features.cpu()), aspect="auto")
+
+
+def sure_cells(image: Tensor, heat: Tensor) -> Draw:
+    """The best score of each cell (h, w), laid over the picture."""
+    return lambda axis: axis.imshow(overlay(image, heat))
+
+
+def all_boxes(image: Tensor, boxes: Tensor) -> Draw:
+    """Boxes (n, 4) xyxy, thin and white."""
+
+    def draw(axis: Axes) -> None:
+        show_picture(axis, image, dim=0.4)
+        thin_boxes(axis, boxes.cpu(), "white", width=0.9)
+
+    return draw
+
+
+def sure_boxes(image: Tensor, boxes: Tensor, scores: Tensor) -> Draw:
+    """Boxes (n, 4) of a score above `SEEN`, in the colours of their classes; scores (n, C) of labels 1 to C."""
+
+    def draw(axis: Axes) -> None:
+        show_picture(axis, image, dim=0.4)
+        for place in range(scores.shape[1]):
+            thin_boxes(axis, boxes[scores[:, place] > SEEN].cpu(), class_colour(place + 1), width=0.9)
+        axis.set(xlim=(0, image.shape[2]), ylim=(image.shape[1], 0))
+
+    return draw
+
+
+def detections(image: Tensor, found: dict[str, Tensor], least: float) -> Draw:
+    """The detections with a score of at least `least`, in the colours of their classes."""
+
+    def draw(axis: Axes) -> None:
+        show_picture(axis, image, dim=0.4)
+        for box, score, label in zip(found["boxes"].cpu(), found["scores"], found["labels"].tolist()):
+            if score >= least:
+                box_patch(axis, box, class_colour(label))
+
+    return draw
+
+
+def count_of(found: dict[str, Tensor], least: float) -> str:
+    """How many detections `detections` draws, as the line below the panel."""
+    return f"{int((found['scores'] >= least).sum())} boxes\nof score {least:g} or more"
