@@ -11,7 +11,8 @@ detection
     anchors: `explore_anchors`    roi_grid: `draw_roi_grid`    suppression: `draw_suppression`, `explore_nms`
     overlap: `draw_overlap`, `draw_on_pixels`, `draw_box_paths`, `draw_landscapes`, `draw_apart`
     curves: `draw_precision_recall`, `draw_recall_curve`, `draw_speed_accuracy`
-    grid: `draw_cells`, `draw_learning`, `draw_pair`, `draw_sizes`    grid_explorer: `explore_grid`    film: `film_detections`
+    grid: `draw_cells`, `draw_learning`, `draw_pair`, `draw_sizes`    grid_explorer: `explore_grid`
+    film: `film_detections`
     focal: `draw_loss_of_places`, `draw_cumulative`, `draw_focal_curves`, `draw_runs`
     focal_explorer: `explore_focal`
 masks
