@@ -53,7 +53,7 @@ class MemoryMeter:
         self._thread.join()
 
     def _watch(self) -> None:
-        largest = 0  # resident memory, shared or not: quick to ask for; what is their own costs a tenth of a core to ask
+        largest = 0  # resident memory, shared or not, is quick to ask for; what is their own costs a tenth of a core
         while True:
             try:
                 watched = [self._process, *self._process.children(recursive=True)]
