@@ -86,6 +86,15 @@ def begins_at_the_middle(answers: Tensor, stride: int) -> Tensor:
 
 
 @mistake(
+    "middles kept in their cell",
+    "Right, but where a network says an x or y below 0 or above 1: you cut it off. x = 1.3 lies in the next cell; take "
+    "it as it is.",
+)
+def kept_in_the_cell(answers: Tensor, stride: int) -> Tensor:
+    return made(answers, stride, middle=lambda corner, share: corner + share.clamp(0, 1))
+
+
+@mistake(
     "negative roots cut off",
     "Right, but for negative roots: you make them 0, and the box has no size. A network may say −0.5; squared, that is "
     "a quarter like any other.",
@@ -143,6 +152,7 @@ EXERCISE = Exercise(
             "picture.",
             wrong=lambda answers, stride: made(answers, stride, side=lambda root, picture: root * picture),
         ),
+        kept_in_the_cell,
         cut_off_at_0,
         Mistake(
             "sign of the root kept",

@@ -153,6 +153,11 @@ DECISIONS = [
         wrong=partial(found, side=lambda anchors, t: anchors * t.clamp(max=LARGEST_GROWTH)),
     ),
     Mistake(
+        "tw and th limited from below, too",
+        "You limit tw and th on both sides, to −4 as well. Only large ones make a box infinite.",
+        wrong=partial(found, side=lambda anchors, t: anchors * t.clamp(-LARGEST_GROWTH, LARGEST_GROWTH).exp()),
+    ),
+    Mistake(
         "no limit for tw and th",
         "A tw of 9 makes your box 8,103 times as wide as its anchor. At most 4 is believed.",
         wrong=partial(found, side=lambda anchors, t: anchors * t.exp()),

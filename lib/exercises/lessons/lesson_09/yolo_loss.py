@@ -259,6 +259,16 @@ EXERCISE = Exercise(
             wrong=partial(summed, total=lambda errors: errors.abs().sum()),
         ),
         Mistake(
+            "λ of place and size forgotten",
+            "Place and size count once in yours. They have a weight of their own, as *nothing* has.",
+            wrong=lambda *arguments: yolo_loss(*arguments) / torch.tensor([COORD, COORD, 1, 1, 1]),
+        ),
+        Mistake(
+            "softmax over the classes",
+            "You made probabilities of the class numbers. In 2016 the raw numbers are compared with 1 and 0.",
+            wrong=partial(summed, kind=lambda c, there, of: class_errors(c.softmax(dim=2), there, of)),
+        ),
+        Mistake(
             "one sum",
             "You return one number, the sum of all. Asked are the five sums, one by one: place, size, object, nothing, "
             "class.",
