@@ -1,0 +1,210 @@
+"""The checkpoints of lesson 11: the small RetinaNet on one map and on a pyramid, and the small SSD.
+
+Six detectors, taught by the same pictures in as many steps. All but SSD, which has a loss of its own, learn from three
+hard negatives for each positive anchor, as set in lesson 10. What is measured goes to 11_runs.json, run by run:
+
+- "tuning": four learning rates for each kind of detector, one seed, a short run, judged on validation scenes. Two that
+  differ little from another ("concat", "one map, wider") take the learning rate of that one.
+- "runs": each with its best learning rate, three seeds, on validation scenes and on test scenes.
+- "more": the pyramid with and without its way down once more, one seed, on validation scenes: in more steps; taught by
+  the focal loss, as set in lesson 10 and as in the paper; and with a largest map that sees less.
+
+What is recalled counts by the size of things: a box of the right class with an IoU of at least 0.5 among the ten surest
+of a picture. The weights of seed 0 of the pyramid and of SSD are kept, in half precision. About an hour and a half of
+one idle processor core. A run that is in 11_runs.json already is not made again, so a recipe that was cut off goes on
+where it was; delete the file to begin anew.
+
+    .venv/bin/python data/checkpoints/11_retinanet.py
+"""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lib.datasets.toyworld import Toyworld
+from lib.files import write_atomically
+from lib.layers.fpn import BackboneWithPyramid, ConcatPyramid, FeaturePyramidNetwork, NoWayDown
+from lib.layers.small_backbone import SmallBackbone, SmallStages
+from lib.models.retinanet import RetinaNet, nine_anchors, retinanet_small, retinanet_small_fpn
+from lib.models.ssd import SSD, ssd_small
+from lib.ops.boxes import box_area, box_iou
+from lib.ops.losses import hard_negatives, sigmoid_focal_loss
+from lib.timing import milliseconds
+from lib.training import Batches, History, evaluate_detection, fit, save_checkpoint, toyworld_detection
+
+HERE = Path(__file__).parent
+STORE = HERE / "11_runs.json"
+SEEDS, STEPS, TUNING_STEPS, MORE_STEPS = (0, 1, 2), 600, 200, 1500
+BATCH, PICTURES, LEARNING_RATES = 8, 2000, (1e-3, 2e-3, 4e-3, 8e-3)
+LIMITS = (12.0, 24.0)  # pixels, √(w · h): small, middle, large things
+SUREST = 10  # boxes of a picture that count for the recall
+
+Pictures = tuple[Tensor, list[dict[str, Tensor]]]
+Detector = RetinaNet | SSD
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def three_to_one(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Cross-entropy of the positives and of the three hardest negatives for each: (A, K) twice -> one number."""
+    losses = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum(dim=1)  # (A,)
+    return losses[hard_negatives(losses, wanted.any(dim=1))].sum()
+
+
+def focal(logits: Tensor, wanted: Tensor, alpha: float, gamma: float, weight: float) -> Tensor:
+    """The focal loss, added up: (A, K) twice -> one number."""
+    return weight * sigmoid_focal_loss(logits, wanted, alpha, gamma, reduction="sum")
+
+
+def sees_less(pyramid: type[FeaturePyramidNetwork]) -> RetinaNet:
+    """A pyramid on stages of which the first is one convolution, and heads without a tower.
+
+    A cell of the largest map sees 10 pixels instead of 18, and what the heads say there rests on 26 instead of 42
+    pixels, unless there is a way down.
+    """
+    stages = SmallStages()
+    stages.stages[0] = next(stages.stages[0].children())
+    backbone = BackboneWithPyramid(stages, pyramid(stages.channels, 48))
+    model = retinanet_small(backbone=backbone, sizes=nine_anchors((8, 16, 32)).sizes)
+    for head in (model.head.classification_head, model.head.regression_head):
+        head.conv = nn.Sequential()
+    return model
+
+
+KINDS: dict[str, Callable[[], Detector]] = {
+    "FPN": retinanet_small_fpn,
+    "no way down": partial(retinanet_small_fpn, pyramid=NoWayDown),
+    "one map": retinanet_small,
+    "SSD": ssd_small,
+    "concat": partial(retinanet_small_fpn, pyramid=ConcatPyramid),
+    "one map, wider": lambda: retinanet_small(backbone=SmallBackbone(32)),
+}
+AS_TUNED = {"concat": "FPN", "one map, wider": "one map"}
+KEPT = {"FPN": "11_retinanet", "SSD": "11_ssd"}
+MORE: tuple[tuple[str, int, Loss], ...] = (
+    ("more steps", MORE_STEPS, three_to_one),
+    ("focal loss", STEPS, partial(focal, alpha=0.5, gamma=1.0, weight=4.0)),
+    ("focal loss of the paper", STEPS, partial(focal, alpha=0.25, gamma=2.0, weight=1.0)),
+    ("sees less", STEPS, three_to_one),
+)
+PYRAMIDS = {"FPN": FeaturePyramidNetwork, "no way down": NoWayDown}
+
+
+def main() -> None:
+    train, val, test = (
+        toyworld_detection(Toyworld(*split)) for split in (("train", PICTURES), ("val", 200), ("test", 200))
+    )
+    done: dict[str, dict] = json.loads(STORE.read_text()) if STORE.exists() else {}
+    for name, build in KINDS.items():
+        once(done, f"about/{name}", partial(about, build, val))
+    chosen = {}
+    for name in [kind for kind in KINDS if kind not in AS_TUNED]:
+        found = {}
+        for rate in LEARNING_RATES:
+            make = partial(run, KINDS[name], train, TUNING_STEPS, 0, rate, val)
+            found[rate] = once(done, f"tuning/{name}/{rate}", make)["val"]["AP"]
+        chosen[name] = max(found, key=found.__getitem__)
+    chosen |= {name: chosen[other] for name, other in AS_TUNED.items()}
+    for seed in SEEDS:
+        for name, build in KINDS.items():
+            kept = KEPT.get(name) if seed == SEEDS[0] else None
+            make = partial(run, build, train, STEPS, seed, chosen[name], val, test, kept=kept)
+            once(done, f"runs/{name}/{seed}", make)
+    for title, steps, loss in MORE:
+        for name, pyramid in PYRAMIDS.items():
+            build = partial(sees_less, pyramid) if title == "sees less" else KINDS[name]
+            once(done, f"more/{title}/{name}", partial(run, build, train, steps, 0, chosen[name], val, loss=loss))
+
+
+def once(done: dict[str, dict], name: str, make: Callable[[], dict]) -> dict:
+    """What is stored under `name`; if nothing is, it is made and written down."""
+    if name not in done:
+        done[name] = make()
+        write_atomically(STORE, (json.dumps(done, indent=1, ensure_ascii=False) + "\n").encode())
+        print(name, done[name], flush=True)
+    return done[name]
+
+
+def run(
+    build: Callable[[], Detector],
+    train: Pictures,
+    steps: int,
+    seed: int,
+    rate: float,
+    val: Pictures,
+    test: Pictures | None = None,
+    loss: Loss = three_to_one,
+    kept: str | None = None,
+) -> dict:
+    """Teach a detector from nothing and measure it. `loss` is of the classes; SSD keeps its own.
+
+    Args:
+        kept: the name under which the weights are written, in half precision; None: they are not.
+    """
+    torch.manual_seed(seed)  # for the weights that it starts with
+    model = build()
+    if isinstance(model, RetinaNet):
+        model.classification_loss = loss
+    batches = Batches(*train, batch_size=BATCH, shuffle=True, flip=True, seed=seed)
+    history = fit(model, batches, both_losses, steps=steps, seed=seed, learning_rate=rate, show=False)
+    result = measured(model, history, rate, val, test)
+    if kept:
+        made = history.summary() | {"learning rate": rate, "val": result["val"], "test": result["test"]}
+        save_checkpoint(model.half(), HERE / f"{kept}.safetensors", made)
+    return result
+
+
+def both_losses(model: nn.Module, batch: Pictures) -> dict[str, Tensor]:
+    return model.loss(*batch)
+
+
+def measured(model: Detector, history: History, rate: float, val: Pictures, test: Pictures | None) -> dict:
+    made = {"learning rate": rate, "steps": history.steps, "seconds": round(history.seconds)}
+    result = made | {"val": precision(model, val), "recall": recall_by_size(model, val)}
+    return result | ({"test": precision(model, test), "test recall": recall_by_size(model, test)} if test else {})
+
+
+@torch.no_grad()
+def about(build: Callable[[], Detector], pictures: Pictures) -> dict[str, float]:
+    """What can be said before it learns: parameters, anchors, the best IoU of a thing with one, time for one picture.
+
+    The time is that of the network, without what is done to the boxes, as the shortest of fifty.
+    """
+    model = build().eval()
+    one = pictures[0][:1].float() / 255  # (1, 3, H, W)
+    anchors = model.predict(one)[0]  # (A, 4)
+    best = torch.cat([box_iou(target["boxes"], anchors).amax(dim=1) for target in pictures[1]])  # (things,)
+    return {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "anchors": len(anchors),
+        "best IoU": round(best.mean().item(), 4),
+        "milliseconds": round(milliseconds(lambda: model.predict(one), repeats=50), 1),
+    }
+
+
+def precision(model: Detector, pictures: Pictures) -> dict[str, float]:
+    found = evaluate_detection(model, Batches(*pictures))
+    return {name: round(float(found[name]), 4) for name in ("AP", "AP50", "AP75", "AP_small", "AP_medium")}
+
+
+@torch.no_grad()
+def recall_by_size(model: Detector, pictures: Pictures) -> dict[str, float]:
+    """Which share of the things below, between and above `LIMITS` is among the surest boxes of its picture."""
+    hits, sizes = [], []
+    for images, targets in Batches(*pictures):
+        for found, target in zip(model(images), targets, strict=True):
+            boxes, labels = found["boxes"][:SUREST], found["labels"][:SUREST]  # (b, 4), (b,)
+            right = (box_iou(target["boxes"], boxes) >= 0.5) & (target["labels"][:, None] == labels)  # (n, b)
+            hits.append(right.any(dim=1))  # (n,)
+            sizes.append(torch.bucketize(box_area(target["boxes"]).sqrt(), torch.tensor(LIMITS)))  # (n,) 0, 1, 2
+    hit, size = torch.cat(hits), torch.cat(sizes)
+    names = (f"below {LIMITS[0]:g}", f"{LIMITS[0]:g} to {LIMITS[1]:g}", f"above {LIMITS[1]:g}")
+    return {name: round(hit[size == place].float().mean().item(), 4) for place, name in enumerate(names)}
+
+
+if __name__ == "__main__":
+    main()
