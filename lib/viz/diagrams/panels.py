@@ -1,12 +1,16 @@
-"""What the panels of a drawn detector show: one function for each kind of picture (lessons 06 to 10)."""
+"""What the panels of a drawn detector show: one function for each kind of picture (lessons 06 to 11)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
+import torch
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from lib.viz.basics.draw import overlay
 from lib.viz.detection.boxes import box_patch, class_colour, show_picture, thin_boxes
+from lib.viz.detection.pyramid import level_colour
 from lib.viz.diagrams.system import Stage
 from lib.viz.explorer.feature_pictures import pca_colours
 
@@ -27,6 +31,35 @@ def picture_stage(image: Tensor) -> Stage:
 def feature_map(features: Tensor) -> Draw:
     """A map (C, h, w) in colours: like cells look alike."""
     return lambda axis: axis.imshow(pca_colours(features.cpu()), aspect="auto")
+
+
+def levels(pictures: Sequence[np.ndarray], maps: Sequence[Tensor]) -> Draw:
+    """A picture (H, W, 3) for each level of a pyramid, as large as its map (..., h, w) is beside the others.
+
+    The largest map comes first and stands on the left, the others in a column beside it, each in its level's colour.
+    """
+    rows, columns = maps[0].shape[-2:]
+
+    def draw(axis: Axes) -> None:
+        foot = rows  # of the column
+        for level, (picture, one) in enumerate(zip(pictures, maps, strict=True)):
+            height, width = one.shape[-2:]
+            left, top = columns if level else 0, foot - height
+            axis.imshow(picture, extent=(left, left + width, top + height, top), aspect="auto")
+            colour = level_colour(level)
+            axis.add_patch(Rectangle((left, top), width, height, fill=False, edgecolor=colour, linewidth=2))
+            foot = top if level else foot
+        spare = (1.5 * columns - rows) / 2  # above and below: the panel is square
+        axis.set(xlim=(-1, 1.5 * columns + 1), ylim=(rows + spare + 1, -spare - 1))
+
+    return draw
+
+
+def like_colours(maps: Sequence[Tensor]) -> list[np.ndarray]:
+    """Maps (C, h, w) of several sizes in the same colours: cells with like features look alike on all of them."""
+    cells = torch.cat([one.flatten(1) for one in maps], dim=1)  # (C, Σ h·w)
+    colours = np.split(pca_colours(cells[:, None])[0], np.cumsum([one[0].numel() for one in maps])[:-1])
+    return [some.reshape(*one.shape[1:], 3) for some, one in zip(colours, maps)]
 
 
 def sure_cells(image: Tensor, heat: Tensor) -> Draw:
