@@ -96,8 +96,8 @@ from lib.viz.diagrams.retinanet_plan import draw_retinanet
 
 # %% [markdown]
 # **The whole, before its parts.**
-# It looks like the RetinaNet of lesson 10, and the heads are the same.
-# New is that they judge three maps instead of one; the drawing shows the largest.
+# It is the RetinaNet of lesson 10, with three maps instead of one.
+# The backbone makes them anyway, on its way; new is the way down between them (framed), and that the same heads judge all three.
 
 # %%
 scene = val_world[96]
