@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.ops import batched_nms, box_area, box_convert, nms
 
-from lib.ops.anchors import AnchorGenerator, cell_anchors, grid_anchors
+from lib.ops.anchors import cell_anchors, grid_anchors
 
 # --- roi_level --------------------------------------------------------------------------------------------------------
 
@@ -41,17 +41,9 @@ def last_numbers_as_sides(boxes, k_min, k_max, size=224, level=4):
     return torch.floor(level + torch.log2(side / size)).clamp(k_min, k_max).long()
 
 
-def inclusive_sides(boxes, k_min, k_max, size=224, level=4):
-    return half_the_logarithm_of_the_area(boxes + torch.tensor([0, 0, 1, 1]), k_min, k_max, size, level)
-
-
 def logarithm_of_zero(boxes, k_min, k_max, size=224, level=4):
     steps = [math.floor(level + math.log2(area**0.5 / size)) for area in box_area(boxes).tolist()]
     return torch.tensor(steps, dtype=torch.int64).clamp(k_min, k_max)
-
-
-def levels_as_floats(boxes, k_min, k_max, size=224, level=4):
-    return bucketized(boxes, k_min, k_max, size, level).float()
 
 
 # --- top_down ---------------------------------------------------------------------------------------------------------
@@ -65,10 +57,10 @@ def by_recursion(maps, lateral, smooth):
     return [last(merged(i)) for i, last in enumerate(smooth)]
 
 
-def laterals_first(maps, lateral, smooth):
+def laterals_first(maps, lateral, smooth, join=torch.add):
     inner = [across(one) for across, one in zip(lateral, maps)]
     for i in range(len(inner) - 2, -1, -1):
-        inner[i] = inner[i] + F.interpolate(inner[i + 1], inner[i].shape[2:], mode="nearest")
+        inner[i] = join(inner[i], nn.Upsample(size=inner[i].shape[2:])(inner[i + 1]))
     return tuple(last(one) for last, one in zip(smooth, inner))
 
 
@@ -85,46 +77,12 @@ def by_index(maps, lateral, smooth):
     return results[::-1]
 
 
-def with_upsample(maps, lateral, smooth, up=lambda merged, size: nn.Upsample(size=size)(merged)):
-    merged = lateral[-1](maps[-1])
-    results = [smooth[-1](merged)]
-    for i in reversed(range(len(maps) - 1)):
-        own = lateral[i](maps[i])
-        merged = own + up(merged, own.shape[2:])
-        results = [smooth[i](merged), *results]
-    return results
-
-
-def each_cell_twice(maps, lateral, smooth):
-    def up(merged, size):
-        return merged.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
-
-    return with_upsample(maps, lateral, smooth, up)
-
-
-def without_the_largest(maps, lateral, smooth):
-    return with_upsample(maps, lateral, smooth)[1:]
-
-
 def maps_overwritten(maps, lateral, smooth):
     for i in reversed(range(len(maps))):
         maps[i] = lateral[i](maps[i])
         if i + 1 < len(maps):
             maps[i] = maps[i] + F.interpolate(maps[i + 1], size=maps[i].shape[2:])
     return [last(one) for last, one in zip(smooth, maps)]
-
-
-def detached(maps, lateral, smooth):
-    return [one.detach() for one in laterals_first(maps, lateral, smooth)]
-
-
-def multiplied(maps, lateral, smooth):
-    merged = lateral[-1](maps[-1])
-    results = [smooth[-1](merged)]
-    for i in reversed(range(len(maps) - 1)):
-        merged = lateral[i](maps[i]) * F.interpolate(merged, size=maps[i].shape[2:])
-        results.insert(0, smooth[i](merged))
-    return results
 
 
 # --- split_conv -------------------------------------------------------------------------------------------------------
@@ -179,10 +137,6 @@ def random_second_bias(conv, channels):
     return first, second
 
 
-def nothing_copied(conv, channels):
-    return new_pair(conv, channels)
-
-
 def last_ones_counted_from_the_end(conv, channels):
     first, second = data_sliced(conv, channels)
     second.weight.data = conv.weight.data[:, -channels:]
@@ -190,15 +144,11 @@ def last_ones_counted_from_the_end(conv, channels):
 
 
 def made_the_wrong_way_round(conv, channels):
-    first, second = data_sliced(conv, channels)
-    exchanged = [nn.Conv2d(part.out_channels, part.in_channels, 1, bias=False) for part in (first, second)]
-    for part, right in zip(exchanged, (first, second)):
-        part.weight, part.bias = right.weight, right.bias
+    right = data_sliced(conv, channels)
+    exchanged = [nn.Conv2d(part.out_channels, part.in_channels, 1) for part in right]
+    for part, one in zip(exchanged, right):
+        part.weight, part.bias = one.weight, one.bias
     return tuple(exchanged)
-
-
-def only_the_weights(conv, channels):
-    return conv.weight[:, :channels], conv.weight[:, channels:]
 
 
 def the_given_one_changed(conv, channels):
@@ -213,19 +163,11 @@ def bias_cut_too(conv, channels):
     return first, second
 
 
-def given_back_twice(conv, channels):
-    return conv, conv
-
-
-def second_one_first(conv, channels):
-    return data_sliced(conv, channels)[::-1]
-
-
 # --- level_anchors ----------------------------------------------------------------------------------------------------
 
 
-def by_ops(base, stride, height, width, factors=(1, 2 ** (1 / 3), 2 ** (2 / 3)), ratios=(0.5, 1.0, 2.0)):
-    around_zero = cell_anchors([int(base * factor) for factor in factors], ratios)
+def by_ops(base, stride, height, width, factors=(1, 2 ** (1 / 3), 2 ** (2 / 3))):
+    around_zero = cell_anchors([int(base * factor) for factor in factors], (0.5, 1.0, 2.0))
     return grid_anchors(around_zero, (height, width), (stride, stride))
 
 
@@ -249,34 +191,9 @@ def all_in_tensors(base, stride, height, width):
     return (places + (torch.stack([-w, -h, w, h], dim=1) / 2).round()).flatten(0, 1)
 
 
-def by_the_generator(base, stride, height, width):
-    generator = AnchorGenerator(((base, int(base * 2 ** (1 / 3)), int(base * 2 ** (2 / 3))),), ((0.5, 1.0, 2.0),))
-    return generator((height * stride, width * stride), [torch.zeros(1, 1, height, width)])
-
-
-def whole_numbers(base, stride, height, width):
-    return anchor_by_anchor(base, stride, height, width).long()
-
-
-def width_before_height(base, stride, height, width):
-    return by_ops(base, stride, width, height)
-
-
-def base_for_stride(base, stride, height, width):
-    return by_ops(stride, base, height, width)
-
-
-def tall_first(base, stride, height, width):
-    return by_ops(base, stride, height, width, ratios=(2.0, 1.0, 0.5))
-
-
 def step_by_step(base, stride, height, width):
     second = int(base * 2 ** (1 / 3))
     return by_ops(base, stride, height, width, factors=(1, second / base, int(second * 2 ** (1 / 3)) / base))
-
-
-def middles_and_sizes(base, stride, height, width):
-    return box_convert(by_ops(base, stride, height, width), "xyxy", "cxcywh")
 
 
 # --- flatten_levels ---------------------------------------------------------------------------------------------------
@@ -291,14 +208,6 @@ def cells_in_a_row(answers, numbers):
     return flat.transpose(1, 2).reshape(len(flat), -1, numbers)
 
 
-def cell_by_cell(answers, numbers):
-    pictures = []
-    for n in range(len(answers[0])):
-        cells = [one[n, :, i, j] for one in answers for i in range(one.shape[2]) for j in range(one.shape[3])]
-        pictures.append(torch.cat([cell.view(-1, numbers) for cell in cells]))
-    return torch.stack(pictures)
-
-
 def split_and_stacked(answers, numbers):
     levels = []
     for one in answers:
@@ -311,39 +220,22 @@ def viewed(answers, numbers):
     return torch.cat([one.permute(0, 2, 3, 1).view(len(one), -1, numbers) for one in answers], dim=1)
 
 
-def level_by_level(answers, numbers):
-    return [channels_last([one], numbers) for one in answers]
-
-
 def all_levels_reshaped_at_once(answers, numbers):
     return torch.cat([one.flatten(2) for one in answers], dim=2).reshape(len(answers[0]), -1, numbers)
-
-
-def numbers_first(answers, numbers):
-    return channels_last(answers, numbers).transpose(1, 2)
 
 
 def pictures_mixed(answers, numbers):
     return torch.cat([one.permute(0, 2, 3, 1).reshape(1, -1, numbers) for one in answers], dim=1)
 
 
-def made_anew(answers, numbers):
-    return torch.tensor(channels_last(answers, numbers).tolist())
-
-
-def transposed_maps(answers, numbers):
-    return torch.cat([one.permute(0, 3, 2, 1).reshape(len(one), -1, numbers) for one in answers], dim=1)
-
-
 # --- pyramid_detections -----------------------------------------------------------------------------------------------
 
 
-def by_split(logits, boxes, level_sizes, threshold, top_k, iou, least=lambda scores, anchors: len(scores)):
+def by_split(logits, boxes, level_sizes, threshold, top_k, iou, least=lambda said, top_k: said.numel()):
     """The best first, then the threshold."""
     parts = []
     for said, own in zip(logits.split(level_sizes), boxes.split(level_sizes)):
-        scores = said.sigmoid().flatten()
-        scores, places = scores.topk(min(top_k, least(scores, said)))
+        scores, places = said.sigmoid().flatten().topk(min(top_k, least(said, top_k)))
         places, scores = places[scores > threshold], scores[scores > threshold]
         parts.append((own[places // said.shape[1]], scores, places % said.shape[1]))
     boxes, scores, labels = map(torch.cat, zip(*parts))
@@ -354,15 +246,10 @@ def by_split(logits, boxes, level_sizes, threshold, top_k, iou, least=lambda sco
 def answer_by_answer(logits, boxes, level_sizes, threshold, top_k, iou):
     found, first = [], 0
     for size in level_sizes:
-        level = [
-            (torch.sigmoid(logits[i, k]).item(), i, k)
-            for i in range(first, first + size)
-            for k in range(logits.shape[1])
-            if torch.sigmoid(logits[i, k]) > threshold
-        ]
-        found += sorted(level, reverse=True)[:top_k]
+        anchors, classes = range(first, first + size), range(logits.shape[1])
+        level = [(torch.sigmoid(logits[i, k]).item(), i, k) for i in anchors for k in classes]
+        found += sorted((answer for answer in level if answer[0] > threshold), reverse=True)[:top_k]
         first += size
-    found.sort(reverse=True)
     scores = torch.tensor([score for score, _, _ in found])
     anchors = torch.tensor([i for _, i, _ in found], dtype=torch.int64)
     labels = torch.tensor([k for _, _, k in found], dtype=torch.int64)
@@ -389,100 +276,67 @@ def rows_and_columns(logits, boxes, level_sizes, threshold, top_k, iou):
     return boxes[rows[kept]], scores[rows[kept], columns[kept]], columns[kept]
 
 
-def others_set_to_zero(logits, boxes, level_sizes, threshold, top_k, iou):
-    scores = logits.sigmoid()
-    scores = torch.where(scores > threshold, scores, 0)
-    for level in scores.split(level_sizes):
-        if level.numel() > top_k:
-            level[level < level.flatten().sort(descending=True).values[top_k - 1]] = 0
-    rows, labels = torch.where(scores > 0)
-    scores = scores[rows, labels]
-    kept = batched_nms(boxes[rows], scores, labels, iou)
-    return boxes[rows[kept]], scores[kept], labels[kept]
-
-
-def no_limit_for_topk(*arguments):
-    return by_split(*arguments, least=lambda scores, anchors: arguments[4])
-
-
-def fewer_than_anchors(*arguments):
-    return by_split(*arguments, least=lambda scores, anchors: len(anchors))
-
-
-def labels_from_one(*arguments):
-    boxes, scores, labels = by_split(*arguments)
+def labels_from_one(*given):
+    boxes, scores, labels = by_split(*given)
     return boxes, scores, labels + 1
 
 
-def labels_second(*arguments):
-    boxes, scores, labels = by_split(*arguments)
+def labels_second(*given):
+    boxes, scores, labels = by_split(*given)
     return boxes, labels, scores
 
 
-def without_sigma(logits, *others):
-    return by_split(torch.logit(logits.clamp(1e-6, 1 - 1e-6)), *others)
-
-
-def thresholds_exchanged(logits, boxes, level_sizes, threshold, top_k, iou):
-    return by_split(logits, boxes, level_sizes, iou, top_k, threshold)
-
-
-def scores_left_behind(logits, boxes, level_sizes, threshold, top_k, iou):
-    everything = by_split(logits, boxes, level_sizes, threshold, top_k, 1.0)
-    found, scores, labels = by_split(logits, boxes, level_sizes, threshold, top_k, iou)
-    return found, everything[1][: len(scores)], labels
+def scores_left_behind(*given):
+    found, scores, labels = by_split(*given)
+    return found, by_split(*given[:5], 1.0)[1][: len(scores)], labels
 
 
 WRONG = {
     "roi_level": [
         ("boxes read as corner and size", last_numbers_as_sides),
-        ("one pixel added", inclusive_sides),
+        ("one pixel added", lambda boxes, *rest: bucketized(boxes + torch.tensor([0, 0, 1, 1]), *rest)),
         ("crashes for some inputs", logarithm_of_zero),
-        ("wrong dtype", levels_as_floats),
+        ("wrong dtype", lambda *given: bucketized(*given).float()),
     ],
     "top_down": [
-        ("enlarged by 2", each_cell_twice),
-        ("wrong number of things", without_the_largest),
+        ("wrong number of things", lambda *given: laterals_first(*given)[1:]),
         ("input changed in place", maps_overwritten),
-        ("gradient cut off", detached),
-        ("only the smallest map is right", multiplied),
+        ("gradient cut off", lambda *given: [one.detach() for one in laterals_first(*given)]),
+        ("only the smallest map is right", lambda *given: laterals_first(*given, join=torch.mul)),
     ],
     "split_conv": [
         ("split along the outputs", by_outputs),
         ("another bias", random_second_bias),
-        ("weights not copied", nothing_copied),
+        ("weights not copied", new_pair),
         ("weights of the wrong shape", last_ones_counted_from_the_end),
         ("in and out exchanged", made_the_wrong_way_round),
-        ("not two convolutions", only_the_weights),
+        ("not two convolutions", lambda conv, channels: (conv.weight[:, :channels], conv.weight[:, channels:])),
         ("input changed in place", the_given_one_changed),
-        ("halves exchanged", second_one_first),
         ("bias of the wrong length", bias_cut_too),
-        ("weights of the wrong shape", given_back_twice),
+        ("weights of the wrong shape", lambda conv, channels: (conv, conv)),
     ],
     "level_anchors": [
-        ("wrong dtype", whole_numbers),
-        ("two inputs exchanged", width_before_height),
-        ("two inputs exchanged", base_for_stride),
-        ("ratio upside down", tall_first),
+        ("wrong dtype", lambda *given: anchor_by_anchor(*given).long()),
+        ("two inputs exchanged", lambda base, stride, height, width: by_ops(base, stride, width, height)),
+        ("two inputs exchanged", lambda base, stride, height, width: by_ops(stride, base, height, width)),
         ("other sizes", step_by_step),
-        ("middle and size returned", middles_and_sizes),
+        ("middle and size returned", lambda *given: box_convert(by_ops(*given), "xyxy", "cxcywh")),
     ],
     "flatten_levels": [
         ("crashes for some inputs", viewed),
-        ("wrong type", level_by_level),
+        ("wrong type", lambda answers, numbers: [channels_last([one], numbers) for one in answers]),
         ("right numbers in the wrong places", all_levels_reshaped_at_once),
-        ("axes swapped", numbers_first),
+        ("axes swapped", lambda *given: channels_last(*given).transpose(1, 2)),
         ("other shape", pictures_mixed),
-        ("gradient cut off", made_anew),
-        ("columns before rows", transposed_maps),
+        ("gradient cut off", lambda *given: torch.tensor(channels_last(*given).tolist())),
     ],
     "pyramid_detections": [
-        ("crashes for some inputs", no_limit_for_topk),
-        ("wrong shape", fewer_than_anchors),
+        ("crashes for some inputs", lambda *given: by_split(*given, least=lambda said, top_k: top_k)),
+        ("wrong shape", lambda *given: by_split(*given, least=lambda said, top_k: len(said))),
         ("counted from 1", labels_from_one),
         ("returned in another order", labels_second),
-        ("sigmoid forgotten", without_sigma),
-        ("two inputs exchanged", thresholds_exchanged),
+        ("sigmoid forgotten", lambda logits, *rest: by_split(torch.logit(logits.clamp(1e-6, 1 - 1e-6)), *rest)),
+        ("two inputs exchanged", lambda a, b, sizes, threshold, k, iou: by_split(a, b, sizes, iou, k, threshold)),
         ("only part 2", scores_left_behind),
     ],
 }
@@ -494,9 +348,9 @@ RIGHT = {
         natural_logarithms_divided,
         bucketized,
     ],
-    "top_down": [by_recursion, laterals_first, by_index, with_upsample],
-    "level_anchors": [by_ops, anchor_by_anchor, all_in_tensors, by_the_generator],
-    "flatten_levels": [channels_last, cells_in_a_row, cell_by_cell, split_and_stacked],
-    "pyramid_detections": [by_split, answer_by_answer, rows_and_columns, others_set_to_zero],
+    "top_down": [by_recursion, laterals_first, by_index],
     "split_conv": [data_sliced, weights_shared, bias_in_the_second, half_a_bias_each],
+    "level_anchors": [by_ops, anchor_by_anchor, all_in_tensors],
+    "flatten_levels": [channels_last, cells_in_a_row, split_and_stacked],
+    "pyramid_detections": [by_split, answer_by_answer, rows_and_columns],
 }

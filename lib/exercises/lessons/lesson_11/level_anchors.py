@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from lib.exercises.engine.box_pictures import compare_boxes
-from lib.exercises.engine.exercise import Case, Exercise, Mistake, mistake
+from lib.exercises.engine.exercise import Case, Exercise, Mistake
 from lib.exercises.engine.kinds import Kind
 from lib.models.retinanet import nine_anchors
 from lib.ops.anchors import cell_anchors, grid_anchors
@@ -47,58 +47,49 @@ def laid(
     width: int,
     factors: tuple[float, ...] = (1, 2 ** (1 / 3), 2 ** (2 / 3)),
     whole: Callable[[float], float] = math.floor,
-    sides: Callable[[float, float], tuple[float, float]] = lambda s, ratio: (
-        s / math.sqrt(ratio),
-        s * math.sqrt(ratio),
-    ),
+    powers: tuple[float, float] = (-0.5, 0.5),
     corners: Callable[[Tensor], Tensor] = torch.round,
-    place: Callable[[int, int, int], tuple[float, float]] = lambda row, column, stride: (column * stride, row * stride),
+    place: Callable[[Tensor, int], Tensor] = torch.mul,
     order: tuple[int, ...] = (0, 1, 2, 3),
 ) -> Tensor:
-    """`level_anchors` with its decisions open; `order` is that of row, column, ratio and size."""
+    """`level_anchors` with its decisions open.
+
+    Width and height are the size times these `powers` of the ratio; `order` is that of row, column, ratio and size.
+    """
     sizes = [whole(base * factor) for factor in factors]
-    halves = torch.tensor([[sides(size, ratio) for size in sizes] for ratio in RATIOS]) / 2  # (3, 3, 2)
+    sides = [[[size * ratio**power for power in powers] for size in sizes] for ratio in RATIOS]
+    halves = torch.tensor(sides) / 2  # (3, 3, 2)
     around_zero = corners(torch.cat([-halves, halves], dim=2))  # (ratios, sizes, 4)
-    middles = torch.tensor([[place(row, column, stride) for column in range(width)] for row in range(height)])
-    anchors = middles.repeat(1, 1, 2)[:, :, None, None] + around_zero  # (height, width, ratios, sizes, 4)
+    cells = torch.tensor([[(column, row) for column in range(width)] for row in range(height)])  # (height, width, 2)
+    anchors = place(cells, stride).repeat(1, 1, 2)[:, :, None, None] + around_zero  # (height, width, ratios, sizes, 4)
     return anchors.permute(*order, 4).reshape(-1, 4)
 
 
-@mistake(
-    "only one size",
-    "Three anchors at each cell: one size in three shapes. There are three sizes: `base`, and two between it and the "
-    "next level's.",
-)
-def only_one_size(base: float, stride: int, height: int, width: int) -> Tensor:
-    return laid(base, stride, height, width, factors=(1,))
-
-
-@mistake(
-    "sizes made of the stride",
-    "Your sizes grow from `stride`. It is how far apart the anchors stand; how large they are, `base` says.",
-)
-def sizes_of_the_stride(base: float, stride: int, height: int, width: int) -> Tensor:
-    return laid(stride, stride, height, width)
-
-
-DECISIONS = [
+MISTAKES = [
+    Mistake(
+        "only one size",
+        "Three anchors at each cell: one size in three shapes. There are three sizes: `base`, and two larger ones.",
+        wrong=partial(laid, factors=(1,)),
+    ),
+    Mistake(
+        "sizes made of the stride",
+        "Your sizes grow from `stride`. It is how far apart the anchors stand; how large they are, `base` says.",
+        wrong=lambda base, stride, *cells: laid(stride, stride, *cells),
+    ),
     Mistake(
         "whole octaves",
         "Your sizes are `base`, 2 · `base` and 4 · `base`: these belong to the next two levels. Three sizes lie evenly "
         "*within* one octave: base · 2^(i/3).",
         wrong=partial(laid, factors=(1, 2, 4)),
     ),
-    Mistake(
-        "power before division",
-        "Python reads `2 ** 1 / 3` as (2 ** 1) / 3, and some of your anchors are smaller than `base`. Put the exponent "
-        "in parentheses.",
-        wrong=partial(laid, factors=(1, 2 / 3, 4 / 3)),
-    ),
-    Mistake(
-        "power before division, three times",
-        "Python reads `2 ** i / 3` as (2 ** i) / 3, and some of your anchors are smaller than `base`. Put the exponent "
-        "in parentheses.",
-        wrong=partial(laid, factors=(1 / 3, 2 / 3, 4 / 3)),
+    *(
+        Mistake(
+            name,
+            f"Python reads `2 ** {i} / 3` as (2 ** {i}) / 3, and some of your anchors are smaller than `base`. Put the "
+            "exponent in parentheses.",
+            wrong=partial(laid, factors=(first, 2 / 3, 4 / 3)),
+        )
+        for name, i, first in (("power before division", 1, 1), ("power before division, three times", "i", 1 / 3))
     ),
     Mistake(
         "one step too large",
@@ -124,8 +115,7 @@ DECISIONS = [
     ),
     Mistake(
         "sizes rounded to the nearest",
-        "You rounded the sizes to the nearest whole number: 12.7 became 13. Asked is rounded *down*, as torchvision "
-        "does it.",
+        "You rounded the sizes to the nearest whole number: 12.7 became 13. Asked is rounded *down*.",
         wrong=partial(laid, whole=round),
     ),
     Mistake(
@@ -135,8 +125,7 @@ DECISIONS = [
     ),
     Mistake(
         "sizes before ratios",
-        "At each cell you list all ratios of the first size, then of the second. Asked are all *sizes* of the first "
-        "*ratio* first.",
+        "You list all ratios of the first size, then of the second. Asked are all sizes of the first *ratio* first.",
         wrong=partial(laid, order=(0, 1, 3, 2)),
     ),
     Mistake(
@@ -153,23 +142,23 @@ DECISIONS = [
     Mistake(
         "x and y swapped",
         "Your anchors run down where they should run to the right. A *column* of the map is an x, a *row* is a y.",
-        wrong=partial(laid, place=lambda row, column, stride: (row * stride, column * stride)),
+        wrong=partial(laid, place=lambda cells, stride: cells.flip(2) * stride),
     ),
     Mistake(
         "ratio upside down",
         "Of the nine anchors of a cell, your first three are tall and your last three wide. The first ratio is ½, and "
         "a ratio is height / width: ½ is wide, 2 is tall.",
-        wrong=partial(laid, sides=lambda size, ratio: (size * math.sqrt(ratio), size / math.sqrt(ratio))),
+        wrong=partial(laid, powers=(0.5, -0.5)),
     ),
     Mistake(
         "area not kept",
         "Your anchors keep their width and change their height. All anchors of size s have the area s².",
-        wrong=partial(laid, sides=lambda size, ratio: (size, size * ratio)),
+        wrong=partial(laid, powers=(0, 1)),
     ),
     Mistake(
         "ratio without a root",
         "Your sides are s · r and s / r, so that height / width is r². Both want the *root* of r.",
-        wrong=partial(laid, sides=lambda size, ratio: (size / ratio, size * ratio)),
+        wrong=partial(laid, powers=(-1, 1)),
     ),
     Mistake(
         "twice too large",
@@ -183,20 +172,19 @@ DECISIONS = [
     ),
     Mistake(
         "halves rounded up",
-        "Right, but for corners that lie half between two pixels: yours went up. `torch.round` takes a half to the "
-        "even number; use it here.",
+        "Right, but for corners half between two pixels: yours went up. `torch.round` takes a half to the even number.",
         wrong=partial(laid, corners=lambda around_zero: (around_zero + 0.5).floor()),
     ),
     Mistake(
         "in the middle of the cells",
         "Your anchors are half a stride too far to the right and down. Here, as in lesson 08, cell (row, column) "
         "stands for the point (column · stride, row · stride).",
-        wrong=partial(laid, place=lambda row, column, stride: ((column + 0.5) * stride, (row + 0.5) * stride)),
+        wrong=partial(laid, place=lambda cells, stride: (cells + 0.5) * stride),
     ),
     Mistake(
         "stride forgotten",
         "Your anchors stand one pixel apart. One cell further is `stride` pixels further.",
-        wrong=partial(laid, place=lambda row, column, stride: (column, row)),
+        wrong=partial(laid, place=lambda cells, stride: cells),
     ),
 ]
 
@@ -206,6 +194,6 @@ EXERCISE = Exercise(
     cases=cases,
     takes={"height": Kind.COUNT, "width": Kind.COUNT},
     gives=Kind.BOXES,
-    mistakes=[*DECISIONS, only_one_size, sizes_of_the_stride],
+    mistakes=MISTAKES,
     picture=compare_boxes,
 )

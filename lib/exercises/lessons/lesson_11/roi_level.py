@@ -20,23 +20,14 @@ def roi_level(boxes: Tensor, k_min: int, k_max: int, size: float = 224, level: i
 
 def cases() -> list[Case]:
     lying, small, large = (100, 50, 300, 100), (30, 20, 90, 60), (10, 20, 410, 320)
+    shapes = boxes_of((0, 0, 40, 40), (5, 5, 165, 15), (7, 1, 27, 81))
+    extremes = boxes_of((4, 4, 6, 7), (0, 0, 1500, 1400), (3, 9, 40, 50))
+    squares = boxes_of(*((2, 2, 2 + side, 2 + side) for side in (8, 16, 31.5, 32, 64)))
     named = {
         "three boxes: 200 × 50, 60 × 40 and 400 × 300 pixels": (boxes_of(lying, small, large), 2, 5, 224, 4),
-        "one area, three shapes": (boxes_of((0, 0, 40, 40), (5, 5, 165, 15), (7, 1, 27, 81)), 0, 8, 60, 3),
-        "far smaller and far larger than any level wants": (
-            boxes_of((4, 4, 6, 7), (0, 0, 1500, 1400), (3, 9, 40, 50)),
-            3,
-            5,
-            32,
-            4,
-        ),
-        "sides of 8, 16, 31.5, 32 and 64 pixels, `size` is 32": (
-            boxes_of(*((2, 2, 2 + side, 2 + side) for side in (8, 16, 31.5, 32, 64))),
-            0,
-            9,
-            32,
-            5,
-        ),
+        "one area, three shapes": (shapes, 0, 8, 60, 3),
+        "far smaller and far larger than any level wants": (extremes, 3, 5, 32, 4),
+        "sides of 8, 16, 31.5, 32 and 64 pixels, `size` is 32": (squares, 0, 9, 32, 5),
         "twelve boxes, three levels": (random_boxes(12, seed=4), 2, 4, 32, 3),
         "a box without area": (boxes_of((5, 5, 25, 30), (8, 8, 8, 20), (0, 0, 50, 45)), 1, 4, 24, 2),
         "one level": (random_boxes(3, seed=5), 3, 3, 30, 4),
@@ -58,13 +49,19 @@ def found(
     size: float = 224,
     level: int = 4,
     side: Callable[[Tensor, Tensor], Tensor] = lambda w, h: (w * h).sqrt(),
-    steps: Callable[[Tensor, float], Tensor] = lambda side, size: torch.log2(side / size),
+    steps: Callable[[Tensor], Tensor] = torch.log2,
     whole: Callable[[Tensor, int], Tensor] = lambda steps, level: torch.floor(steps + level),
     limit: Callable[[Tensor, int, int], Tensor] = torch.clamp,
 ) -> Tensor:
     """`roi_level` with its decisions open."""
     w, h = (boxes[:, 2:] - boxes[:, :2]).unbind(dim=1)  # (P,) each
-    return limit(whole(steps(side(w, h), size), level), k_min, k_max).long()
+    return limit(whole(steps(side(w, h) / size), level), k_min, k_max).long()
+
+
+def measured_by(name: str, side: Callable[[Tensor, Tensor], Tensor]) -> Mistake:
+    """Another length than the root of the area."""
+    words = f"You measured a box by {name}. The area counts: a box of 160 × 10 belongs where one of 40 × 40 does."
+    return Mistake(name, words, wrong=partial(found, side=side))
 
 
 MISTAKES = [
@@ -72,41 +69,27 @@ MISTAKES = [
         "root of the area forgotten",
         "You divided the *area* of a box by `size`. `size` is a side: compare it with the side of a square that is as "
         "large as the box.",
-        wrong=partial(found, side=lambda w, h: w * h),
+        wrong=partial(found, side=torch.mul),
     ),
     Mistake(
         "area against area, without the root",
         "You compared areas: w · h with `size` squared. Then half the side is two levels less; it should be one. A "
         "root is missing.",
-        wrong=partial(found, steps=lambda side, size: torch.log2((side / size) ** 2)),
+        wrong=partial(found, steps=lambda ratio: torch.log2(ratio**2)),
     ),
-    Mistake(
-        "the longer side",
-        "You measured a box by its longer side. The area counts: a box of 160 × 10 belongs where one of 40 × 40 does.",
-        wrong=partial(found, side=torch.maximum),
-    ),
-    Mistake(
-        "the shorter side",
-        "You measured a box by its shorter side. The area counts: a box of 160 × 10 belongs where one of 40 × 40 does.",
-        wrong=partial(found, side=torch.minimum),
-    ),
-    Mistake(
-        "the mean of the sides",
-        "You measured a box by the mean of width and height. It is the root of their *product* that counts: a box of "
-        "160 × 10 belongs where one of 40 × 40 does.",
-        wrong=partial(found, side=lambda w, h: (w + h) / 2),
-    ),
+    measured_by("the longer side", torch.maximum),
+    measured_by("the shorter side", torch.minimum),
+    measured_by("the mean of the sides", lambda w, h: (w + h) / 2),
     Mistake(
         "natural logarithm",
-        "Your levels change too slowly: you took the natural logarithm. One level up is *twice* the stride, so it is "
-        "the logarithm to base 2.",
-        wrong=partial(found, steps=lambda side, size: torch.log(side / size)),
+        "Your levels change too slowly: you took the natural logarithm. One level up is *twice* the stride: base 2.",
+        wrong=partial(found, steps=torch.log),
     ),
     Mistake(
         "small boxes to coarse maps",
         "Yours is upside down: large boxes go to low levels. The sign of the logarithm is wrong, or the fraction in it "
         "stands on its head.",
-        wrong=partial(found, steps=lambda side, size: torch.log2(size / side)),
+        wrong=partial(found, steps=lambda ratio: -torch.log2(ratio)),
     ),
     Mistake(
         "rounded to the nearest level",
@@ -131,9 +114,8 @@ MISTAKES = [
     ),
     Mistake(
         "not clamped",
-        "Some of your levels do not exist. What would lie below `k_min` or above `k_max` goes to the nearest level "
-        "that there is.",
-        wrong=partial(found, limit=lambda levels, k_min, k_max: levels),
+        "Some of your levels do not exist. What lies below `k_min` or above `k_max` goes to the nearest that does.",
+        wrong=partial(found, limit=lambda levels, *_: levels),
     ),
     Mistake(
         "only clamped below",

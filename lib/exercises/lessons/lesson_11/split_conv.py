@@ -1,12 +1,13 @@
 """A 1×1 convolution of two concatenated maps, taken apart into one for each map."""
 
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lib.exercises.engine.exercise import Case, Exercise, Mistake, WrongResult, mistake
+from lib.exercises.engine.exercise import Case, Exercise, Mistake, WrongResult
 from lib.exercises.engine.inputs import random_values
 from lib.exercises.engine.kinds import Kind
 from lib.exercises.engine.map_pictures import compare_maps
@@ -23,7 +24,7 @@ SIZES = {  # channels of the first map, of the second, and how many go out
 
 def split_conv(conv: nn.Conv2d, channels: int) -> Pair:
     """The course's own."""
-    return parts(conv.weight[:, :channels], conv.bias, conv.weight[:, channels:], None)
+    return parts(conv, channels)
 
 
 def cases() -> list[Case]:
@@ -42,13 +43,9 @@ def two_maps(first: int, second: int) -> tuple[Tensor, Tensor]:
 
 
 def place_by_place(first: int, second: int, outputs: int) -> Tensor:
-    """The truth: the concatenated maps, each place by itself through a linear layer."""
+    """The truth: the concatenated maps through a linear layer, which sees each place by itself."""
     conv, both = made(first, second, outputs), torch.cat(two_maps(first, second), dim=1)
-    seen = torch.zeros(1, outputs, 2, 3)
-    for row in range(2):
-        for column in range(3):
-            seen[0, :, row, column] = F.linear(both[0, :, row, column], conv.weight[:, :, 0, 0], conv.bias).detach()
-    return seen
+    return F.linear(both.movedim(1, 3), conv.weight[:, :, 0, 0], conv.bias).movedim(3, 1).detach()
 
 
 def observe(result: Any, conv: nn.Conv2d, channels: int) -> Tensor:
@@ -73,7 +70,7 @@ def observe(result: Any, conv: nn.Conv2d, channels: int) -> Tensor:
 
 
 def need_shapes(result: Pair, first: int, second: int, outputs: int) -> None:
-    """Raises unless the two weights are (outputs, first, 1, 1) and (outputs, second, 1, 1)."""
+    """Raises unless the weights are (outputs, first, 1, 1) and (outputs, second, 1, 1), and each bias (outputs,)."""
     found, wanted = [tuple(one.weight.shape) for one in result], [(outputs, size, 1, 1) for size in (first, second)]
     made_for = [(one.in_channels, one.out_channels) for one in result]
     said = f"Your weights are {found[0]} and {found[1]}; {wanted[0]} and {wanted[1]} are expected. "
@@ -83,9 +80,7 @@ def need_shapes(result: Pair, first: int, second: int, outputs: int) -> None:
             "`nn.Conv2d` wants the channels that come in first, then those that go out; yours are made for "
             f"{made_for[0][0]} in and {made_for[0][1]} out, and for {made_for[1][0]} in and {made_for[1][1]} out.",
         )
-    if found == wanted and all(one.bias is None or one.bias.shape == (outputs,) for one in result):
-        return
-    if found == wanted:
+    if found == wanted and any(one.bias is not None and one.bias.shape != (outputs,) for one in result):
         raise WrongResult(
             "bias of the wrong length",
             "A bias has one number for each channel that goes *out*. These are not divided among the two convolutions, "
@@ -97,49 +92,27 @@ def need_shapes(result: Pair, first: int, second: int, outputs: int) -> None:
             said + "You split the channels that go *out*. Axis 0 of `conv.weight` counts these, axis 1 those that come "
             "*in*: the first ones belong to the first map.",
         )
-    if found == wanted[::-1]:
+    if found == wanted[::-1] != wanted:
         raise WrongResult(
             "channels of the two maps exchanged",
             said + "The first `channels` channels belong to the first map, and to your first convolution.",
         )
-    raise WrongResult(
-        "weights of the wrong shape",
-        said + "The first convolution sees `channels` channels, the second the others; both give as many as `conv`.",
-    )
+    if found != wanted:
+        raise WrongResult(
+            "weights of the wrong shape",
+            said + "The first convolution sees `channels` channels, the second the others; both give as many as "
+            "`conv`.",
+        )
 
 
-def parts(first: Tensor, bias: Tensor | None, second: Tensor, other: Tensor | None) -> Pair:
-    """Two convolutions with these weights and biases."""
+def parts(conv: nn.Conv2d, channels: int, biases: tuple[bool, bool] = (True, False)) -> Pair:
+    """`split_conv`, with the bias of `conv` in these of the two."""
     convs = []
-    for weight, own in ((first, bias), (second, other)):
-        conv = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=own is not None)
-        conv.weight.data = weight.detach().clone()
-        if own is not None:
-            conv.bias.data = own.detach().clone()
-        convs.append(conv)
+    for weight, has in zip((conv.weight[:, :channels], conv.weight[:, channels:]), biases, strict=True):
+        part = nn.Conv2d(weight.shape[1], conv.out_channels, 1, bias=has)
+        part.load_state_dict({"weight": weight} | ({"bias": conv.bias} if has else {}))
+        convs.append(part)
     return convs[0], convs[1]
-
-
-@mistake(
-    "bias twice",
-    "Both of your convolutions have the bias of `conv`. In the sum it counts twice.",
-)
-def bias_twice(conv: nn.Conv2d, channels: int) -> Pair:
-    return parts(conv.weight[:, :channels], conv.bias, conv.weight[:, channels:], conv.bias)
-
-
-@mistake("bias lost", "The sum lacks the bias of `conv`. One of the two convolutions must have it.")
-def bias_lost(conv: nn.Conv2d, channels: int) -> Pair:
-    return parts(conv.weight[:, :channels], None, conv.weight[:, channels:], None)
-
-
-@mistake(
-    "halves exchanged",
-    "Your first convolution has the weights of the second map, and the second those of the first. The channels of the "
-    "first map come first in `torch.cat`, and so in the weights.",
-)
-def halves_exchanged(conv: nn.Conv2d, channels: int) -> Pair:
-    return split_conv(conv, channels)[1], parts(conv.weight[:, :channels], conv.bias, conv.weight, None)[0]
 
 
 def off_by_one_number_per_channel(got: Tensor, expected: Tensor, case: Case) -> bool:
@@ -153,9 +126,22 @@ EXERCISE = Exercise(
     cases=cases,
     gives=Kind.MAP,
     mistakes=[
-        bias_twice,
-        bias_lost,
-        halves_exchanged,
+        Mistake(
+            "bias twice",
+            "Both of your convolutions have the bias of `conv`. In the sum it counts twice.",
+            wrong=partial(parts, biases=(True, True)),
+        ),
+        Mistake(
+            "bias lost",
+            "The sum lacks the bias of `conv`. One of the two convolutions must have it.",
+            wrong=partial(parts, biases=(False, False)),
+        ),
+        Mistake(
+            "halves exchanged",
+            "Your first convolution has the weights of the second map, and the second those of the first. The channels "
+            "of the first map come first in `torch.cat`, and so in the weights.",
+            wrong=lambda conv, channels: parts(conv, channels)[::-1],
+        ),
         Mistake(
             "another bias",
             "The weights are right: each channel is off by one number that is the same at every place. That is the "

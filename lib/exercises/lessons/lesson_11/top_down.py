@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 
-from lib.exercises.engine.exercise import Case, Exercise, Mistake, Probe, mistake
+from lib.exercises.engine.exercise import Case, Exercise, Mistake, Probe
 from lib.exercises.engine.inputs import random_values
 from lib.exercises.engine.map_pictures import compare_maps
 
@@ -62,8 +62,13 @@ def by_torchvision(maps: Maps, lateral: Convs, smooth: Convs) -> Maps:
         return list(pyramid({str(i): one for i, one in enumerate(maps)}).values())
 
 
-def enlarged(above: Tensor, like: Tensor) -> Tensor:
-    return F.interpolate(above, size=like.shape[2:], mode="nearest")
+def enlarged(above: Tensor, own: Tensor, mode: str = "nearest", align_corners: bool | None = None) -> Tensor:
+    """(B, C, h', w') -> (B, C, h, w), as large as `own`."""
+    return F.interpolate(above, size=own.shape[2:], mode=mode, align_corners=align_corners)
+
+
+def twice(above: Tensor) -> Tensor:
+    return F.interpolate(above, scale_factor=2)
 
 
 def walked(
@@ -71,131 +76,43 @@ def walked(
     lateral: Convs,
     smooth: Convs,
     join: Callable[[Tensor, Tensor], Tensor] = lambda own, above: own + enlarged(above, own),
-    handed: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda own, merged, smoothed: merged,
+    handed: Callable[..., Tensor] = lambda one, own, merged, *_: merged,
 ) -> Maps:
-    """`top_down` with its decisions open: how two maps are joined, and which map goes on down."""
+    """`top_down` with its decisions open: how two maps are joined, and what goes on down.
+
+    `handed` is asked with the backbone's map, that map after its 1×1 convolution, the sum, the sum after its 3×3
+    convolution, and what came from above.
+    """
     results: Maps = []
     above = None
     for one, across, last in zip(maps[::-1], lateral[::-1], smooth[::-1], strict=True):
         own = across(one)  # (B, C, h_i, w_i)
         merged = own if above is None else join(own, above)
         results.insert(0, last(merged))
-        above = handed(own, merged, results[0])
+        above = handed(one, own, merged, results[0], above)
     return results
 
 
-@mistake(
-    "smallest first",
-    "The right maps, but the smallest comes first. Asked is the order of `maps`: the largest first.",
-)
-def smallest_first(maps: Maps, lateral: Convs, smooth: Convs) -> Maps:
-    return walked(maps, lateral, smooth)[::-1]
+def none_of(convs: Convs) -> Convs:
+    return [nn.Identity() for _ in convs]
 
 
-@mistake(
-    "the smallest not smoothed",
-    "Your smallest map left without its 3×3 convolution. Every level has one, that with nothing above it too.",
-)
-def smallest_not_smoothed(maps: Maps, lateral: Convs, smooth: Convs) -> Maps:
-    return walked(maps, lateral, [*smooth[:-1], nn.Identity()])
+def both(first: Convs, then: Convs) -> Convs:
+    return [nn.Sequential(*pair) for pair in zip(first, then, strict=True)]
 
 
-@mistake("nothing smoothed", "You return the sums. Each goes through its own 3×3 convolution before it leaves.")
-def nothing_smoothed(maps: Maps, lateral: Convs, smooth: Convs) -> Maps:
-    return walked(maps, lateral, [nn.Identity()] * len(maps))
-
-
-@mistake(
-    "3×3 convolutions from the wrong end",
-    "The sums are right, but `smooth` was gone through from the wrong end: `smooth[0]` belongs to the *largest* map.",
-)
-def smooth_reversed(maps: Maps, lateral: Convs, smooth: Convs) -> Maps:
-    return walked(maps, lateral, smooth[::-1])
-
-
-@mistake(
-    "convolutions from the wrong end",
-    "You go through `maps` from the smallest on, and through `lateral` and `smooth` from their beginning. All three "
-    "lists begin with the *largest* map.",
-)
-def both_reversed(maps: Maps, lateral: Convs, smooth: Convs) -> Maps:
-    return walked(maps, lateral[::-1], smooth[::-1])
-
-
-@mistake(
-    "the same 3×3 convolution everywhere",
-    "Every level went through the first 3×3 convolution. Each has its own, `smooth[i]`.",
-)
-def first_smooth_everywhere(maps: Maps, lateral: Convs, smooth: Convs) -> Maps:
-    return walked(maps, lateral, smooth[:1] * len(maps))
-
-
-@mistake(
-    "maps added before the 1×1 convolution",
-    "You added a map to another one before its 1×1 convolution. Each map goes through its own first: only then have "
-    "all of them C channels.",
-)
-def added_before_the_lateral(maps: Maps, lateral: Convs, smooth: Convs) -> Maps:
-    summed = maps[-1:]
-    for one in maps[-2::-1]:
-        summed.insert(0, one + enlarged(summed[0], one))
-    return [last(across(one)) for one, across, last in zip(summed, lateral, smooth, strict=True)]
-
-
-@mistake(
-    "the smallest map without its 1×1 convolution",
-    "You handed the smallest map down as the backbone gave it. It goes through its own 1×1 convolution first, like the "
-    "others.",
-)
-def smallest_without_lateral(maps: Maps, lateral: Convs, smooth: Convs) -> Maps:
-    results, above = [smooth[-1](lateral[-1](maps[-1]))], maps[-1]
-    for one, across, last in list(zip(maps, lateral, smooth, strict=True))[-2::-1]:
-        own = across(one)
-        above = own + enlarged(above, own)
-        results.insert(0, last(above))
-    return results
-
-
-@mistake(
-    "smoothed before the addition",
-    "You sent each map through its 3×3 convolution before what comes from above was added. First add, then smooth.",
-)
-def smoothed_too_early(maps: Maps, lateral: Convs, smooth: Convs) -> Maps:
-    both = [nn.Sequential(*pair) for pair in zip(lateral, smooth, strict=True)]
-    return walked(maps, both, [nn.Identity()] * len(maps))
-
-
-@mistake(
-    "always from the smallest map",
-    "To every map you added the smallest one. What comes down to a map is the sum of the level just above it.",
-)
-def always_from_the_smallest(maps: Maps, lateral: Convs, smooth: Convs) -> Maps:
-    own = [across(one) for one, across in zip(maps, lateral, strict=True)]
-    merged = [one + enlarged(own[-1], one) for one in own[:-1]] + own[-1:]
-    return [last(one) for one, last in zip(merged, smooth, strict=True)]
-
-
-@mistake(
-    "a way up",
-    "Your walk begins at the largest map and ends at the smallest. It goes the other way: the smallest map has seen "
-    "most, and hands it down.",
-)
-def way_up(maps: Maps, lateral: Convs, smooth: Convs) -> Maps:
-    return walked(maps[::-1], lateral[::-1], smooth[::-1])[::-1]
-
-
-DECISIONS = [
+MISTAKES = [
     Mistake(
         "the smoothed map handed down",
         "You enlarged what came out of the 3×3 convolution. Handed down is the sum *before* it: the 3×3 convolution is "
         "for the map that leaves.",
-        wrong=partial(walked, handed=lambda own, merged, smoothed: smoothed),
+        wrong=partial(walked, handed=lambda one, own, merged, smoothed, above: smoothed),
     ),
     Mistake(
         "only from the next level",
         "To each map you added only what the next smaller map holds itself. What came down to that one from further up "
         "belongs to it: enlarge the *sum*.",
-        wrong=partial(walked, handed=lambda own, merged, smoothed: own),
+        wrong=partial(walked, handed=lambda one, own, *_: own),
     ),
     Mistake(
         "no way down",
@@ -207,16 +124,8 @@ DECISIONS = [
         "Your larger maps hold nothing but what comes from above. The own map, after its 1×1 convolution, is added.",
         wrong=partial(walked, join=lambda own, above: enlarged(above, own)),
     ),
-    Mistake(
-        "enlarged by 2",
-        BY_2,
-        wrong=partial(walked, join=lambda own, above: own + F.interpolate(above, scale_factor=2)),
-    ),
-    Mistake(
-        "always enlarged by 2",
-        BY_2,
-        wrong=partial(walked, join=lambda own, above: F.interpolate(above, scale_factor=2) + own),
-    ),
+    Mistake("enlarged by 2", BY_2, wrong=partial(walked, join=lambda own, above: own + twice(above))),
+    Mistake("always enlarged by 2", BY_2, wrong=partial(walked, join=lambda own, above: twice(above) + own)),
     Mistake(
         "concatenated",
         "You laid the two maps side by side: 2 · C channels. They are *added*, and stay C.",
@@ -225,26 +134,81 @@ DECISIONS = [
     Mistake(
         "bilinear",
         "You mixed neighbouring cells when enlarging (bilinear). Asked is the nearest cell, repeated.",
-        wrong=partial(walked, join=lambda own, above: own + F.interpolate(above, own.shape[2:], mode="bilinear")),
+        wrong=partial(walked, join=lambda own, above: own + enlarged(above, own, "bilinear")),
     ),
     Mistake(
         "bilinear, from corner to corner",
-        "You mixed neighbouring cells when enlarging (bilinear, with `align_corners`). Asked is the nearest cell, "
-        "repeated.",
-        wrong=partial(
-            walked,
-            join=lambda own, above: own + F.interpolate(above, own.shape[2:], mode="bilinear", align_corners=True),
-        ),
+        "You mixed neighbouring cells when enlarging (bilinear, `align_corners`). Asked is the nearest cell, repeated.",
+        wrong=partial(walked, join=lambda own, above: own + enlarged(above, own, "bilinear", True)),
     ),
     Mistake(
         "nearest-exact",
         'Right, but for odd sides: `"nearest-exact"` counts from the middles of the cells. Asked is `"nearest"`.',
-        wrong=partial(walked, join=lambda own, above: own + F.interpolate(above, own.shape[2:], mode="nearest-exact")),
+        wrong=partial(walked, join=lambda own, above: own + enlarged(above, own, "nearest-exact")),
     ),
     Mistake(
         "mean instead of sum",
         "You took the mean of the own map and what comes from above. Asked is their sum.",
         wrong=partial(walked, join=lambda own, above: (own + enlarged(above, own)) / 2),
+    ),
+    Mistake(
+        "smallest first",
+        "The right maps, but the smallest comes first. Asked is the order of `maps`: the largest first.",
+        wrong=lambda maps, lateral, smooth: walked(maps, lateral, smooth)[::-1],
+    ),
+    Mistake(
+        "the smallest not smoothed",
+        "Your smallest map left without its 3×3 convolution. Every level has one, that with nothing above it too.",
+        wrong=lambda maps, lateral, smooth: walked(maps, lateral, [*smooth[:-1], nn.Identity()]),
+    ),
+    Mistake(
+        "nothing smoothed",
+        "You return the sums. Each goes through its own 3×3 convolution before it leaves.",
+        wrong=lambda maps, lateral, smooth: walked(maps, lateral, none_of(smooth)),
+    ),
+    Mistake(
+        "3×3 convolutions from the wrong end",
+        "The sums are right, but you went through `smooth` from the wrong end: `smooth[0]` is for the *largest* map.",
+        wrong=lambda maps, lateral, smooth: walked(maps, lateral, smooth[::-1]),
+    ),
+    Mistake(
+        "convolutions from the wrong end",
+        "You go through `maps` from the smallest on, and through `lateral` and `smooth` from their beginning. All "
+        "three lists begin with the *largest* map.",
+        wrong=lambda maps, lateral, smooth: walked(maps, lateral[::-1], smooth[::-1]),
+    ),
+    Mistake(
+        "always from the smallest map",
+        "To every map you added the smallest one. What comes down to a map is the sum of the level just above it.",
+        wrong=partial(walked, handed=lambda one, own, merged, smoothed, above: own if above is None else above),
+    ),
+    Mistake(
+        "the same 3×3 convolution everywhere",
+        "Every level went through the first 3×3 convolution. Each has its own, `smooth[i]`.",
+        wrong=lambda maps, lateral, smooth: walked(maps, lateral, smooth[:1] * len(maps)),
+    ),
+    Mistake(
+        "maps added before the 1×1 convolution",
+        "You added a map to another one before its 1×1 convolution. Each map goes through its own first: only then "
+        "have all of them C channels.",
+        wrong=lambda maps, lateral, smooth: walked(maps, none_of(lateral), both(lateral, smooth)),
+    ),
+    Mistake(
+        "the smallest map without its 1×1 convolution",
+        "You handed the smallest map down as the backbone gave it. It goes through its own 1×1 convolution first, like "
+        "the others.",
+        wrong=partial(walked, handed=lambda one, own, merged, smoothed, above: one if above is None else merged),
+    ),
+    Mistake(
+        "smoothed before the addition",
+        "You sent each map through its 3×3 convolution before what comes from above was added. First add, then smooth.",
+        wrong=lambda maps, lateral, smooth: walked(maps, both(lateral, smooth), none_of(smooth)),
+    ),
+    Mistake(
+        "a way up",
+        "Your walk begins at the largest map and ends at the smallest. It goes the other way: the smallest map has "
+        "seen most, and hands it down.",
+        wrong=lambda maps, lateral, smooth: walked(maps[::-1], lateral[::-1], smooth[::-1])[::-1],
     ),
 ]
 
@@ -274,18 +238,7 @@ EXERCISE = Exercise(
     reference=top_down,
     cases=cases,
     mistakes=[
-        *DECISIONS,
-        smallest_first,
-        smallest_not_smoothed,
-        nothing_smoothed,
-        smooth_reversed,
-        both_reversed,
-        always_from_the_smallest,
-        first_smooth_everywhere,
-        added_before_the_lateral,
-        smallest_without_lateral,
-        smoothed_too_early,
-        way_up,
+        *MISTAKES,
         Mistake(
             "only the smallest map is right",
             "Where it fails, your smallest map is right and all others are wrong. Look at how a map comes to the size "
