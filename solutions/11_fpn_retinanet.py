@@ -1081,7 +1081,11 @@ for name, (model, some) in all_runs.items():
           f"AP {sum(run['val']['AP'] for run in some) / len(some):.3f}")
 
 # %% [markdown]
-# TODO recipe: what it shows.
+# (*three maps* is the one without a way down; of these two there is one seed each.)
+#
+# Three maps bring the single look from 0.52 to nearly 0.59, next to the two-stage detector with RoIAlign.
+# That is what the title of the RetinaNet paper is about: with the right loss, and maps for all sizes, one stage can be as good as two.
+# It is no faster any more: here, judging 6,804 anchors costs about as much as a second look at the best 100.
 #
 # ## 13. Recap
 
