@@ -1084,7 +1084,7 @@ for name, (model, some) in all_runs.items():
 # (*three maps* is the one without a way down; of these two there is one seed each.)
 #
 # Three maps bring the single look from 0.52 to nearly 0.59, next to the two-stage detector with RoIAlign.
-# That is what the title of the RetinaNet paper is about: with the right loss, and maps for all sizes, one stage can be as good as two.
+# This is what the RetinaNet paper set out to show: with the right loss, and maps for all sizes, one stage can be as good as two.
 # It is no faster any more: here, judging 6,804 anchors costs about as much as a second look at the best 100.
 #
 # ## 13. Recap
@@ -1100,6 +1100,11 @@ plt.show()
 # | its cell knows | what 70 pixels show | what 18 pixels show | what all maps saw |
 # | sizes of anchors | 12 to 34 | 8 to 45 | 8 to 50 |
 # | heads | one pair | a pair for each map | one pair |
+#
+# **What we found.**
+# Maps for every size are what small things gain by: their AP rose from 0.44 to 0.51; large things lost 0.1.
+# The way down helps a map that is asked for what it cannot see: large things on the finest map alone, from 0.55 to 0.69.
+# Where levels share the work, it added nothing.
 #
 # **What the papers reported.**
 # FPN, on COCO, with a ResNet-50: of all things, how many do 1,000 proposals find (average recall)?
