@@ -204,6 +204,7 @@ print("equal to the loop:", torch.equal(by_convolution[0], cell_scores))
 # - `linear`: C features in, K scores out, with a bias.
 # - Returns a 1×1 convolution, C channels in, K channels out, holding **its own copy** of the numbers:
 #   training the convolution later must not change the classifier that it came from.
+#   The copy can be trained.
 
 # %% tags=["exercise"]
 def linear_as_1x1_conv(linear: nn.Linear) -> nn.Conv2d:
@@ -753,7 +754,7 @@ assert score > 0.6
 #
 # - `fc`: an `nn.Linear` that reads a flattened map, `channels · height · width` features in, K out.
 # - `channels`, `height`, `width`: the map as it was before `flatten`.
-# - Returns an `nn.Conv2d` whose kernel is as large as that map, with its own copy of the numbers.
+# - Returns an `nn.Conv2d` whose kernel is as large as that map, with its own copy of the numbers, which can be trained.
 
 # %% tags=["exercise"]
 def flatten_fc_as_conv(fc: nn.Linear, channels: int, height: int, width: int) -> nn.Conv2d:

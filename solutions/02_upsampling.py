@@ -603,7 +603,7 @@ assert (means / strength.mean() - 1).abs().max() < 0.3
 #
 # - `x`: (B, C, h, w); `factor`: how many times larger.
 # - `weight`: (K, C, k, k), the weight of an ordinary convolution, k odd.
-# - Returns (B, K, h · factor, w · factor): nearest-neighbour upsampling, then a convolution that keeps the size.
+# - Returns (B, K, h · factor, w · factor): nearest-neighbour upsampling, then a convolution that keeps the size, with zeros around the map.
 
 # %% tags=["exercise"]
 def resize_convolution(x: torch.Tensor, weight: torch.Tensor, factor: int) -> torch.Tensor:

@@ -153,7 +153,8 @@ for name, layer in (("two 3×3", two), ("one 5×5", one)):
 #
 # - Returns a module: 3×3 convolution, batch normalisation, ReLU, and the same again.
 # - The first convolution goes from `channels_in` to `channels_out`; the second stays there.
-# - The map keeps its size: (B, channels_in, H, W) → (B, channels_out, H, W).
+# - The map keeps its size, with zeros around it: (B, channels_in, H, W) → (B, channels_out, H, W).
+# - Each normalisation learns its own scale and shift.
 # - The convolutions may have a bias or not: the normalisation takes it away again.
 
 # %% tags=["exercise"]

@@ -212,7 +212,10 @@ def _others_right(exercise: Exercise, attempt: Attempt, i: int | None) -> bool:
 
 def _misreading(exercise: Exercise, function: Callable, attempts: list[Attempt], clock: Clock) -> Diagnosis | None:
     """The other meaning of an input for which the function would be right."""
-    if not any(attempt.problem is Problem.DIFFERENCE for attempt in attempts):
+    failing = [attempt for attempt in attempts if attempt.problem]
+    if not any(attempt.problem is Problem.DIFFERENCE for attempt in failing):
+        return None
+    if len(failing) < len(attempts) and all(map(general.not_finite, failing)):  # read well, and only computed badly
         return None
     for reading in misreadings(exercise.takes, exercise.parameters):
         if clock.over:

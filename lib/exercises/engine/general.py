@@ -144,6 +144,14 @@ def _in_values(exercise: Exercise, differences: list[Difference]) -> Diagnosis |
     return None
 
 
+def not_finite(attempt: Attempt) -> bool:
+    """Whether numbers came back that are NaN or infinite where the truth is neither."""
+    difference = attempt.difference
+    if difference is None or difference.kind != "values" or isinstance(difference.expected, str | bool | None):
+        return False
+    return _not_finite(as_tensor(difference.got), as_tensor(difference.expected))
+
+
 def _not_finite(got: Tensor, expected: Tensor) -> bool:
     return got.is_floating_point() and bool((~got.isfinite() & expected.isfinite()).any())
 
@@ -186,7 +194,7 @@ def _changed_input(exercise: Exercise, attempt: Attempt) -> Diagnosis:
         "input changed in place",
         f"Your function changes {changed}, which belongs to its caller and is needed again. "
         "`x += 1`, `x[...] = ...` and methods that end in an underscore (`x.add_()`) change a tensor where it lies; "
-        "`x = x + 1` makes a new one.",
+        "`x = x + 1` makes a new one. `pop`, `append` and `del` change a list.",
     )
 
 

@@ -35,7 +35,8 @@ def unchanged(value: Any, original: Any) -> bool:
     if isinstance(original, np.ndarray):
         return value.shape == original.shape and np.array_equal(value, original, equal_nan=original.dtype.kind == "f")
     if isinstance(original, nn.Module):
-        return unchanged(value.state_dict(), original.state_dict())
+        parts, before = ([(name, type(part)) for name, part in module.named_modules()] for module in (value, original))
+        return parts == before and unchanged(value.state_dict(), original.state_dict())
     if isinstance(original, Mapping):
         return list(value) == list(original) and all(unchanged(value[key], original[key]) for key in original)
     if isinstance(original, list | tuple):
@@ -70,7 +71,8 @@ class Difference:
 def compare(got: Any, expected: Any, rtol: float, atol: float, path: str = "") -> Difference | None:
     """The first difference between `got` and `expected`, or None if they agree.
 
-    A list may stand for a tuple and a NumPy number for a Python one; a tensor for a number may not. NaN equals NaN.
+    A tuple may stand for a list and a NumPy number for a Python one; a list for a tuple or a tensor for a number may
+    not. NaN equals NaN.
     Numbers agree if |got - expected| <= atol + rtol * |expected|; integers and booleans must agree exactly.
     """
     if isinstance(expected, Tensor | np.ndarray):
@@ -83,7 +85,7 @@ def compare(got: Any, expected: Any, rtol: float, atol: float, path: str = "") -
         found = (compare(got[key], expected[key], rtol, atol, f"{path}[{key!r}]") for key in expected)
         return next((difference for difference in found if difference), None)
     if isinstance(expected, list | tuple):
-        if not isinstance(got, list | tuple):
+        if not isinstance(got, tuple if isinstance(expected, tuple) else list | tuple):
             return Difference("type", path, got, expected)
         if len(got) != len(expected):
             return Difference("length", path, got, expected)

@@ -35,7 +35,7 @@ def off_by_one_number_per_class(got: Tensor, expected: Tensor, case: Case) -> bo
 
 def need_shape_of_weights(conv: nn.Conv2d, wanted: tuple[int, ...], explanation: str) -> None:
     found, made_for = tuple(conv.weight.shape), (conv.out_channels, conv.in_channels)
-    if found == wanted and made_for == wanted[:2]:
+    if found == wanted == (*made_for, *conv.kernel_size):
         return
     if (wanted[1], wanted[0]) in (found[:2], made_for):
         raise WrongResult(
@@ -43,6 +43,12 @@ def need_shape_of_weights(conv: nn.Conv2d, wanted: tuple[int, ...], explanation:
             f"Your convolution was made for {conv.in_channels} channels in and {conv.out_channels} out, where"
             f" {wanted[1]} in and {wanted[0]} out are wanted: features go in, class scores come out. `nn.Conv2d` wants"
             " the channels that come in first, then those that go out.",
+        )
+    if found == wanted:
+        raise WrongResult(
+            "made for another shape",
+            f"The weight's shape {found} is right, but the convolution was made for {(*made_for, *conv.kernel_size)}. "
+            "Give `nn.Conv2d` the right channels and `kernel_size`: the lesson reads them from the layer.",
         )
     raise WrongResult(
         "kernel of the wrong shape",

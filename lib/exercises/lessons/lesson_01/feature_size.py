@@ -99,6 +99,14 @@ def kernel_forgotten(height: int, width: int, layers: list[Window]) -> tuple[int
 
 
 @mistake(
+    "only the strides",
+    "You divided by the stride and rounded up. That is right only where the padding makes up for the kernel.",
+)
+def only_strides(height: int, width: int, layers: list[Window]) -> tuple[int, int]:
+    return sizes_layer_by_layer(lambda n, layer: math.ceil(n / layer.stride), height, width, layers)
+
+
+@mistake(
     "only the last layer",
     "Each layer slides over what the layer before it left. You used one layer only.",
 )
@@ -144,6 +152,7 @@ EXERCISE = Exercise(
         first_place_forgotten,
         one_added_too_early,
         kernel_forgotten,
+        only_strides,
         only_last,
         layers_reversed,
         height_twice,

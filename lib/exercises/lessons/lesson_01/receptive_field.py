@@ -23,9 +23,9 @@ def cases() -> list[Case]:
         for label, layers in (
             ("a stride of 3, then two 3×3 layers", [Window(3, 3), Window(3), Window(3)]),
             ("one 3×3 layer", [Window(3)]),
-            ("two 3×3 layers", [Window(3, 1, 1), Window(3, 1, 1)]),
+            ("two 3×3 layers, the second with a stride of 2", [Window(3, 1, 1), Window(3, 2, 1)]),
             ("a stride in the second of three layers", [Window(3), Window(3, 2), Window(3)]),
-            ("strides everywhere", [Window(7, 2, 3), Window(2, 2), Window(3, 2, 1), Window(5)]),
+            ("strides everywhere", [Window(7, 2, 3), Window(2, 2), Window(3, 2, 1), Window(5, 2)]),
             ("1×1 layers see nothing new", [Window(3), Window(1), Window(1)]),
             ("no layers", []),
         )
@@ -54,11 +54,11 @@ def field_growing_by(grow: Callable, layers: list[Window]) -> tuple[int, int]:
     return size, step
 
 
-def strides_added(layers: list[Window]) -> tuple[int, int]:
-    """`step += stride` where `step *= stride` belongs."""
+def strides_added(layers: list[Window], less: int = 0) -> tuple[int, int]:
+    """`step += stride - less` where `step *= stride` belongs."""
     size, step = 1, 1
     for layer in layers:
-        size, step = size + (layer.kernel - 1) * step, step + layer.stride
+        size, step = size + (layer.kernel - 1) * step, step + layer.stride - less
     return size, step
 
 
@@ -115,6 +115,11 @@ EXERCISE = Exercise(
             wrong=strides_added,
         ),
         Mistake(
+            "step and stride − 1 added",
+            "You add each stride, less 1, to the step, and the size grows wrongly with it. Strides multiply.",
+            wrong=lambda layers: strides_added(layers, less=1),
+        ),
+        Mistake(
             "strides added up",
             "The step is wrong: two strides of 2 take you 4 pixels on, and three of them 8. Strides multiply.",
             wrong=lambda layers: step_with(lambda strides: sum(strides) or 1, layers),
@@ -124,6 +129,11 @@ EXERCISE = Exercise(
             "The step is the last layer's stride in cells of the layer before it. In pixels, all strides "
             "on the way count.",
             wrong=lambda layers: step_with(lambda strides: strides[-1] if strides else 1, layers),
+        ),
+        Mistake(
+            "last stride left out",
+            "Your step is that of the cells which the last layer reads. Its own stride moves its cells apart as well.",
+            wrong=lambda layers: (size_and_step(layers)[0], size_and_step(layers[:-1])[1]),
         ),
     ],
 )

@@ -76,6 +76,12 @@ EXERCISE = Exercise(
             wrong=lambda size, kernel, stride, padding: (size - 1) * stride + kernel - 2 * padding + stride - 1,
         ),
         Mistake(
+            "never less than the strides",
+            "You count a whole stride for the last stamp where the stride is larger than the kernel, as some libraries "
+            "do. Its length is that of the kernel.",
+            wrong=lambda size, kernel, stride, padding: size * stride + max(kernel - stride, 0) - 2 * padding,
+        ),
+        Mistake(
             "padding taken off the cells",
             "You took the padding off before the stride. It is pixels of the *result* that are cut off.",
             wrong=lambda size, kernel, stride, padding: (size - 1 - 2 * padding) * stride + kernel,

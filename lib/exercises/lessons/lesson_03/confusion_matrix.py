@@ -99,6 +99,16 @@ def minlength_forgotten(predicted: Tensor, target: Tensor, num_classes: int, ign
 
 
 @mistake(
+    "as many classes as occur",
+    "Your matrix is as large as the largest class that occurs. How many classes there are, `num_classes` says.",
+)
+def classes_that_occur(predicted: Tensor, target: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
+    counted = target != ignore_index
+    occurring = int(max(predicted[counted].max(), target[counted].max())) + 1
+    return metrics.confusion_matrix(predicted, target, occurring, ignore_index)
+
+
+@mistake(
     "each pair counted once",
     "Your matrix says which pairs of classes occur, not how often. `matrix[truth, guess] += 1` with lists "
     "of indices adds 1 only once where the same place is named many times.",
@@ -144,6 +154,7 @@ EXERCISE = Exercise(
         ignored_predictions_left_out,
         always_255,
         minlength_forgotten,
+        classes_that_occur,
         counted_once,
         shares,
         shares_of_rows,

@@ -128,6 +128,11 @@ EXERCISE = Exercise(
         shrunk,
         fine_enlarged,
         added_first,
+        Mistake(
+            "averaged and added before enlarging",
+            "You average the fine scores, add, and enlarge the sum: nothing finer than the coarse cells is left.",
+            wrong=lambda coarse, fine, upscore: upscore(coarse + F.avg_pool2d(fine, 2)),
+        ),
         interpolated,
         copied,
         Mistake(

@@ -80,6 +80,14 @@ def only_true_classes(matrix: Tensor) -> float:
 
 
 @mistake(
+    "IoU of 0 left out",
+    "You left out each class whose IoU is 0. A class that was missed altogether counts, with 0.",
+)
+def zeros_left_out(matrix: Tensor) -> float:
+    return metrics.iou_per_class(matrix)[matrix.diagonal() > 0].mean().item()
+
+
+@mistake(
     "all classes thrown together",
     "You added up the pixels of all classes before dividing, so that the sky decides. Divide first, for "
     "each class, then take the mean.",
@@ -132,6 +140,7 @@ EXERCISE = Exercise(
         absent_is_one,
         absent_is_nan,
         only_true_classes,
+        zeros_left_out,
         all_classes_in_one,
         weighted_by_size,
     ],

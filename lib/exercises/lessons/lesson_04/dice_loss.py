@@ -215,6 +215,15 @@ def classes_by_target(logits: Tensor, target: Tensor) -> Tensor:
 
 
 @mistake(
+    "only classes that the target shows",
+    "You took only as many classes as the largest number in `target` tells. All K scores of a pixel compete, also "
+    "those of classes that are nowhere.",
+)
+def scores_by_target(logits: Tensor, target: Tensor) -> Tensor:
+    return dice_loss(logits[:, : target.max() + 1], target)
+
+
+@mistake(
     "one-hot reshaped",
     "`F.one_hot` puts the classes last: (B, H, W, K). You gave it the shape of `logits` without moving them: `reshape` "
     "does not move an axis, `permute` or `movedim` does.",
@@ -257,6 +266,7 @@ EXERCISE = Exercise(
         without_first_class,
         class_one_only,
         classes_by_target,
+        scores_by_target,
         one_hot_reshaped,
         divided_by_all_classes,
     ],

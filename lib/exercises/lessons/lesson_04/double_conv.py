@@ -28,10 +28,11 @@ def _twice(inputs: int, outputs: int) -> Tensor:
     for index, channels in enumerate((inputs, outputs)):
         weight = _weight((outputs, channels, 3, 3), index)
         x = sum(
-            F.pad(x, (1, 1, 1, 1))[:, :, row : row + 5, column : column + 6].movedim(1, 3) @ weight[:, :, row, column].T
+            F.pad(x, (1, 1, 1, 1))[:, :, row : row + 9, column : column + 12].movedim(1, 3)
+            @ weight[:, :, row, column].T
             for row in range(3)
             for column in range(3)
-        ).movedim(3, 1)  # (2, outputs, 5, 6)
+        ).movedim(3, 1)  # (2, outputs, 9, 12)
         mean = x.mean((0, 2, 3), keepdim=True)  # (1, outputs, 1, 1)
         variance = x.var((0, 2, 3), unbiased=False, keepdim=True)
         x = ((x - mean) / (variance + 1e-5).sqrt()).clamp(min=0)
@@ -39,7 +40,9 @@ def _twice(inputs: int, outputs: int) -> Tensor:
 
 
 def _picture(channels: int) -> Tensor:
-    return random_values(2, channels, 5, 6, seed=4)
+    picture = random_values(2, channels, 9, 12, seed=4)
+    picture[0, :, 0, 0] = 30  # a bright corner: some values go above 6, which ReLU6 would not let through
+    return picture
 
 
 def _weight(shape: tuple[int, ...], index: int) -> Tensor:
@@ -87,6 +90,7 @@ def _layers(*layers: str) -> Callable[[int, int], nn.Module]:
             "norm": lambda: nn.BatchNorm2d(channels_out),
             "norm in": lambda: nn.BatchNorm2d(channels_in),
             "relu": nn.ReLU,
+            "relu6": nn.ReLU6,
         }
         return nn.Sequential(*(make[layer]() for layer in layers))
 
@@ -132,14 +136,14 @@ def one_conv_twice(channels_in: int, channels_out: int) -> nn.Module:
     return nn.Sequential(block, block)
 
 
-def two_normalisations(block: nn.Module) -> bool:
-    """Whether two different batch normalisations, each with a scale and a shift to learn, run in one pass."""
-    ran: set[nn.Module] = set()
+def normalisations(block: nn.Module) -> set[nn.BatchNorm2d]:
+    """The different batch normalisations that run in one pass."""
+    ran: set[nn.BatchNorm2d] = set()
     for module in block.modules():
-        if isinstance(module, nn.BatchNorm2d) and module.affine:
+        if isinstance(module, nn.BatchNorm2d):
             module.register_forward_hook(lambda module, inputs, output: ran.add(module) and None)
     block(_picture(2))
-    return len(ran) >= 2
+    return ran
 
 
 def weights_are_its_own(function: Callable) -> bool:
@@ -210,6 +214,11 @@ EXERCISE = Exercise(
             wrong=WIDENED_TWICE,
         ),
         one_conv_twice,
+        Mistake(
+            "ReLU6 for ReLU",
+            "No value of yours is above 6. ReLU6 cuts there; ReLU lets large values through.",
+            wrong=_layers("conv in", "norm", "relu6", "conv", "norm", "relu6"),
+        ),
     ],
     returns=nn.Module,
     observe=run_with_given_weights,
@@ -218,7 +227,12 @@ EXERCISE = Exercise(
             "one normalisation for both",
             "Both convolutions share one batch normalisation. Each needs its own: their channels have other means and "
             "deviations, and each learns its own scale and shift.",
-            passes=lambda function: two_normalisations(function(2, 3)),
+            passes=lambda function: len(normalisations(function(2, 3))) >= 2,
+        ),
+        Probe(
+            "no scale and shift to learn",
+            "A batch normalisation of yours has `affine=False`, so no scale and shift to learn. Each needs its own.",
+            passes=lambda function: all(norm.affine for norm in normalisations(function(2, 3))),
         ),
         Probe(
             "blocks share their weights",
