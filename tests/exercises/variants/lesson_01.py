@@ -212,6 +212,13 @@ def by_rows_and_columns(images, order):
     return images[:, :, order // width, order % width].reshape(images.shape)
 
 
+def kernel_size_lies(fc, channels, height, width):
+    conv = nn.Conv2d(channels, fc.out_features, (width, height))
+    conv.weight = nn.Parameter(fc.weight.detach().clone().view(-1, channels, height, width))
+    conv.bias = nn.Parameter(fc.bias.detach().clone())
+    return conv
+
+
 WRONG = {
     "linear_as_1x1_conv": [
         ("bias not copied", weight_only),
@@ -232,6 +239,7 @@ WRONG = {
         ("bias not copied", bias_as_made),
         ("height and width swapped", wide_for_high),
         ("kernel of the wrong shape", one_by_one),
+        ("made for another shape", kernel_size_lies),
         ("weights not copied", new_kernel),
         ("stride or padding added", same_padding),
         ("memory shared", view_of_the_weights),

@@ -165,6 +165,12 @@ def pixel_by_pixel(logits, target, ignore_index=255):
     return total / count
 
 
+def overflowing(logits, target, ignore_index=255):
+    counted = target != ignore_index
+    own = logits.gather(1, target.masked_fill(~counted, 0)[:, None])[:, 0]
+    return (logits.exp().sum(1).log() - own)[counted].mean()
+
+
 WRONG = {
     "confusion_matrix": [("other shape", flat_counts)],
     "mean_iou": [
@@ -179,6 +185,7 @@ WRONG = {
         (None, background_instead),
         (None, last_instead_and_unstable),
         ("log of a softmax", log_of_softmax),
+        ("NaN or infinite", overflowing),
         ("sign flipped", sign_lost),
         ("F.cross_entropy used", by_cross_entropy),
         ("too slow for the lesson", pixel_by_pixel),

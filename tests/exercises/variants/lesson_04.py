@@ -170,15 +170,32 @@ def one_norm(channels_in, channels_out):
     )
 
 
+def without_scale_and_shift(channels_in, channels_out):
+    block = nested(channels_in, channels_out)
+    block[1][1] = nn.BatchNorm2d(channels_out, affine=False)
+    return block
+
+
+def emptying(x, top, downs, ups):
+    x, kept = top(x), []
+    while len(downs):
+        kept.append(x)
+        x = downs.pop(0)(x)
+    for up in ups:
+        x = up(x, kept.pop())
+    return x
+
+
 WRONG = {
     "double_conv": [
         ("blocks share their weights", made_once),
+        ("no scale and shift to learn", without_scale_and_shift),
         ("no weights", not_kept),
         ("wrong type", nothing_built),
         ("one normalisation for both", one_norm),
     ],
     "up_with_skip": [("gradient cut off", cut_off_from_gradient)],
-    "unet_forward": [],
+    "unet_forward": [("input changed in place", emptying)],
     "unpadded_size": [("a float instead of an int", fractions)],
     "dice_loss": [("gradient cut off", detached), (None, second_class), ("wrong shape", class_list)],
 }

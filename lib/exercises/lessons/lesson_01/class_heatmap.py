@@ -91,8 +91,8 @@ EXERCISE = Exercise(
         column_for_row,
         Mistake(
             "reshaped without moving the channels",
-            "You reshaped (B, C, h, w) into rows of C numbers. The channels of a cell do not lie side by side: move axis "
-            "1 to the end first, then reshape.",
+            "You reshaped (B, C, h, w) into rows of C numbers. The channels of a cell do not lie side by side: move "
+            "axis 1 to the end first, then reshape.",
             wrong=lambda f, c, k: c(f.reshape(-1, f.shape[1]))[:, k].view_as(f[:, 0]),
         ),
         Mistake(
