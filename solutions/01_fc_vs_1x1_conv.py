@@ -468,7 +468,7 @@ for height, width in ((224, 224), (448, 672), (300, 451)):
     counted = tuple(net.forward_features(empty).shape[2:])
     by_hand = feature_size(height, width, windows)
     print(f"{height} × {width}: by hand {by_hand}, by the network {counted}")
-    assert by_hand == counted
+    assert tuple(by_hand) == counted
 
 # %% [markdown]
 # The second number is the **receptive field**: the side of the square of pixels that can influence one cell.

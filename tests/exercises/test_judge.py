@@ -298,11 +298,11 @@ def test_containers():
 
     exercise = Exercise(name="detect", cases=cases,
                         reference=lambda n: None, mistakes=[])  # fmt: skip
-    assert judge(exercise, lambda n: {"names": ("a", "b"), "boxes": torch.ones(2, 4)}).status == "correct"
+    assert judge(exercise, lambda n: {"names": ["a", "b"], "boxes": torch.ones(2, 4)}).status == "correct"
     assert judge(exercise, lambda n: {"boxes": torch.ones(2, 4)}).mistake == "other keys"
-    assert judge(exercise, lambda n: {"boxes": torch.ones(2, 4), "names": ("a",)}).mistake == "wrong number of things"
-    assert judge(exercise, lambda n: {"boxes": torch.ones(4), "names": ("a", "b")}).mistake == "batch axis missing"
-    outcome = judge(exercise, lambda n: {"boxes": torch.ones(2, 4), "names": ("a", "c")})
+    assert judge(exercise, lambda n: {"boxes": torch.ones(2, 4), "names": ["a"]}).mistake == "wrong number of things"
+    assert judge(exercise, lambda n: {"boxes": torch.ones(4), "names": ["a", "b"]}).mistake == "batch axis missing"
+    outcome = judge(exercise, lambda n: {"boxes": torch.ones(2, 4), "names": ["a", "c"]})
     assert outcome.table[0].what == "result['names'][1]" and outcome.table[0].yours == "'c'"
 
 

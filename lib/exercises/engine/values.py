@@ -71,8 +71,7 @@ class Difference:
 def compare(got: Any, expected: Any, rtol: float, atol: float, path: str = "") -> Difference | None:
     """The first difference between `got` and `expected`, or None if they agree.
 
-    A tuple may stand for a list and a NumPy number for a Python one; a list for a tuple or a tensor for a number may
-    not. NaN equals NaN.
+    A list may stand for a tuple and a NumPy number for a Python one; a tensor for a number may not. NaN equals NaN.
     Numbers agree if |got - expected| <= atol + rtol * |expected|; integers and booleans must agree exactly.
     """
     if isinstance(expected, Tensor | np.ndarray):
@@ -85,7 +84,7 @@ def compare(got: Any, expected: Any, rtol: float, atol: float, path: str = "") -
         found = (compare(got[key], expected[key], rtol, atol, f"{path}[{key!r}]") for key in expected)
         return next((difference for difference in found if difference), None)
     if isinstance(expected, list | tuple):
-        if not isinstance(got, tuple if isinstance(expected, tuple) else list | tuple):
+        if not isinstance(got, list | tuple):
             return Difference("type", path, got, expected)
         if len(got) != len(expected):
             return Difference("length", path, got, expected)

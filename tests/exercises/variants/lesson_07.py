@@ -12,7 +12,7 @@ def cells(box, spatial_scale):
 
 
 def half_added(box, spatial_scale):
-    return tuple(math.floor(value * spatial_scale + 0.5) for value in box.tolist())
+    return [math.floor(value * spatial_scale + 0.5) for value in box.tolist()]
 
 
 def by_remainder(box, spatial_scale):
