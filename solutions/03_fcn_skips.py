@@ -9,7 +9,7 @@
 #
 # The three networks below were trained for equally long.
 # The first uses only its deepest map.
-# The second also uses a map from half way up, and the third one more.
+# The second also uses a finer map, from an earlier layer, and the third a still finer one.
 
 # %%
 from statistics import fmean
@@ -46,6 +46,8 @@ held_out = Toyworld("val", length=150)                          # 150 scenes tha
 images, truth = toyworld_tensors(held_out)                      # bytes
 images, truth = images.float() / 255, truth.long()              # (150, 3, 96, 96), (150, 96, 96)
 CHOSEN = 33                                                     # one scene, all through this lesson
+COLOURS = {"FCN-32s": "#D55E00", "FCN-16s": "#E69F00", "FCN-8s": "#0072B2",     # the same in every plot
+           "dilated": "#CC79A7", "EfficientNet": "#009E73"}
 trained = {stride: load_fcn(f"03_fcn{stride}s", stride) for stride in (32, 16, 8)}
 answers = {f"FCN-{stride}s": segment(net, images[CHOSEN:CHOSEN + 1])[0]
            for stride, (net, _) in trained.items()}
@@ -448,7 +450,7 @@ print(f"the truth in cells of 32:  mIoU {miou(shrunk[32]):.3f}")
 assert miou(answer) > miou(shrunk[32])
 
 # %% [markdown]
-# More than the truth!
+# More than the truth in cells of 32!
 # Stop and think how that can be.
 # Each cell of the truth named one class for its 32 × 32 pixels, the most frequent one.
 # What does a cell of the network have that a cell of the truth did not have?
@@ -518,8 +520,8 @@ def distance_to_outline(classes: torch.Tensor) -> torch.Tensor:
 
 # %%
 distance = distance_to_outline(truth)
-shown = distance[CHOSEN][None] / 12
-show_images([images[CHOSEN], shown], ["the scene", "distance: black 0, white 12 or more"], size=2.6)
+shown = 1 - distance[CHOSEN][None] / 12
+show_images([images[CHOSEN], shown], ["the scene", "distance: white 0, black 12 or more"], size=2.6)
 plt.show()
 
 # %% [markdown]
@@ -592,19 +594,22 @@ for axis, knows, title in zip(axes, (fcn_knows, photo_knows),
     axis.set(title=title, ylim=(0.1, 1))
     axis.tick_params(axis="x", rotation=35, labelsize=8)
 axes[0].set_ylabel("right answers on unseen pictures")
-axes[0].text(6.2, 0.22, "what? (dotted: guessing)", color="#0072B2", ha="right", fontsize=9)
-axes[0].text(6.2, 0.43, "where? (dotted: guessing)", color="#D55E00", ha="right", fontsize=9)
+axes[0].text(0, 0.83, "where?", color="#D55E00", ha="center", fontsize=10)
+axes[0].text(0.3, 0.36, "what?", color="#0072B2", ha="center", fontsize=10)
+axes[0].text(6.2, 0.13, "dotted: guessing", color="grey", ha="right", fontsize=9)
 plt.show()
 for name, knows in (("FCN-32s", fcn_knows), ("EfficientNet", photo_knows)):
     best = [max(knows, key=lambda stage: knows[stage][question]) for question in (0, 1)]
     print(f"{name}: what is best after {best[0]}, where after {best[1]}")
     where = [there for _, there in knows.values()]
-    assert where[0] + 0.03 < max(where) > where[-1] + 0.1       # where: first up, then down
+    assert where[0] + 0.03 < max(where) > where[-1] + 0.1       # where: best in between
 
 # %% [markdown]
 # *What* is known late, *where* early.
-# But not in the very first layers: *where* first **rises**, from 72 to 78 % and from 71 to 90 %, is best at stride 4 in both networks, and falls from there on.
-# In the photo network *what* is best a few stages before the end: after that it falls, though the cells stay as they are (4 × 4).
+# But not in the very first layers: *where* is best at a stride of 4, in the second and in the third map (78 % and 90 %, after 72 % and 71 % in the first),
+# and falls from there on.
+# (The photo network gets the scenes enlarged, so its stride of 4 is 3 pixels of a scene.)
+# In the photo network *what* is best a few stages before the end: from block 5 to block 6 it falls by ten points, though both have 4 × 4 cells.
 # The last layers were made for ImageNet's thousand classes; that may be why.
 #
 # So the often quoted sentence "deep maps know what, shallow maps know where" needs one correction: *shallower* maps, not the shallowest.
@@ -629,7 +634,7 @@ axis.axvspan(low, high, color="#EEEEEE", label="sides of things, middle half")
 for stages, knows, factor, label in ((fcn_stages, fcn_knows, 1, "FCN-32s"),
                                      (photo_stages, photo_knows, 96 / 128, "EfficientNet")):
     pixels = [factor * size for size in sees(stages).values()]
-    axis.plot(pixels, [what for what, _ in knows.values()], "o-", label=label)
+    axis.plot(pixels, [what for what, _ in knows.values()], "o-", color=COLOURS[label], label=label)
 axis.axhline(0.2, color="grey", linestyle=":", label="guessing")
 ticks = (2, 5, 10, 20, 50, 100, 200, 500)
 axis.set(xscale="log", xticks=ticks, xticklabels=ticks, ylim=(0, 1), ylabel="what? right answers",
@@ -684,9 +689,10 @@ assert same and sees(dict(dilated.backbone.named_children())) == sees(fcn_stages
 # %% jupyter={"outputs_hidden": true}
 dilated_knows = what_and_where(dict(dilated.backbone.named_children()), learn_images, images)
 figure, axis = plt.subplots(figsize=(7.2, 3.6), layout="constrained")
-for knows, style, label in ((fcn_knows, "o-", "halving: stride 2, 4, 8, 16, 32, 32, 32"),
-                            (dilated_knows, "s--", "dilated: stride 2, 4, 8, 8, 8, 8, 8")):
-    axis.plot(list(knows), [where for _, where in knows.values()], style, label=label)
+for knows, style, name, strides in ((fcn_knows, "o-", "FCN-32s", "2, 4, 8, 16, 32, 32, 32"),
+                                    (dilated_knows, "s--", "dilated", "2, 4, 8, 8, 8, 8, 8")):
+    axis.plot(list(knows), [where for _, where in knows.values()], style, color=COLOURS[name],
+              label=f"{name}: stride {strides}")
 axis.axhline(0.5, color="grey", linestyle=":", label="guessing")
 axis.set(ylim=(0.45, 0.9), ylabel="where? right answers",
          title="The same weights, with and without the last two halvings")
@@ -909,11 +915,14 @@ for stride in (32, 16, 8):
 
 # %%
 def draw_histories(histories: dict[str, History]) -> None:
-    """Loss (smoothed) and mIoU of several trainings, by the step."""
+    """Loss (smoothed) and mIoU of several trainings from the same start, by the step."""
     figure, axes = plt.subplots(1, 2, figsize=(9.6, 3.2), layout="constrained")
-    for (name, history), colour in zip(histories.items(), ("#D55E00", "#E69F00", "#0072B2")):
-        axes[0].plot(smoothed(history.losses), color=colour, label=name)
-        axes[1].plot(history.metric_steps, history.metrics["mIoU"], "o-", color=colour, label=name)
+    at_start = miou(before)
+    axes[1].axhline(at_start, color="grey", linestyle=":")
+    for name, history in histories.items():
+        axes[0].plot(smoothed(history.losses), color=COLOURS[name], label=name)
+        axes[1].plot([0, *history.metric_steps], [at_start, *history.metrics["mIoU"]], "o-",
+                     color=COLOURS[name], label=name)
     axes[0].set(title="loss on the training scenes, smoothed", xlabel="step", ylabel="cross entropy",
                 ylim=(0, None))
     axes[1].set(title="mIoU on the held-out scenes", xlabel="step", ylabel="mIoU",
@@ -951,10 +960,10 @@ assert abs(scores[32]["mIoU"] - miou(before)) < 0.03            # 32s stays wher
 
 # %% [markdown]
 # **32s < 16s < 8s** in mIoU, after 80 further steps.
-# FCN-32s, with no new map to ask, gains nothing; it even loses a little at first.
+# FCN-32s, with no new map to ask, gains nothing; at first it even loses a little of the start's mIoU (dotted).
 # *Outlines* is the boundary F-score: the share of true outline pixels that were met to within a pixel, and of predicted ones that are real, in one number.
 # *Small*, *middle* and *large* are the shares of the pixels of such things that got the right class.
-# Small things do not follow the rule yet: 80 steps are too few for them (see below).
+# Small things have gained least so far: 80 steps are too few for them (see below).
 # Now look at the answers.
 
 # %%
@@ -1029,13 +1038,13 @@ assert three[0][1] + 0.1 < three[1][1] < three[2][1] - 0.1
 # %%
 figure, axes = plt.subplots(1, 4, figsize=(9.6, 3), layout="constrained",
                             width_ratios=(1.5, 1, 1, 1))
-for stride, colour in ((32, "#D55E00"), (16, "#E69F00"), (8, "#0072B2")):
-    wrong = answers[stride] != truth
+for axis, (stride, answer) in zip(axes[1:], answers.items()):
+    name, wrong = f"FCN-{stride}s", answer != truth
     rates = [wrong[distance == pixels].float().mean() for pixels in range(12)]
-    axes[0].plot(range(12), rates, "o-", color=colour, markersize=4, label=f"FCN-{stride}s")
-for axis, stride in zip(axes[1:], nets):
-    axis.imshow((answers[stride] != truth)[CHOSEN], cmap="Greys")
-    axis.set(title=f"FCN-{stride}s", xlabel="black: wrong", xticks=[], yticks=[])
+    axes[0].plot(range(12), rates, "o-", color=COLOURS[name], markersize=4, label=name)
+    axis.imshow(wrong[CHOSEN], cmap="Greys")
+    axis.set(title=name, xticks=[], yticks=[])
+axes[2].set_xlabel("black: wrong")
 axes[0].set(xlabel="pixels to the nearest outline", ylabel="share of wrong pixels", ylim=(0, None))
 axes[0].legend()
 plt.show()
@@ -1045,10 +1054,11 @@ gain = (answers[8] == truth).float() - (answers[32] == truth).float()   # 1 repa
 near, far = distance <= 3, distance > 3
 print(f"up to 3 pixels from an outline: ≈ {100 * gain[near].mean():.1f} of 100 pixels repaired")
 print(f"farther away:                   ≈ {100 * gain[far].mean():.1f} of 100 pixels repaired")
+print(f"share of the repaired pixels that lie farther away: ≈ {gain[far].sum() / gain.sum():.0%}")
 assert gain[near].mean() > 2 * gain[far].mean()
 
 # %% [markdown]
-# The gain is densest at the outlines, though a good part of the mended pixels lies farther inside.
+# The gain is densest at the outlines, though a good part of the mended pixels lies farther away from them.
 # On an outline itself even FCN-8s is often wrong: its cells are 8 pixels wide.
 
 # %% [markdown]
@@ -1091,10 +1101,9 @@ with torch.no_grad():
 print("the same as FCN-8s at step 0:", equal_at_start)
 assert equal_at_start
 for net in tqdm([concat], "training"):
-    concat_history = train_on(net)
+    train_on(net)
 
 # %% jupyter={"outputs_hidden": true}
-draw_histories({"sum": histories["FCN-8s"], "concatenation": concat_history})
 concat_score = summary(segment(concat, images))
 for name, score in {"sum": scores[8], "concatenation": concat_score}.items():
     print(f"{name:<14} mIoU ≈ {score['mIoU']:.3f}, outlines ≈ {score['outlines']:.3f}")
@@ -1199,7 +1208,7 @@ means = {name: [fmean(run[score] for run in one["val"]) for score in ("what", "w
          for name, (_, one) in others.items()}
 for name, (what, where, overall) in means.items():
     print(f"{name:<15} what {what:.2f}, where {where:.2f}, mIoU {overall:.2f} (three seeds)")
-draw({name: segment(net, images[CHOSEN:CHOSEN + 1])[0] for name, (net, _) in others.items()})
+draw({name: segment(net, images[3:4])[0] for name, (net, _) in others.items()}, 3)
 
 # %%
 where = {name: score[1] for name, score in means.items()}
@@ -1232,7 +1241,8 @@ with torch.no_grad():
         print(f"{name:<8}: {cells:>3} cells in fc7, eight pictures in ≈ {taken}")
 
 # %% [markdown]
-# The price is 16 times as many cells in the deepest and widest layers; since most of the time goes into the first ones, the whole takes only a little longer.
+# The price is 16 times as many cells in the deepest and widest layers.
+# As most of the time goes into the first ones, the whole takes not 16 times as long, but less than twice as long.
 #
 # **The full-size network.**
 # The FCN that ships with torchvision, `fcn_resnet50`, is built like this: a ResNet-50 whose last two stages are dilated, stride 8, no skips.
@@ -1271,7 +1281,7 @@ del ours, theirs
 # | FCN-32s | fc7 | 32 | naming what is large | outlines, small things |
 # | FCN-16s | fc7 + pool4 | 16 | things of middle size as well | thin parts |
 # | FCN-8s | fc7 + pool4 + pool3 | 8 | outlines, and some of the small things | details below 8 pixels |
-# | dilated | fc7 at stride 8 | 8 | names, and outlines nearly as well | time: 16 times as many deep cells |
+# | dilated | fc7 at stride 8 | 8 | names, and outlines nearly as well | computing: 16 times as many deep cells |
 #
 # - The skips added no *what*, and tripled *where*.
 # - *What* rises with the window, until it holds whole things.
@@ -1327,7 +1337,7 @@ del ours, theirs
 # </details>
 #
 # **3.**
-# You double the size of every picture, and train FCN-32s on them anew.
+# You double the size of every picture, and train FCN-32s and FCN-8s on them anew.
 # What happens to the advantage of FCN-8s?
 # (a) it grows (b) it stays as it is (c) it shrinks
 #

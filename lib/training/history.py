@@ -148,4 +148,5 @@ def _draw(axis: plt.Axes, history: History) -> None:
             textcoords="offset points",
             ha="right",
             fontsize=9,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
         )
