@@ -41,8 +41,9 @@ def draw_u(model: UNet, image: Tensor, colours: Sequence | None = None) -> Figur
     """The U with its maps in it: blue is the contracting path, orange the expanding path, green crosses over.
 
     A map is drawn with all its channels at once as colours (their three main directions), as large as the square root
-    of its size, and the sheets behind it say how many channels it has: one for each doubling. Where a skip is cut
-    before it is joined (no padding), its height before and after stands under the arrow.
+    of its size, and the sheets behind it say how many channels it has: one for each doubling. Beside the arrows stands
+    what is done on the way. A skip has its channels (ch) and, where it is cut before it is joined (no padding), its
+    height before and after.
 
     Args:
         image: (C, H, W), as the model wants it; with one or three channels it is drawn at the start.
@@ -65,23 +66,20 @@ def draw_u(model: UNet, image: Tensor, colours: Sequence | None = None) -> Figur
         left, right, y = columns[step.level], end - columns[step.level], _row(step.level)
         _draw_map(axis, step, right, finest=down[0], colour=UP_COLOUR)
         _arrow(axis, (left + 0.75, y), (right - 0.65, y), SKIP_COLOUR)
-        axis.text(
-            (left + right) / 2,
-            y + 0.06,
-            f"skip: {_counted(len(down[step.level].values))}",
-            color=SKIP_COLOUR,
-            ha="center",
-            fontsize=9,
-        )
-        kept, joined = down[step.level].values.shape[1], 2 * below.values.shape[1]
-        if kept > joined:
-            cut = f"cut: {kept} → {joined}"
-            axis.text((left + right) / 2, y - 0.07, cut, color=SKIP_COLOUR, ha="center", va="top", fontsize=9)
+        channels, kept, _ = down[step.level].values.shape
+        joined = 2 * below.values.shape[1]
+        crossing = f"{channels} ch" + (f", {kept} → {joined}" if kept > joined else "")
+        axis.text((left + right) / 2, y + 0.06, crossing, color=SKIP_COLOUR, ha="center", fontsize=9)
+    join = {"concat": "concatenate,\n", "add": "add,\n", "none": "\n"}
     for level in range(levels - 1):
         start = (columns[level] + 0.35, _row(level) - 0.78)
         stop = (columns[level + 1] - 0.45, _row(level + 1) + 0.1)
         _arrow(axis, start, stop, DOWN_COLOUR)
         _arrow(axis, (end - stop[0], stop[1]), (end - start[0], start[1]), UP_COLOUR)
+        x, y = (start[0] + stop[0]) / 2 - 0.15, (start[1] + stop[1]) / 2 - 0.08
+        axis.text(x, y, "pool,\n2 convolutions", color=DOWN_COLOUR, ha="right", va="center", fontsize=8)
+        up_again = f"up, {join[str(model.expanding[0].skip)]}2 convolutions"
+        axis.text(end - x + 0.2, y - 0.08, up_again, color=UP_COLOUR, ha="left", va="center", fontsize=8)
     ends = [(-1.6, to_pixels(image), "picture")] if len(image) in (1, 3) else []
     if colours is not None:
         shown = np.asarray(colours, dtype=np.float32)[answer.argmax(0).cpu().numpy()]  # (H, W, 3)
@@ -129,10 +127,6 @@ def _run(model: UNet, image: Tensor) -> tuple[list[Step], list[Step], Tensor]:
             hook.remove()
     steps = [Step(name, maps[name], level) for name, (_, level) in parts.items()]
     return steps[: depth + 1], steps[depth + 1 :], scores[0]
-
-
-def _counted(channels: int) -> str:
-    return f"{channels} channel{'s' if channels > 1 else ''}"
 
 
 def _row(level: int) -> float:

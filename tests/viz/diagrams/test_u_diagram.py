@@ -53,13 +53,19 @@ def test_every_map_is_labelled_with_its_shape_and_every_skip_with_its_channels(d
     texts = [text.get_text() for text in figure.axes[0].texts]
     for step in down + up:
         assert "{} × {} × {}".format(*step.values.shape) in texts
-    assert [text for text in texts if text.startswith("skip")] == ["skip: 2 channels", "skip: 1 channel"]
     # 60 rows - 4 = 56, halved 28 - 4 = 24, halved 12 - 4 = 8; up: 16 - 4 = 12, and 24.
-    assert [text for text in texts if text.startswith("cut")] == ["cut: 24 → 16", "cut: 56 → 24"]
+    assert [text for text in texts if " ch" in text] == ["2 ch, 24 → 16", "1 ch, 56 → 24"]
 
 
 def test_a_padded_skip_is_not_cut(drawn):
-    assert not any(text.get_text().startswith("cut") for text in drawn(tiny(), torch.rand(3, 24, 24)).axes[0].texts)
+    texts = [text.get_text() for text in drawn(tiny(), torch.rand(3, 24, 24)).axes[0].texts]
+    assert [text for text in texts if " ch" in text] == ["4 ch", "2 ch"]
+
+
+@pytest.mark.parametrize(("skip", "joined"), [("concat", "up, concatenate,"), ("add", "up, add,"), ("none", "up, ")])
+def test_the_way_up_says_how_it_joins(drawn, skip, joined):
+    texts = [text.get_text() for text in drawn(tiny(skip=skip), torch.rand(3, 24, 24)).axes[0].texts]
+    assert texts.count(joined + "\n2 convolutions") == 2
 
 
 def test_labels_do_not_overlap(drawn):
