@@ -1058,7 +1058,7 @@ print(f"share of the repaired pixels that lie farther away: ≈ {gain[far].sum()
 assert gain[near].mean() > 2 * gain[far].mean()
 
 # %% [markdown]
-# The gain is densest at the outlines, though a good part of the mended pixels lies farther away from them.
+# The gain is densest at the outlines, though about two in five of the mended pixels lie farther away from them.
 # On an outline itself even FCN-8s is often wrong: its cells are 8 pixels wide.
 
 # %% [markdown]

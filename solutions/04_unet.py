@@ -836,8 +836,9 @@ def recall(chance: torch.Tensor, name: str, threshold: float) -> float:
 val_chances = {}
 for name, finder in finders.items():
     with torch.no_grad():
-        val_chances[name] = torch.cat([finder(batch.to(device)).softmax(dim=1)[:, 1].cpu()
-                                       for batch, _ in Batches(val_images, val_figures)])   # (200, 96, 96)
+        chances = [finder(batch.to(device)).softmax(dim=1)[:, 1].cpu()      # (50, 96, 96) each
+                   for batch, _ in Batches(val_images, val_figures)]
+    val_chances[name] = torch.cat(chances)                                  # (200, 96, 96)
 at_half = {name: recall(chance, name, 0.5) for name, chance in val_chances.items()}
 assert at_half["dice"] > at_half["cross-entropy"] + 0.3
 
