@@ -39,7 +39,7 @@ plt.show()
 #
 # | | |
 # | --- | --- |
-# | Time | 100 minutes to read and do, about half a minute of computing on two cores |
+# | Time | 80 minutes: 46 for the five exercises, the rest to read; about half a minute of computing on two cores |
 # | Builds on | lesson 01: heat maps, kernel, stride and padding |
 # | Papers | Long, Shelhamer & Darrell 2015, *Fully Convolutional Networks*, section 3.3 · Dumoulin & Visin 2016, *A guide to convolution arithmetic* · Odena, Dumoulin & Olah 2016, *Deconvolution and Checkerboard Artifacts* · Shi et al. 2016, *Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural Network* |
 
@@ -126,7 +126,7 @@ for aligned in (False, True):
 
 # %% [markdown]
 # With `align_corners=True` it moved by a fifth of a cell.
-# For cells of 32 pixels that is 6 pixels, the width of a far-away cone.
+# For cells of 32 pixels that is 6 pixels.
 # This course always uses `False`, in which **a value belongs to the middle of its cell.**
 # Papers call this convention *half-pixel centres*.
 
@@ -140,7 +140,7 @@ for aligned in (False, True):
 single = torch.zeros(1, 1, 5, 5)
 single[0, 0, 2, 2] = 1
 spread = F.interpolate(single, scale_factor=2, mode="bilinear")[0, 0]       # (10, 10)
-show_numbers({"what the middle cell gives to the 10 × 10 pixels": spread})
+show_numbers({"what the middle cell gives to the pixels around it": spread[2:8, 2:8]})
 plt.show()
 
 # %% [markdown]
@@ -538,8 +538,8 @@ for weights in ([1, 1, 1], [1, 2, 1], [1, 3, 2], [1, 3, 3, 1], [1, 2, 3, 4]):
 # With kernel 3 one kind of pixel gets twice as many weights as the other (in the plane, up to four times), and training has to make up for that.
 #
 # The rule speaks of flat maps, and only of them.
-# [1, 3, 2] obeys it, and yet a rising row comes out with a zigzag, since its stamp leans to one side.
-# Linear interpolation, to which [1, 2, 1] and the tent [1, 3, 3, 1] belong, also leaves a straight line straight.
+# [1, 3, 2] obeys it, and yet a rising row comes out in uneven steps of 1 and 2, since its stamp leans to one side.
+# [1, 2, 1] and the tent [1, 3, 3, 1] interpolate linearly, so they leave a straight line straight as well.
 #
 # Random weights obey no rule.
 # In the plane there are then four kinds of pixels, made by four different sets of weights:
@@ -563,19 +563,18 @@ for k in (3, 4):
 # Which pixels get the largest gradient?
 
 # %% jupyter={"outputs_hidden": true}
-gradients = {}
 for k in (3, 4):
     pixels = torch.rand(1, 1, k + 4, k + 4, requires_grad=True)         # 3 windows in a row
     F.conv2d(pixels, torch.ones(1, 1, k, k), stride=2).sum().backward()
-    gradients[f"gradient, kernel {k}, stride 2"] = pixels.grad[0, 0]
-show_numbers(gradients)
-plt.show()
+    same = torch.equal(pixels.grad[0, 0], counts[f"kernel {k}, stride 2"])
+    print(f"kernel {k}, stride 2: the gradients are the table of the stamps above: {same}")
+    assert same
 
 # %% [markdown]
+# They are the tables that you have just seen, number by number.
 # With kernel 3, of every four pixels one lies in four windows, two in two, and one in a single window.
 # So how much is learned from a pixel depends on whether its row and column are even or odd.
 # With kernel 4 all pixels away from the rim count the same.
-# These are the tables of the stamps above, number by number.
 # In pictures that are made by following gradients to the pixels, such as heat maps of what a network looks at, this grid can be seen.
 # A trained network may even it out, since it can choose its weights.
 # The EfficientNet of lesson 01 has five convolutions with a stride of 2, and their kernels are 3 or 5.
@@ -652,6 +651,22 @@ print("a sub-pixel convolution is a transposed convolution:", same)
 assert same
 
 # %% [markdown]
+# ### For the curious: back through a pooling
+#
+# Two relatives come from going back through a pooling.
+# **Bed of nails** writes each value into one corner of its block and 0 elsewhere: those are the inserted zeros of exercise 4.
+# **Max unpooling** (Noh et al. 2015, and SegNet) remembers where each maximum of a max pooling came from, and puts the value back there.
+# In both, a convolution has to fill the zeros.
+
+# %%
+edges = photo.mean(dim=0)[None, None, 64:96, 40:72]             # an eye, (1, 1, 32, 32)
+maxima, places = F.max_pool2d(edges, 4, return_indices=True)
+back = F.max_unpool2d(maxima, places, 4)
+titles = ["half an eye, 32 × 32", "its maxima, 8 × 8", "unpooled, 32 × 32"]
+show_images([edges[0], maxima[0], back[0]], titles, size=2.2)
+plt.show()
+
+# %% [markdown]
 # ## 6. Measure it
 #
 # How strong is the pattern in a picture that shows something else as well?
@@ -669,13 +684,14 @@ with torch.no_grad():
     made = {"transposed convolutions": stamping(small_scene)[0, :, :96, :96],
             "resize, then convolve": resizing(small_scene)[0], "a real scene": scene}
 tiles = {title: mean_tile(picture, 4) for title, picture in made.items()}
-show_numbers({title: (100 * (tile - tile.mean())).round(decimals=1) for title, tile in tiles.items()})
+show_numbers({f"{title}, in hundredths": (100 * (tile - tile.mean())).round(decimals=1)
+              for title, tile in tiles.items()})
 plt.show()
 
 # %% [markdown]
 # Each table is the mean tile, as differences from its own mean, in hundredths (0 is black and 100 is white in a scene).
 # In the first, most numbers go up and down every 2 pixels: that comes from the second of its two layers.
-# They do not do so in the same way twice: that comes from the first layer, whose pattern is 4 pixels wide by then.
+# But columns 0 and 2 differ as well, and so do rows 0 and 2: that comes from the first layer, whose pattern is 4 pixels wide by then.
 #
 # As one number: the **share** of the picture's variance that its mean tile accounts for.
 # 0 is no pattern, 1 is nothing but pattern.
@@ -726,7 +742,7 @@ def report(name: str, made: torch.Tensor) -> tuple[float, float]:
     """The mean squared error of pictures (64, 3, 96, 96), and the share of their pattern in %."""
     error = F.mse_loss(made, val_scenes).item()
     pattern = 100 * checkerboard_energy(made[..., 4:92, 4:92], 2).mean().item()
-    print(f"{name:<41} error ≈ {error:.4f}   repeats every 2 pixels ≈ {pattern:.3f} %")
+    print(f"{name:<41} error ≈ {error:.5f}   repeats every 2 pixels ≈ {pattern:.3f} %")
     return error, pattern
 
 small_scenes = F.interpolate(val_scenes, scale_factor=0.25, mode="area")            # (64, 3, 24, 24)
@@ -798,6 +814,8 @@ axes[0].axhline(interpolated["bilinear"][0], color="black", linestyle="--", labe
 axes[0].axhline(interpolated["bicubic"][0], color="black", linestyle=":", label="bicubic, no weights")
 axes[0].set_yticks([0.002, 0.005, 0.01, 0.02], ["0.002", "0.005", "0.01", "0.02"])
 axes[1].axhline(of_scenes, color="black", linestyle="-", linewidth=1, label="the scenes themselves")
+axes[1].axvline(150, color="grey", linestyle=":")
+axes[1].text(160, 0.8, "where we stopped", color="grey", fontsize=9)
 axes[1].set_yticks([0.01, 0.03, 0.1, 0.3, 1], ["0.01", "0.03", "0.1", "0.3", "1"])
 for axis in axes:
     axis.legend(fontsize=9)
@@ -810,10 +828,11 @@ plt.show()
 for steps in (150, 600, 2400):
     for name in kinds:
         errors, patterns = of_seeds(name, steps, "error"), of_seeds(name, steps, "every 2")
-        print(f"{steps:>5} steps, {name:<20} errors", *(f"{error:.4f}" for error in errors),
+        print(f"{steps:>5} steps, {name:<20} errors", *(f"{error:.5f}" for error in errors),
               "  pattern", *(f"{100 * pattern:.3f} %" for pattern in patterns))
 assert all(of_seeds(name, 2400, "every 2")[-1] < 1.3 * of_scenes / 100 for name in kinds)
 assert all(of_seeds(name, 2400, "error")[-1] < interpolated["bilinear"][0] for name in kinds)
+assert all(of_seeds(name, 2400, "error")[0] > interpolated["bicubic"][0] for name in kinds)
 
 # %% [markdown]
 # So **training does remove the checkerboard, here**: after 2,400 steps all three networks have as little of it as the scenes themselves.
@@ -831,21 +850,23 @@ for name, model in late.items():
     print(f"{name:<21} ≈ {milliseconds(lambda: model(val_scenes[:8])):5.1f} ms for 8 scenes")
 
 # %% [markdown]
-# The *errors* as pictures, for one scene, four times as large: grey is right, and a colour says in which channel it is wrong.
+# The *errors* as pictures, for a part of one scene, as the mean of the three channels: white is right, red is too bright, blue is too dark.
 
 # %%
 scene_3 = val_scenes[3:4]
 errors = {f"{name}\n{steps} steps": (model(scene_3) - scene_3)[0, :, 30:62, 30:62].cpu()
           for steps, models in ((150, early), (2400, late)) for name, model in models.items()}
-shown = [(0.5 + 4 * error).clamp(0, 1) for error in errors.values()]
-figure = show_images(shown, list(errors), columns=3, size=2.9)
-figure.suptitle("error × 4, in 32 × 32 pixels of a scene")
+figure, axes = plt.subplots(2, 3, figsize=(9.4, 6.4), layout="constrained")
+for axis, (title, error) in zip(axes.flat, errors.items()):
+    drawn = axis.imshow(error.mean(dim=0), cmap="RdBu_r", vmin=-0.15, vmax=0.15)
+    axis.set(title=title, xticks=[], yticks=[])
+figure.colorbar(drawn, ax=axes, shrink=0.6, label="error")
 plt.show()
 
 # %% [markdown]
 # Above, after 150 steps, the grid lies over everything that the transposed convolutions made.
 # Below, after 2,400, what is left are the outlines, which 24 × 24 pixels do not hold: there all three are wrong in the same places.
-# Of the grid there is a faint trace in the even areas.
+# In smooth places a faint trace of the grid is left, about as strong as what we measured in the scenes themselves.
 #
 # ### Why it went away
 #
@@ -868,14 +889,14 @@ assert blurred["transposed, kernel 4"] > 10 and blurred["resize, convolve"] < 0.
 
 # %% [markdown]
 # Nothing forces the pattern to go, and it does not.
-# More training does not help: it was 37 % after 600 steps and 52 % after 2,400 (tried once each).
+# More training does not help: it was 37 % after 600 steps and 52 % after 2,400 (measured once each, not run here).
 # Resizing has no pattern under the same loss, because it cannot easily draw one.
 # Networks that *invent* pictures are in this position.
 # In a GAN, a second network judges whether a picture looks real, and nothing pulls a single pixel to a known value.
 #
 # ### A second way out: start as a tent
 #
-# One is close to the FCN paper's: keep the transposed convolution, but let each of its stamps start as a tent, here times one random number.
+# It is close to what the FCN paper does: keep the transposed convolution, but let each stamp start as a tent, here times one random number.
 # A sum of tents obeys the rule, so at the start there is no pattern to unlearn.
 
 # %%
@@ -902,37 +923,37 @@ explorer = explore(early["transposed, kernel 3"], val_scenes[3])
 explorer.layer = "layers.2"
 explorer
 
+# %% jupyter={"outputs_hidden": true}
+with torch.no_grad():
+    maps = early["transposed, kernel 3"].layers[:3](small_scenes[3:4])[0]           # (16, 48, 48)
+grids = 100 * checkerboard_energy(maps[:, 4:-4, 4:-4], 2)                           # (16,)
+print(f"repeats every 2 cells, channel by channel: ≈ {grids.min():.0f} % to ≈ {grids.max():.0f} %")
+
 # %% [markdown]
 # <details><summary>Answers</summary>
 #
-# 1. In `layers.2` none is free of it: measured as in section 6, between about 8 % and 91 % of a channel's variance repeats every 2 cells.
+# 1. In `layers.2` none is free of it: the cell above measures each channel as in section 6, and all have a good part of their variance in the grid.
 # 2. Nearly all of them show it to the eye; the last layer has learned to let most of it cancel.
 # </details>
 #
 # ## 9. Recap
 #
+# - A flat map comes out flat if the weights of every remainder have the same sum.
+# - A loss that sees every pixel removes the grid, slowly; one that cannot see it leaves it (43 % against 0.02 % with resizing).
+# - Stamps that start as tents, or resizing first, have hardly any grid to begin with.
+#
 # | | weights | what it is good for | what to watch |
 # | --- | --- | --- | --- |
 # | nearest neighbour | none | labels, masks: it makes up no class | blocks |
 # | bilinear | none (a fixed tent) | scores and heat maps; the thing to compare with | half pixels: `align_corners=False` |
-# | transposed convolution | learned | anything | the checkerboard: let it start as a tent, choose a kernel that the stride divides |
+# | transposed convolution | learned | anything | the checkerboard: let it start as a tent |
 # | resize, then convolve | learned | pictures and features | 36 multiplications where kernel 4 needs 16 |
 # | sub-pixel convolution (pixel shuffle) | learned | making photos larger; all the work is on the small map | the checkerboard, as above |
 #
-# Two relatives come from going back through a pooling.
-# **Bed of nails** writes each value into one corner of its block and 0 elsewhere: those are the inserted zeros of exercise 4.
-# **Max unpooling** (Noh et al. 2015, and SegNet) remembers where each maximum of a max pooling came from, and puts the value back there.
-# In both, a convolution has to fill the zeros.
-
-# %%
-edges = photo.mean(dim=0)[None, None, 64:96, 40:72]             # an eye, (1, 1, 32, 32)
-maxima, places = F.max_pool2d(edges, 4, return_indices=True)
-back = F.max_unpool2d(maxima, places, 4)
-titles = ["half an eye, 32 × 32", "its maxima, 8 × 8", "unpooled, 32 × 32"]
-show_images([edges[0], maxima[0], back[0]], titles, size=2.2)
-plt.show()
-
-# %% [markdown]
+# **In papers and on GitHub:** *upsampling*; *nearest-neighbour*, *bilinear* and *bicubic interpolation*; *transposed convolution*, also called
+# *deconvolution*, *fractionally strided convolution* or *up-convolution* (`ConvTranspose2d`); *checkerboard artifacts*;
+# *resize-convolution* (`Upsample`, then `Conv2d`); *sub-pixel convolution* or *pixel shuffle* (`PixelShuffle`); *bed of nails*; *max unpooling* (`MaxUnpool2d`).
+#
 # **What the papers say.**
 # In the FCN paper the upsampling layers start as tents; the last one stays fixed, and those inside the network go on learning.
 # In the code that its authors released, all of them stay fixed (`lr_mult: 0`), in FCN-8s all three.
@@ -943,21 +964,6 @@ plt.show()
 #
 # **What was simpler here.**
 # Our networks enlarge scenes and know the right answer at every pixel; they are small, and have no direct way from the small picture to the large one.
-#
-# **In papers and on GitHub:** *upsampling*; *nearest-neighbour*, *bilinear* and *bicubic interpolation*; *transposed convolution*, also called
-# *deconvolution*, *fractionally strided convolution* or *up-convolution* (`ConvTranspose2d`); *checkerboard artifacts*;
-# *resize-convolution* (`Upsample`, then `Conv2d`); *sub-pixel convolution* or *pixel shuffle* (`PixelShuffle`); *bed of nails*; *max unpooling* (`MaxUnpool2d`).
-#
-# **Go on from here.**
-# There is no check for these.
-#
-# - Write a fourth kind with `nn.PixelShuffle` and train it for 150 and for 600 steps.
-#   Expect a strong pattern at the start, as with any random stamps, and nearly the scenes' own value at 600.
-# - Let a network learn only what has to be *added* to bilinear interpolation, with zeros for the weights of its last layer.
-#   Expect an error below bilinear's after 150 steps, and below bicubic's after 600: it need not learn again what interpolation knows.
-# - Find a stamp of 5 numbers for a stride of 3 that is free of the pattern and is not a tent, and let `F.conv_transpose1d` confirm it.
-#   Then count how many of the 5 can be chosen freely.
-#   Expect 3: two of the three sums must equal the third.
 #
 # ### Three questions
 #
@@ -995,6 +1001,18 @@ plt.show()
 # **(b)** Between "nothing" (0) and "crate" (2), bilinear mixing would find a "sphere" (1) along every edge, and so would the stamps in (c).
 # Class numbers must not be averaged; scores may be.
 # </details>
+#
+# ### Go on from here
+#
+# There is no check for these.
+#
+# - Write a fourth kind with `nn.PixelShuffle` and train it for 150 and for 600 steps.
+#   Expect a strong pattern at the start, as with any random stamps, and nearly the scenes' own value at 600.
+# - Let a network learn only what has to be *added* to bilinear interpolation, with zeros for the weights of its last layer.
+#   Expect an error below bilinear's after 150 steps, and below bicubic's after 600: it need not learn again what interpolation knows.
+# - Find a stamp of 5 numbers for a stride of 3 that is free of the pattern and is not a tent, and let `F.conv_transpose1d` confirm it.
+#   Then count how many of the 5 can be chosen freely.
+#   Expect 3: two of the three sums must equal the third.
 
 # %%
 progress("02")
