@@ -166,7 +166,7 @@ plt.show()
 # Both are weighted sums.
 # The average sums over places, with the same weights for every channel; the linear layer sums over channels, with the same weights at every place.
 # Such sums may be taken in either order.
-# That small fact carries the whole lesson: **the classifier's score was always an average of scores at places.
+# The whole lesson rests on it: **the classifier's score was always an average of scores at places.
 # We only have to look at it one step earlier.**
 #
 # It holds on three conditions.
@@ -313,7 +313,7 @@ draw_glow(photo, {"Egyptian cat": heat}, cells=LAST_MAP_CELLS)
 plt.show()
 
 # %% [markdown]
-# The face glows; the blurred background at the right does not, and fur at the rim of the photo hardly does.
+# The face glows, most of all the cheek and the muzzle; the blurred background at the right does not, and fur at the rim of the photo hardly does.
 # Each block is one of the 49 cells, drawn around the middle of what the cell sees.
 # (Section 5 works out where that is, and why the first column is wider than the others and the last one narrower.)
 #
@@ -333,7 +333,7 @@ print(f"mean of the votes {heat.mean():.2f}, score of the classifier {scores[0, 
 #
 # **Predict.**
 # The whole photo at 448 × 672 pixels instead of its middle at 224 × 224: what is the shape of the score map?
-# What would the *pooling* network make of this size, and what would a network do that flattens its 7 × 7 map, as AlexNet and VGG did?
+# What would the *pooling* network make of this size, and what would a network do that flattens its 7 × 7 map, as VGG did?
 
 # %% jupyter={"outputs_hidden": true}
 large = resize_photo(load_photo("chelsea"), 448, 672).to(device)
@@ -380,7 +380,9 @@ plt.show()
 
 # %% [markdown]
 # Three questions, one pass.
-# The cup has cells that vote for *missile*, too, with a quarter of the rocket's best score at most: that is the faint purple on it.
+# There are stray votes as well.
+# The cup has cells that vote for *missile*, with a quarter of the rocket's best score at most: that is the faint pink on it.
+# And on the rocket there is a vote for *Egyptian cat*, with not quite a third of the cat's best.
 #
 # And the classifier itself, what does it make of this picture?
 
@@ -629,7 +631,8 @@ plt.show()
 # The brightest spot is near the window's middle, but the influence as a whole lies about half a cell further up and to the left.
 # That is near the middle of the cell's own block of 32 pixels.
 # A likely reason: in a photo of 224 pixels the last window's middle is at 223.5, on the very edge, so in training it paid to look up and to the left.
-# What a cell *can* see and what it *uses* have different middles; section 9 meets this again.
+# So what a cell *can* see and what it *uses* have different middles.
+# You will need this in section 9.
 
 # %% [markdown]
 # ## 6. A layer that flattens is a convolution with a big kernel
@@ -861,7 +864,7 @@ plt.show()
 # %% [markdown]
 # Look at the middle: a classifier of small windows, slid over a picture, has named the class at every place.
 # That task is called **semantic segmentation**: the class of *every pixel*, where "semantic" means that classes are named, not single objects.
-# The result is coarse, blobby and wrong in places, but it is a segmentation.
+# It is coarse and wrong in places, but it is a segmentation.
 # Any task with an answer at every place is called **dense prediction**.
 #
 # Now the name of the whole thing.
@@ -968,8 +971,8 @@ for (network, kind), seeds in results.items():
 # %% jupyter={"outputs_hidden": true}
 flat_cost, conv_cost = (100 * (means[network, "in place"] - means[network, "shuffled"])
                         for network in ("flattening_network", "convolutional_network"))
-print(f"shuffling costs the flattening network ≈ {flat_cost:.0f} points of 100")
-print(f"shuffling costs the convolutional network ≈ {conv_cost:.0f} points of 100")
+print(f"shuffling costs the flattening network ≈ {round(flat_cost)} points of 100")
+print(f"shuffling costs the convolutional network ≈ {round(conv_cost)} points of 100")
 assert abs(flat_cost) < 5 and conv_cost > 8
 
 # %% jupyter={"outputs_hidden": true}
@@ -1055,7 +1058,6 @@ explorer
 # %% [markdown]
 # ## 9. Break it: does the heat follow the cat?
 #
-# A claim that has never been tested is only a hope.
 # If the heat map really shows *where*, it must move when the cat moves.
 # Paste her at nine places on a grey canvas, and compare the centre of the heat with the centre of the cat.
 

@@ -594,8 +594,8 @@ for axis, knows, title in zip(axes, (fcn_knows, photo_knows),
     axis.set(title=title, ylim=(0.1, 1))
     axis.tick_params(axis="x", rotation=35, labelsize=8)
 axes[0].set_ylabel("right answers on unseen pictures")
-axes[0].text(0, 0.83, "where?", color="#D55E00", ha="center", fontsize=10)
-axes[0].text(0.3, 0.36, "what?", color="#0072B2", ha="center", fontsize=10)
+axes[0].text(-0.15, 0.79, "where?", color="#D55E00", fontsize=10)
+axes[0].text(-0.15, 0.35, "what?", color="#0072B2", fontsize=10)
 axes[0].text(6.2, 0.13, "dotted: guessing", color="grey", ha="right", fontsize=9)
 plt.show()
 for name, knows in (("FCN-32s", fcn_knows), ("EfficientNet", photo_knows)):

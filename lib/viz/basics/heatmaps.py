@@ -41,18 +41,20 @@ def draw_glow(
         raise ValueError(f"heats has {len(heats)} maps; expected 1 to {len(GLOW_COLOURS)}")
     picture = picture.detach().cpu()
     height, width = picture.shape[1:]
-    glowing = 0.35 * picture.mean(0, keepdim=True).expand(3, -1, -1)  # dim and grey: (3, H, W)
+    grey = picture.mean(0, keepdim=True)  # (1, H, W)
+    glowing = 0.35 * grey.expand(3, -1, -1)  # dim: (3, H, W)
     labels = []
     for (name, heat), colour in zip(heats.items(), GLOW_COLOURS):
         strength = _stretch(name, heat.detach().cpu(), height, width, smooth, cells)
-        tint = 0.5 * picture + 0.5 * torch.tensor(to_rgb(colour)).view(3, 1, 1)
+        tint = (0.5 + 0.5 * grey) * torch.tensor(to_rgb(colour)).view(3, 1, 1)  # (3, H, W), dark places glow as well
         glowing = glowing * (1 - strength) + tint * strength
         labels.append(Patch(color=colour, label=f"{name}, highest {heat.max():.1f}"))
     wide = width > 1.6 * height
     figure, axes = plt.subplots(
         *((2, 1) if wide else (1, 2)), figsize=(8, 6) if wide else (8, 4.7), layout="constrained"
     )
-    for axis, shown, title in zip(axes, (picture, glowing), ("the picture", "where the network sees it")):
+    answer = "where each class scores" if len(heats) > 1 else "where the network sees it"
+    for axis, shown, title in zip(axes, (picture, glowing), ("the picture", answer)):
         axis.imshow(np.asarray(shown.clamp(0, 1).permute(1, 2, 0)))
         axis.set_title(title)
         axis.axis("off")
