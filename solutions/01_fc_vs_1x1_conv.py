@@ -47,6 +47,7 @@ plt.show()
 # | Papers | Long, Shelhamer & Darrell 2015, *Fully Convolutional Networks for Semantic Segmentation*, section 3.1 · Lin et al. 2013, *Network In Network* · Zhou et al. 2016, *Learning Deep Features for Discriminative Localization* |
 #
 # A number printed with ≈ was measured, and may come out a little different on your machine.
+# The output of a cell that answers a *Predict* is folded: click on it to open it.
 
 # %%
 import torch.nn.functional as F

@@ -42,6 +42,9 @@ plt.show()
 # | Time | 80 minutes: 46 for the five exercises, the rest to read; about half a minute of computing on two cores |
 # | Builds on | lesson 01: heat maps, kernel, stride and padding |
 # | Papers | Long, Shelhamer & Darrell 2015, *Fully Convolutional Networks*, section 3.3 · Dumoulin & Visin 2016, *A guide to convolution arithmetic* · Odena, Dumoulin & Olah 2016, *Deconvolution and Checkerboard Artifacts* · Shi et al. 2016, *Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural Network* |
+#
+# A number printed with ≈ was measured, and may come out a little different on your machine.
+# The output of a cell that answers a *Predict* is folded: click on it to open it.
 
 # %%
 from lib.datasets.folders import REPOSITORY

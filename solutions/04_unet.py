@@ -59,6 +59,7 @@ plt.show()
 # | Papers | Ronneberger, Fischer & Brox 2015, *U-Net: Convolutional Networks for Biomedical Image Segmentation* · Milletari, Navab & Ahmadi 2016, *V-Net*, for the dice loss |
 #
 # A number printed with ≈ was measured, and may come out a little different on your machine.
+# The output of a cell that answers a *Predict* is folded: click on it to open it.
 # A *thing* is this course's word for an object: a sphere, a crate, a cylinder, a cone or a figure.
 
 # %%
