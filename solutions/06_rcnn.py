@@ -37,7 +37,7 @@ plt.show()
 #
 # | | |
 # | --- | --- |
-# | Time | 90 minutes to read and do, about 50 seconds of computing on one core |
+# | Time | 90 minutes to read and do, about 50 seconds of computing on two cores |
 # | Builds on | lesson 01 (the ImageNet network), 05 (IoU, NMS, AP) |
 # | Papers | Girshick, Donahue, Darrell & Malik 2014, *Rich feature hierarchies for accurate object detection and semantic segmentation* (R-CNN) · Uijlings et al. 2013, *Selective Search for Object Recognition* |
 #
@@ -315,7 +315,7 @@ show_images(list(stages.values()), list(stages), columns=3, size=2.9)
 plt.show()
 
 # %% [markdown]
-# From patches to parts, to things, to groups of things.
+# From patches to parts, to things, and at last to groups that are no thing: at 8 regions the head has joined the wall.
 # When is each of the seven things at its best?
 
 # %%
@@ -444,7 +444,7 @@ assert recall["selective search"][4] > max(recall["random"][4], recall["grid"][4
 assert recall["selective search"][6] > 0.9
 
 # %% [markdown]
-# The very first boxes are poor: the last merges of all are half a photo large.
+# The very first boxes are poor: the last merges of all are half a photo large, and up to ten boxes even a grid finds more.
 # But with 1,000 boxes, selective search finds all that a person marked, where chance finds little more than half.
 # (We looked at these very photos when we chose the size of the patches, so do not trust the last percent.)
 #
@@ -575,7 +575,7 @@ plt.show()
 #
 # But look at what else it is sure of, even surer than of the shuttle.
 # A network that was trained on photos *of* things does not know the answer "nothing in particular".
-# A softmax always hands out exactly 1 in total among its thousand classes, whatever comes in.
+# The thousand probabilities of a softmax always add up to 1, whatever comes in.
 # To detect, somebody has to learn what is **not** a thing.
 
 # %% [markdown]
@@ -1060,7 +1060,7 @@ print(f"≈ {len(answers)} regions: ≈ {int((answers > 0).sum())} examples, "
       f"where the SVMs have ≈ {exact}")
 
 # %% [markdown]
-# Fifteen steps, with a third of the learning rate that a network which starts from nothing gets in this course:
+# Fifteen steps, at a third of the learning rate that this course uses for networks with random weights:
 
 # %%
 draw = torch.Generator().manual_seed(0)
@@ -1108,7 +1108,7 @@ for name, score in three.items():
 #
 # So the course brings the results of a larger experiment (`data/checkpoints/06_finetune.py`):
 # 100 steps, on three sets of 150 scenes that share none, measured on 100 validation scenes.
-# Three classifiers stood on the frozen features, and the same three on the tuned ones:
+# Three classifiers were trained on the frozen features, and the same three on the tuned ones:
 # the softmax; SVMs whose examples are all regions from IoU 0.5 on, like those of the softmax; SVMs whose examples are the true boxes alone.
 #
 # **Predict.**

@@ -412,8 +412,9 @@ print(f"{len(cells)} things; half of them have {cells.median()} cells or fewer,"
 # More bins would not help; only a finer map would (or a larger picture: the paper enlarges every photo to 600 pixels).
 # This is what cutting *after* the network costs.
 # On the test scenes, our R-CNN of lesson 06 has an AP of 0.60, and this network has 0.49.
-# Lost scale may be a part of the reason.
-# It is not shown that it is: R-CNN also brought features from ImageNet along.
+# Is it the rounding?
+# That is not shown yet: R-CNN also brought features from ImageNet along.
+# Lesson 08 tries it, on a map of the same size: without rounding, AP rises by more than 0.15.
 #
 # ### What flows back?
 #
@@ -564,7 +565,7 @@ draw_matches(scene.image, proposals.cpu()[drawn], matches, scene.boxes,
 plt.show()
 
 # %% [markdown]
-# Thick and numbered are the things, thin in the same colour their positives, each in the colour of its class.
+# Thick and numbered: the things, in the colours of their classes. Thin, in the same colour: their positives.
 # White is the background, all of it near something.
 # That is one picture's share of one step.
 
@@ -644,13 +645,13 @@ axes[0].legend(fontsize=8)
 plt.show()
 
 # %% [markdown]
-# At the right: the square pulls ever harder, smooth L1 never harder than 1.
+# On the right: the square pulls ever harder, smooth L1 never harder than 1.
 # And where the prediction is nearly right, it pulls gently, so that the numbers can settle.
 #
 # The paper has β = 1.
 # Its targets are scaled so that they spread by about 1 (section 7 does the same), so most errors lie on the parabola.
 # The authors' code for Faster R-CNN wrote β as 1 / σ², with σ = 3 for its new part: β = 1/9.
-# Errors above a ninth then pull with full force, and boxes weigh more against classes.
+# Errors above a ninth then pull with full force, and the box loss weighs more beside the class loss.
 # torchvision uses 1/9 in both parts of its Faster R-CNN, and so do we.
 #
 # Now both tasks.
@@ -845,7 +846,7 @@ print(f"one region of each of 128:        128 through the backbone, ≈ {apart:.
 
 # %% [markdown]
 # 64 times as many pictures go through the backbone.
-# On a quiet machine the step gets some 30 to 40 times longer and not 64 times, because the head's share is the same in both.
+# On a quiet machine the step gets some 30 to 45 times longer and not 64 times, because the head's share is the same in both.
 # Memory grows, too: the way back needs every map that was made on the way there.
 # For VGG16 and a photo of 600 × 1000, the first map alone has 64 × 600 × 1000 numbers, that is 154 MB.
 # 128 photos need 20 GB for it, and a GPU of 2015 had 6 or 12.
@@ -874,7 +875,7 @@ for run in stored["runs"]:
           f"{run['steps']:>5,} steps: AP50 {scores}")
 
 # %% [markdown]
-# After as many steps, 8 pictures with 8 regions do as well as 64 with one: the difference is no larger than that between seeds.
+# After the same number of steps, 8 pictures with 8 regions do as well as 64 with one: the difference is no larger than that between seeds.
 # It takes an eighth of the backbone's work.
 # In the time of the first line they get seven times as many steps, and reach about three times the AP50.
 #
@@ -970,7 +971,7 @@ plt.show()
 # It invents a cylinder in scene 26, where a crate stands.
 # And it misses things that are small or half hidden: in scene 44 the sphere behind the orange crate, in scene 12 both figures and the cylinder behind the sphere.
 #
-# As for the frozen backbone: in as many steps, the head cannot make up for features that nobody made for the task.
+# As for the frozen backbone: in the same number of steps, the head cannot make up for features that nobody made for the task.
 # A *random* backbone is the hardest case.
 # SPPnet froze one that had at least seen ImageNet; there, freezing costs less.
 # The paper tried just that: 66.9 % mean AP on VOC 2007 when the loss reaches the convolutions, 61.4 % when it stops before them.
@@ -1043,7 +1044,7 @@ for count, slow, quick in zip(counts, by_crops, at_once):
 # %% [markdown]
 # For R-CNN, twice the boxes take twice the time or a little more.
 # Fast R-CNN pays only for more pooling and more of the head; its backbone runs once, however many boxes there are.
-# (A point that lies off the line was measured while your machine was busy.)
+# (If one point jumps out, your machine was busy while it was measured.)
 #
 # In the paper the head was a large part, too: with 2,000 boxes, the fully connected layers of VGG16 took nearly half of the time.
 # They were made smaller by a **truncated SVD**: of a matrix of u × v weights only the t largest singular values are kept.

@@ -403,7 +403,7 @@ assert of_background[0] > 0.5 > of_background[1] > of_background[2]
 #
 # *6 minutes · ★☆☆*
 #
-# - `losses`: (N,), at least 0; N may be 0.
+# - `losses`: (N,), at least 0; N may be 0, or a hundred thousand.
 # - Returns (N,): entry i is the share of the whole loss that the i + 1 smallest losses have together.
 #   So the last entry is 1.
 # - If all losses are 0: zeros.

@@ -106,7 +106,7 @@ def one_thing_twice(boxes: Tensor, scores: Tensor, truth: Tensor, iou_threshold:
 @mistake(
     "in the order of the list",
     "You went through the detections as they stand in the list. The highest score goes first, and so may "
-    "take an thing from others.",
+    "take a thing from others.",
 )
 def list_order(boxes: Tensor, scores: Tensor, truth: Tensor, iou_threshold: float) -> Tensor:
     return mark_detections(boxes, -torch.arange(len(boxes)), truth, iou_threshold)
@@ -154,7 +154,7 @@ def best_even_if_taken(boxes: Tensor, scores: Tensor, truth: Tensor, iou_thresho
 @mistake(
     "a miss takes its thing",
     "A detection that does not reach the threshold still took the thing nearest to it, and left nothing "
-    "for a later, better one. Only a right detection takes an thing.",
+    "for a later, better one. Only a right detection takes a thing.",
 )
 def a_miss_takes(boxes: Tensor, scores: Tensor, truth: Tensor, iou_threshold: float) -> Tensor:
     overlap, hits = box_iou(boxes, truth)[scores.argsort(descending=True)], []

@@ -26,7 +26,7 @@ def cases() -> list[Case]:
         "one loss": torch.tensor([0.7]),
         "twelve answers, three of them hard": torch.cat([0.01 * random_uniform(9), torch.tensor([2.0, 5.0, 2.0])]),
         "all the same": torch.full((5,), 0.2),
-        "very small losses, as the focal loss of easy answers is": 1e-4 * random_uniform(6, seed=2),
+        "very small losses, as the focal loss of easy answers is": 1e-7 * random_uniform(6, seed=2),
         "a hundred losses": random_values(100, seed=3).exp(),
         "every loss is 0": torch.zeros(3),
         "no losses": torch.zeros(0),
@@ -185,6 +185,12 @@ EXERCISE = Exercise(
             "Right, but where every loss is 0 you divide 0 by 0, which is NaN. Nothing is nobody's share: return zeros "
             "there.",
             wrong=lambda losses: losses.sort().values.cumsum(dim=0) / losses.sum(),
+        ),
+        Mistake(
+            "a small number added",
+            "You add a small number to the whole, so that 0 / 0 does no harm. Where all losses are small it makes their "
+            "shares too small: ask whether the whole is 0.",
+            wrong=lambda losses: losses.sort().values.cumsum(dim=0) / (losses.sum() + 1e-8),
         ),
         last_of_nothing,
         Mistake(
