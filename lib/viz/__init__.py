@@ -12,7 +12,7 @@ detection
     overlap: `draw_overlap`, `draw_on_pixels`, `draw_box_paths`, `draw_landscapes`, `draw_apart`
     curves: `draw_precision_recall`, `draw_recall_curve`, `draw_speed_accuracy`
     grid: `draw_cells`, `draw_learning`, `draw_pair`, `draw_sizes`    grid_explorer: `explore_grid`
-    film: `film_detections`
+    film: `film_detections`    pyramid: `draw_pyramid`, `draw_levels`, `draw_size_levels`, `draw_anchor_sizes`
     focal: `draw_loss_of_places`, `draw_cumulative`, `draw_focal_curves`, `draw_runs`
     focal_explorer: `explore_focal`
 masks

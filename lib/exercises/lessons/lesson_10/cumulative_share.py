@@ -188,8 +188,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "a small number added",
-            "You add a small number to the whole, so that 0 / 0 does no harm. Where all losses are small it makes their "
-            "shares too small: ask whether the whole is 0.",
+            "You add a small number to the whole, so that 0 / 0 does no harm. Where all losses are small, this makes "
+            "their shares too small: ask whether the whole is 0.",
             wrong=lambda losses: losses.sort().values.cumsum(dim=0) / (losses.sum() + 1e-8),
         ),
         last_of_nothing,
