@@ -3,7 +3,7 @@
 #
 # One scene at three sizes: twice as large, as it is, and two thirds of that.
 # One network found the boxes, each time in one look.
-# Their colours say on which of its three maps: small things on the fine one, large things on the coarse one.
+# The colour of a box says which of its three maps found it: small things the fine one, large things the coarse one.
 
 # %%
 import json
@@ -95,8 +95,10 @@ from lib.viz.diagrams.retinanet_plan import draw_retinanet
 
 # %% [markdown]
 # **The whole, before its parts.**
-# It is the RetinaNet of lesson 10, with three maps instead of one.
-# The backbone makes them anyway, on its way; new is the way down between them (framed), and that the same heads judge all three.
+# The idea is that of lesson 10's RetinaNet; but three maps are judged instead of one.
+# A backbone makes such maps anyway, on its way.
+# What is new: the way down between them (framed), and one pair of heads that judges all three.
+# The frames have the colours of the three maps, and so have the boxes that come from them.
 
 # %%
 scene = val_world[96]
@@ -176,8 +178,7 @@ check(roi_level)
 # </details>
 # <details><summary>Hint: levels that do not exist</summary>
 #
-# `tensor.clamp(low, high)` does it, and takes log₂ 0 = −∞ too.
-# But only before the numbers become whole.
+# `tensor.clamp(low, high)` does it, and takes log₂ 0 = −∞ too, which no whole number can be.
 # </details>
 
 # %%
@@ -204,8 +205,8 @@ print(f"median side {middle:.0f} pixels; 5 % are below {low:.1f}, 5 % above {hig
 # Hyperbolas: between two levels, w · h is constant.
 # A wide, low box goes where a square of the same area goes.
 #
-# COCO calls a thing *small* if it has less than 32² pixels; so nearly all of toyworld is small, and AP_small says nearly what AP says.
-# This lesson has limits of its own: below 12, 12 to 24, and above 24 pixels.
+# COCO calls a thing *small* if its area is below 32² pixels, and that is most of toyworld.
+# So this lesson has finer limits of its own, for √(w·h): below 12, 12 to 24, and above 24 pixels.
 #
 # ## 2. What a fine map lacks
 #
@@ -227,8 +228,8 @@ plt.show()
 print("pixels seen by a cell:", seen)
 
 # %% [markdown]
-# A cell of the finest map sees 18 × 18 pixels, two stripes of the crate.
-# Two stripes may belong to a crate, a cylinder or a cone.
+# A cell of the finest map sees 18 × 18 pixels, a stripe of the crate and parts of two more.
+# Such stripes may belong to a crate, a cylinder or a cone.
 # A fine map has places, and knows little; a coarse map knows, and has few places.
 # Lesson 03 said so of scores: *deep maps know what, shallow maps know where*.
 #
@@ -255,7 +256,7 @@ assert mean_of("runs/one map", "recall", SIZES[0]) < mean_of("runs/one map", "re
 # Small things are missed most.
 #
 # One answer was **SSD**, in 2016: take boxes from *several* maps, as they are.
-# Fine maps say small boxes, coarse maps say large ones, and each map has heads of its own.
+# Fine maps give small boxes, coarse maps give large ones, and each map has heads of its own.
 # A small thing then has enough cells, which see 18 pixels.
 # Is that enough to know what it is?
 # The FPN paper says no, and builds a way down.
@@ -386,7 +387,7 @@ for stride, last, own, leaves in zip(STRIDES, fpn.layer_blocks, crossed, mine):
 
 # %% [markdown]
 # The smallest map has nothing above it.
-# What leaves the largest one has changed most: it is the sum of three.
+# The largest map changes most: it is the sum of three.
 #
 # ## 4. Adding or concatenating?
 #
@@ -455,7 +456,7 @@ print("concatenate, then 1 × 1: the same as a 1 × 1 for each, then add;",
 # The FPN paper gives each level one size.
 # RetinaNet gives it three: `base`, `base` · ∛2 and `base` · ∛4.
 # One more such step would be `base` · 2, and there the next level begins.
-# So all sizes together are evenly spaced on a log axis, three to a doubling.
+# So, before rounding, all sizes together are evenly spaced on a log axis, three to a doubling.
 #
 # ### Exercise 4 · `level_anchors`
 #
@@ -471,7 +472,7 @@ print("concatenate, then 1 × 1: the same as a 1 × 1 for each, then add;",
 # - Returns (`height` · `width` · 9, 4) xyxy in the order of lesson 08: row, column, ratio, size.
 
 # %% tags=["exercise"]
-def level_anchors(base: float, stride: int, height: int, width: int) -> torch.Tensor:
+def level_anchors(base: int, stride: int, height: int, width: int) -> torch.Tensor:
     ### BEGIN SOLUTION
     sizes = torch.tensor([base, int(base * 2 ** (1 / 3)), int(base * 2 ** (2 / 3))])
     root = torch.tensor([0.5, 1, 2]).sqrt()[:, None]            # (3, 1), ratios down, sizes across
@@ -515,19 +516,20 @@ counts = [len(one) for one in levels_of_anchors]
 print(f"{len(anchors):,} anchors, of each level {counts}; {counts[0] / len(anchors):.0%} on the finest")
 
 # %% [markdown]
-# From 8 to 50 pixels, each size about 1.26 times the one before, over the histogram of things.
+# From 8 to 50 pixels, each size ∛2 = 1.26 times the one before (but for the rounding), over the histogram of things.
 # Three quarters of all anchors are on the finest map.
-# It has most places, and small things need them.
-# It is also lesson 10's trouble once more: more anchors, and not more things.
+# It has the most cells, and small things need them.
+# It is also lesson 10's trouble once more: more anchors, but no more things.
 #
 # **Predict.**
-# Do more anchors fit the things better?
-# For each thing the best IoU that any anchor has with it; the mean over all things:
+# Do more anchors fit the things better: the small ones, or the large ones?
+# For each thing the best IoU that any anchor has with it; the mean over all things, and over those of each size:
 
 # %% jupyter={"outputs_hidden": true}
 from lib.models.ssd import ssd_small
 
 one_map, ssd = retinanet_small().to(device).eval(), ssd_small().to(device).eval()
+kinds = torch.bucketize(all_sides, torch.tensor([12.0, 24.0]))  # (656,) 0, 1, 2: small, middle, large
 sets = {"one map, 12 to 34 pixels": one_map.predict(picture[None])[0],
         "pyramid, 8 to 50 pixels": anchors, "SSD's default boxes": ssd.predict(picture[None])[0]}
 fits = {}
@@ -535,13 +537,16 @@ for name, some in sets.items():
     some = some.detach().cpu()                                  # (A, 4)
     matches = torch.cat([net.proposal_matcher(box_iou(target["boxes"], some)) for target in val_targets])
     rare = (matches == -1).sum() / (matches >= 0).sum()         # −1: background
-    fits[name] = float(box_iou(all_boxes, some).amax(dim=1).mean())
-    print(f"{name:<24} {len(some):>5,} boxes, best IoU {fits[name]:.2f};",
+    best = box_iou(all_boxes, some).amax(dim=1)                 # (656,)
+    fits[name] = float(best.mean())
+    by_size = ", ".join(f"{best[kinds == kind].mean():.2f}" for kind in range(3))
+    print(f"{name:<24} {len(some):>5,} boxes, best IoU {fits[name]:.2f} ({by_size});",
           f"1 positive to {rare:.0f} negative ones")
 assert fits["pyramid, 8 to 50 pixels"] > fits["SSD's default boxes"] > fits["one map, 12 to 34 pixels"]
 
 # %% [markdown]
-# They do, by a few hundredths, and positives are three times as rare.
+# Large things had anchors that fit before; it is the small ones that gain.
+# And positives are three times as rare.
 #
 # RetinaNet never asks equation 1: a thing belongs to the anchors that overlap it enough, on whatever level they are.
 # The equation is needed where boxes come from somewhere else: in the second stage of a Faster R-CNN (section 11).
@@ -658,7 +663,7 @@ assert ap50["right"] > 0.5 > 0.1 > ap50["columns first"]
 assert after["columns first"] < 1.2 * after["right"]
 
 # %% [markdown]
-# The loss falls, and hardly less than with the right order: what is learned first is how rare things are.
+# The loss falls, and hardly less than with the right order: in 25 steps little is learned that depends on it.
 # Asked in the wrong order, the trained network is worth nothing.
 # A falling loss does not prove that anchors and answers belong together; AP does.
 #
@@ -741,7 +746,7 @@ print(f"the same {len(boxes)} detections; answers above 0.05 on each level: {pas
 # Here few answers pass the threshold, and `top_k` = 1,000 cuts nothing off; with a hundred thousand anchors and 90 classes it does.
 #
 # **Predict.**
-# NMS on each level alone, instead of over all: how many boxes more are there in a scene?
+# NMS on each level alone, instead of over all: how many more boxes does a scene get?
 
 # %% jupyter={"outputs_hidden": true}
 def level_by_level(logits: torch.Tensor, moved: torch.Tensor, level_sizes: list) -> tuple:
@@ -772,6 +777,8 @@ print({name: len(some) for name, some in several.items()})
 # %% [markdown]
 # Two levels often find the same thing.
 # The surer one stays, and that decides which map a box is from.
+# (What is still too many, 4.0 boxes for 3.3 things, are mistakes and second names: NMS works class by class,
+# so a thing that is a little like two classes keeps a box of each. The sphere has two here.)
 #
 # ## 8. The claims
 #
@@ -783,11 +790,13 @@ print({name: len(some) for name, some in several.items()})
 # - *no way down*: three maps, across and smooth, but nothing is added from above;
 # - *FPN*: the same, with the way down, and with exactly the same parameters.
 #
-# *FPN* minus *no way down* is the way down, and *no way down* minus *one map* is the maps.
+# *FPN* minus *no way down* is the way down and nothing else.
+# *No way down* minus *one map* is the maps, and some more: the one of lesson 10 has another backbone, wider heads and anchors of 12 to 34 pixels.
+# So there is a fourth, *stride 8 alone*: *no way down* of which only the middle map answers, with all nine sizes of anchors.
 # Beside them: *concat* (section 4), *SSD*, and a wider *one map*, in case the extra time alone makes the difference.
 # All learned from the same pictures, 1,000 steps, with three hard negatives for each positive (the best loss of lesson 10), three seeds.
 # The learning rate of each was chosen from the same five values, by runs of 300 steps on the validation scenes.
-# (*concat* and the wider one took over that of the detector that they are like.)
+# (*concat* and *stride 8 alone* use the rate of *FPN* and *no way down*, the wider one that of *one map*.)
 #
 # **Predict.**
 # Write down the order of *one map*, *no way down* and *FPN*, and by how much they differ for things below 12 pixels.
@@ -812,9 +821,10 @@ def row(name: str, runs: str) -> None:
 print(HEAD)
 for kind in KINDS:
     row(kind, f"runs/{kind}")
+row("stride 8 alone", "more/middle alone/no way down")
 
 # %% [markdown]
-# (*small* and *large*: AP of the things below and above 32² pixels. COCO calls the second kind medium; it has larger ones.)
+# (*small* and *large*: AP of the things below and above 32² pixels. COCO calls the second kind *medium*, and larger things *large*.)
 
 # %% jupyter={"outputs_hidden": true}
 for which, plus, minus in (("three maps instead of one", "no way down", "one map"),
@@ -840,7 +850,7 @@ assert min(below["no way down"], below["FPN"]) > below["one map, wider"] + 0.15
 # Why does the way down not help here?
 # Look at section 2 again: what a fine map lacks is *seeing far enough to know*.
 # But the fine map is asked for small things only.
-# A thing of 10 pixels fits into the 18 that its cell sees, and the heads look around once more: their answer rests on 42 pixels.
+# A thing of 10 pixels fits into the 18 that its cell sees, and three 3 × 3 convolutions follow (smooth, and two in a head): an answer rests on 42 pixels.
 # So no map is asked for what it cannot see.
 #
 # If that is the reason, there is a test.
@@ -863,10 +873,11 @@ assert gains["AP_medium"] > 0.08 > gains["AP_small"]
 
 # %% [markdown]
 # Now it helps, and where it should: the AP of large things gains 0.14, that of small ones next to nothing.
-# Without it, large things are found as often; but where a thing of 50 pixels ends, an answer that rests on 42 pixels cannot say.
+# Without it, large things are found as often, but their boxes fit less: an answer that rests on 42 pixels does not see both ends of a thing of 50.
 # (With it, one fine map is as good as three: 0.538. It finds fewer of the smallest, and large things lose less.)
 #
-# So the way down has a condition: **it helps a map that is asked for what it cannot see.**
+# So the way down has a condition, here: **it helps a map that is asked for what it cannot see.**
+# (It also adds layers; that is not separated from seeing farther.)
 # Levels divide the work by size, which leaves little for it to do, here.
 # In the paper it did a lot (section 13).
 # A likely reason, not measured: to tell 80 kinds of things in photos from all else, one must know what is around them,
@@ -883,7 +894,7 @@ for title in ("more steps", "focal loss"):
         row(kind, f"more/{title}/{kind}")
 
 # %% [markdown]
-# After 2,000 steps both have gained about 0.06, and the difference is smaller than that between two seeds.
+# After 2,000 steps both have gained about 0.06, and what is left of the difference is smaller than that between two seeds.
 # With the focal loss it is the same once more; and as in lesson 10, hard negatives are ahead of it after 1,000 steps.
 #
 # **Break it.**
@@ -931,6 +942,7 @@ assert abs(cut["whole"][2] - cut["nothing to any"][2]) < 0.03
 # %% [markdown]
 # The small ones.
 # They come from the finest map, and there this network has learned to rely on what comes from above.
+# (That cutting everything hurts a little less than cutting the last step says nothing: 4 % are three things of 85.)
 #
 # And still, the network that *learned* without a way down is no worse (above).
 # Both are true: cutting a part out of a trained network shows whether the network **relies** on it; training without it shows whether it is **needed**.
@@ -1019,7 +1031,7 @@ print("torchvision's weights, AP on COCO's validation photos:",
 del theirs
 
 # %% [markdown]
-# With a network connection, `ours.load_state_dict(published.get_state_dict(progress=True))` loads them, 130 MB, once.
+# On a machine with internet, `ours.load_state_dict(published.get_state_dict(progress=True))` loads them, 130 MB, once.
 # Where they are on your disk already, the next cell uses them.
 
 # %% tags=["nbval-ignore-output"]
@@ -1035,7 +1047,7 @@ if (Path(torch.hub.get_dir()) / "checkpoints" / Path(published.url).name).exists
 
 # %% [markdown]
 # **And equation 1?**
-# The full-size Faster R-CNN of lesson 08 has the same pyramid.
+# The full-size Faster R-CNN of lesson 08 has a pyramid too, with strides of 4 to 32.
 # Its second stage cuts each proposal out of *one* map, and `roi_level` says which (`MultiScaleRoIAlign`).
 # On boxes that a person marked, in a photo enlarged to 800 pixels:
 
@@ -1068,7 +1080,6 @@ file = [json.loads((folder / f"{name}.json").read_text()) for name in names]
 all_runs = {"Faster R-CNN, RoIAlign": (faster, file[0]["runs with RoIAlign"]),
             "YOLO of 2017": (yolo, file[1]["runs"]),
             "RetinaNet, one map": (one_map, file[2]["longer"]["hard negatives"]),
-            "RetinaNet, three maps": (net, [stored["more/more steps/no way down/0"]]),
             "RetinaNet, FPN": (net, [stored["more/more steps/FPN/0"]])}
 
 # %%
@@ -1081,11 +1092,9 @@ for name, (model, some) in all_runs.items():
           f"AP {sum(run['val']['AP'] for run in some) / len(some):.3f}")
 
 # %% [markdown]
-# (*three maps* is the one without a way down; of these two there is one seed each.)
-#
-# Three maps bring the single look from 0.52 to nearly 0.59, next to the two-stage detector with RoIAlign.
+# Three maps bring the single look from 0.52 to nearly 0.59 (one seed), next to the two-stage detector with RoIAlign, which has one map.
 # This is what the RetinaNet paper set out to show: with the right loss, and maps for all sizes, one stage can be as good as two.
-# It is no faster any more: here, judging 6,804 anchors costs about as much as a second look at the best 100.
+# It is hardly faster any more: 6,804 anchors are judged, where the other looks again at the best 100 only.
 #
 # ## 13. Recap
 
@@ -1097,7 +1106,6 @@ plt.show()
 # | | one map (10) | SSD | FPN |
 # | --- | --- | --- | --- |
 # | a thing of 10 pixels has | 1 cell | 2.5 cells | 2.5 cells |
-# | its cell knows | what 70 pixels show | what 18 pixels show | what all maps saw |
 # | sizes of anchors | 12 to 34 | 8 to 45 | 8 to 50 |
 # | heads | one pair | a pair for each map | one pair |
 #

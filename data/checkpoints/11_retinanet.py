@@ -6,9 +6,9 @@ hard negatives for each positive anchor, as set in lesson 10. What is measured g
 - "tuning": five learning rates for each kind of detector, one seed, a short run, judged on validation scenes. Two that
   differ little from another ("concat", "one map, wider") take the learning rate of that one.
 - "runs": each with its best learning rate, three seeds, on validation scenes and on test scenes.
-- "more": the pyramid with and without its way down once more, on validation scenes: with the largest map alone, which
-  has to answer for all sizes then, three seeds; in more steps, and taught by the focal loss as set in lesson 10, one
-  seed each.
+- "more": the pyramid with and without its way down once more, on validation scenes: with the finest or the middle map
+  alone, which has to answer for all sizes then, three seeds; in more steps, and taught by the focal loss as set in
+  lesson 10, one seed each.
 
 What is recalled counts by the size of things: a box of the right class with an IoU of at least 0.5 among the ten surest
 of a picture. The weights of seed 0 of the pyramid and of SSD are kept, in half precision. About an hour and a half of
@@ -62,19 +62,22 @@ def focal(logits: Tensor, wanted: Tensor, alpha: float, gamma: float, weight: fl
     return weight * sigmoid_focal_loss(logits, wanted, alpha, gamma, reduction="sum")
 
 
-class FinestAlone(BackboneWithPyramid):
-    """Of a pyramid's maps, only the largest is handed on."""
+class OneLevel(BackboneWithPyramid):
+    """Of a pyramid's maps, one is handed on."""
+
+    def __init__(self, pyramid: type[FeaturePyramidNetwork], level: str):
+        stages = SmallStages()
+        super().__init__(stages, pyramid(stages.channels, 48))
+        self.level = level
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        return {"0": super().forward(x)["0"]}  # (B, C, h, w)
+        return {"0": super().forward(x)[self.level]}  # (B, C, h, w)
 
 
-def finest_alone(pyramid: type[FeaturePyramidNetwork]) -> RetinaNet:
-    """A RetinaNet whose largest map has to answer for things of every size: all anchors stand there."""
-    stages = SmallStages()
-    backbone = FinestAlone(stages, pyramid(stages.channels, 48))
-    sizes = tuple(size for level in nine_anchors((8, 16, 32)).sizes for size in level)  # nine
-    return retinanet_small(backbone=backbone, sizes=(sizes,))
+def one_level(pyramid: type[FeaturePyramidNetwork], level: str) -> RetinaNet:
+    """A RetinaNet of which one level, "0" for the finest, answers for things of every size: all anchors stand there."""
+    sizes = tuple(size for several in nine_anchors((8, 16, 32)).sizes for size in several)  # nine
+    return retinanet_small(backbone=OneLevel(pyramid, level), sizes=(sizes,))
 
 
 KINDS: dict[str, Callable[[], Detector]] = {
@@ -87,12 +90,14 @@ KINDS: dict[str, Callable[[], Detector]] = {
 }
 AS_TUNED = {"concat": "FPN", "one map, wider": "one map"}
 KEPT = {"FPN": "11_retinanet", "SSD": "11_ssd"}
-MORE: tuple[tuple[str, tuple[int, ...], int, Loss], ...] = (
-    ("finest alone", SEEDS, STEPS, three_to_one),
-    ("more steps", SEEDS[:1], MORE_STEPS, three_to_one),
-    ("focal loss", SEEDS[:1], STEPS, partial(focal, alpha=0.5, gamma=1.0, weight=4.0)),
-)
 PYRAMIDS = {"FPN": FeaturePyramidNetwork, "no way down": NoWayDown}
+ALONE = {"finest alone": "0", "middle alone": "1"}
+MORE: tuple[tuple[str, tuple[str, ...], tuple[int, ...], int, Loss], ...] = (
+    ("middle alone", ("no way down",), SEEDS, STEPS, three_to_one),
+    ("finest alone", ("FPN", "no way down"), SEEDS, STEPS, three_to_one),
+    ("more steps", ("FPN", "no way down"), SEEDS[:1], MORE_STEPS, three_to_one),
+    ("focal loss", ("FPN", "no way down"), SEEDS[:1], STEPS, partial(focal, alpha=0.5, gamma=1.0, weight=4.0)),
+)
 
 
 def main() -> None:
@@ -115,9 +120,9 @@ def main() -> None:
             kept = KEPT.get(name) if seed == SEEDS[0] else None
             make = partial(run, build, train, STEPS, seed, chosen[name], val, test, kept=kept)
             once(done, f"runs/{name}/{seed}", make)
-    for title, seeds, steps, loss in MORE:
-        for seed, (name, pyramid) in product(seeds, PYRAMIDS.items()):
-            build = partial(finest_alone, pyramid) if title == "finest alone" else KINDS[name]
+    for title, names, seeds, steps, loss in MORE:
+        for seed, name in product(seeds, names):
+            build = partial(one_level, PYRAMIDS[name], ALONE[title]) if title in ALONE else KINDS[name]
             make = partial(run, build, train, steps, seed, chosen[name], val, loss=loss)
             once(done, f"more/{title}/{name}/{seed}", make)
 

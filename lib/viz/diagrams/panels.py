@@ -89,6 +89,18 @@ def sure_boxes(image: Tensor, boxes: Tensor, scores: Tensor) -> Draw:
     return draw
 
 
+def boxes_of_levels(image: Tensor, boxes: Tensor, of: Tensor, width: float = 0.9) -> Draw:
+    """Boxes (n, 4) in the colours of the levels (n,) of a pyramid that they come from."""
+
+    def draw(axis: Axes) -> None:
+        show_picture(axis, image, dim=0.4)
+        for level in of.unique().tolist():
+            thin_boxes(axis, boxes[of == level].cpu(), level_colour(level), width)
+        axis.set(xlim=(0, image.shape[2]), ylim=(image.shape[1], 0))
+
+    return draw
+
+
 def detections(image: Tensor, found: dict[str, Tensor], least: float) -> Draw:
     """The detections with a score of at least `least`, in the colours of their classes."""
 

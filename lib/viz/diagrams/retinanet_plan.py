@@ -10,6 +10,7 @@ from lib.timing import milliseconds
 from lib.viz.basics.draw import overlay
 from lib.viz.diagrams.panels import (
     SEEN,
+    boxes_of_levels,
     count_of,
     detections,
     feature_map,
@@ -55,15 +56,24 @@ def retinanet_plan(model: RetinaNet, image: Tensor) -> Plan:
     kept = milliseconds(lambda: model.postprocess_detections(output, batch.image_sizes))
     pyramid = isinstance(model.backbone, BackboneWithPyramid)
     features = (_pyramid_stages if pyramid else _one_map_stage)(model.backbone, batch.tensors)
-    cells = levels([overlay(image, one) for one in surest], surest) if pyramid else sure_cells(image, surest[0])
+    if pyramid:  # in the colours of the levels, else of the classes
+        of = torch.arange(len(maps)).repeat_interleave(torch.tensor(output.level_sizes))  # (A,)
+        seen = (sure[:, 1:].amax(dim=1) > SEEN).cpu()  # (A,)
+        kept_boxes = found["boxes"][found["scores"] >= LEAST_SCORE]  # (n, 4)
+        kept_of = of[torch.cdist(kept_boxes, boxes).argmin(dim=1).cpu()]  # (n,), that of the nearest moved anchor
+        cells = levels([overlay(image, one) for one in surest], surest)
+        moved, last = boxes_of_levels(image, boxes[seen], of[seen]), boxes_of_levels(image, kept_boxes, kept_of, 2)
+    else:
+        cells, moved = sure_cells(image, surest[0]), sure_boxes(image, boxes, sure[:, 1:])
+        last = detections(image, found, LEAST_SCORE)
     stages = (
         picture_stage(image),
         *features,
         Stage("class head:\nwhich thing?", cells,
               f"{anchors:,} × {classes};\nthe surest of a cell", judged, new=not pyramid),
-        Stage("box head:\nwhere exactly?", sure_boxes(image, boxes, sure[:, 1:]),
+        Stage("box head:\nwhere exactly?", moved,
               f"{anchors:,} × 4;\nsurer than {SEEN:g}", milliseconds(lambda: regress(maps))),
-        Stage("NMS, class\nby class", detections(image, found, LEAST_SCORE), count_of(found, LEAST_SCORE), kept),
+        Stage("NMS, class\nby class", last, count_of(found, LEAST_SCORE), kept),
     )  # fmt: skip
     if pyramid:
         losses = (Loss("which class?", 3, 1), Loss("where exactly?", 4, 1))

@@ -17,7 +17,7 @@ from lib.ops.anchors import cell_anchors, grid_anchors
 RATIOS = (0.5, 1.0, 2.0)  # height / width
 
 
-def level_anchors(base: float, stride: int, height: int, width: int) -> Tensor:
+def level_anchors(base: int, stride: int, height: int, width: int) -> Tensor:
     """The course's own, one level of `lib.models.retinanet.nine_anchors`."""
     (sizes,) = nine_anchors((base,)).sizes
     return grid_anchors(cell_anchors(sizes, RATIOS), (height, width), (stride, stride))
@@ -33,7 +33,7 @@ def cases() -> list[Case]:
     return [Case(label, numbers, by_torchvision(*numbers)) for label, numbers in named.items()]
 
 
-def by_torchvision(base: float, stride: int, height: int, width: int) -> Tensor:
+def by_torchvision(base: int, stride: int, height: int, width: int) -> Tensor:
     """The truth. RetinaNet's three sizes there are written out in this way too."""
     generator = AnchorGenerator(((base, int(base * 2 ** (1.0 / 3)), int(base * 2 ** (2.0 / 3))),), (RATIOS,))
     generator.set_cell_anchors(torch.float32, torch.device("cpu"))
@@ -41,7 +41,7 @@ def by_torchvision(base: float, stride: int, height: int, width: int) -> Tensor:
 
 
 def laid(
-    base: float,
+    base: int,
     stride: int,
     height: int,
     width: int,

@@ -100,8 +100,8 @@ def need_shapes(result: Pair, first: int, second: int, outputs: int) -> None:
     if found != wanted:
         raise WrongResult(
             "weights of the wrong shape",
-            said + "The first convolution sees `channels` channels, the second the others; both give as many as "
-            "`conv`.",
+            said + "The first convolution takes as many channels as `channels` says, the second the others; both give "
+            "as many as `conv`.",
         )
 
 
