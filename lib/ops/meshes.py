@@ -4,7 +4,7 @@ A mesh is vertices, (V, 3) places x, y, z, and faces, (F, 3) whole numbers: each
 triangle, counterclockwise when seen from outside. Here x runs to the right, y down and z away from the viewer, as in
 the rest of the course. Names, signatures and conventions are those of PyTorch3D, where it has them; `mesh_losses` holds
 what it keeps in `pytorch3d.loss`. Sources: Ravi et al. 2020, "Accelerating 3D Deep Learning with PyTorch3D"; Gkioxari
-et al. 2019, "Mesh R-CNN", section 3.2.
+et al. 2019, "Mesh R-CNN", section 3.
 """
 
 from dataclasses import dataclass
@@ -128,7 +128,7 @@ def cubify(voxels: Tensor, thresh: float, *, align: str = "topleft") -> Meshes:
     Raises:
         ValueError: `voxels` is not (N, D, H, W), a side is too short for the alignment, or that has another name.
 
-    Source: Mesh R-CNN, section 3.2.1, "Cubify"; algorithm 1 of its appendix.
+    Source: Mesh R-CNN, section 3, "Cubify".
     """
     least = 1 if align == "corner" else 2  # otherwise the first and the last voxel must differ
     if align not in ALIGNMENTS:
@@ -234,7 +234,7 @@ def vert_align(
     Raises:
         ValueError: a shape does not fit, or `padding_mode` has another name.
 
-    Source: Mesh R-CNN, section 3.2.2, "Vertex alignment"; first in Wang et al. 2018, "Pixel2Mesh".
+    Source: Mesh R-CNN, section 3, "Vertex alignment"; first in Wang et al. 2018, "Pixel2Mesh".
     """
     if padding_mode not in PADDINGS:
         raise ValueError(f"padding_mode is {padding_mode!r}; expected one of {', '.join(PADDINGS)}")
