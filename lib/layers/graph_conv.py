@@ -18,7 +18,7 @@ class GraphConv(nn.Module):
     Raises:
         ValueError: `init` is neither of the two.
 
-    Source: Gkioxari et al. 2019, "Mesh R-CNN", section 3.2, "Graph Convolution", without its ReLU.
+    Source: Gkioxari et al. 2019, "Mesh R-CNN", section 3, "Graph Convolution", without its ReLU.
     """
 
     def __init__(self, input_dim: int, output_dim: int, init: str = "normal"):

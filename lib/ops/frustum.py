@@ -5,7 +5,7 @@ depths `near` and `far`, this is a frustum. Mapped to the cube from -1 to 1, x a
 that looks into the box knows them without knowing the camera; z runs from near (-1) to far (1).
 
 In between, z is counted in 1 / depth. So the map keeps straight lines straight and flat faces flat, as a picture does:
-a mesh may be moved by its vertices alone. Source: Gkioxari et al. 2019, "Mesh R-CNN", section 3.1 and its figure 4.
+a mesh may be moved by its vertices alone. Source: Gkioxari et al. 2019, "Mesh R-CNN", section 3, "Voxel Branch".
 """
 
 import torch

@@ -2,7 +2,7 @@
 
 Surfaces are compared by points drawn from them, see `lib.ops.meshes.sample_points_from_meshes`: so two meshes need not
 have a single vertex in common. Names and definitions are those of `pytorch3d.loss`. Sources: Gkioxari et al. 2019,
-"Mesh R-CNN", section 3.2, "Mesh Losses", and section 4.1 for the F1 score; Wang et al. 2018, "Pixel2Mesh".
+"Mesh R-CNN", section 3, "Mesh Losses", and section 4 for the F1 score; Wang et al. 2018, "Pixel2Mesh".
 """
 
 import torch
