@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib.layers.frozen_trunk import FrozenTrunk, cut_regions
-from lib.models.faster_rcnn import FasterRCNN
 from lib.ops.charts import paste_in_boxes
 from lib.ops.targets import check_sets
 
@@ -197,7 +196,6 @@ class DensePoseRCNN(nn.Module):
         return densepose_loss(output, parts.long(), uv.to(output.u))
 
 
-def densepose_small(detector: FasterRCNN, num_parts: int = 6) -> DensePoseRCNN:
+def densepose_small(trunk: FrozenTrunk, num_parts: int = 6) -> DensePoseRCNN:
     """The one of lesson 13, on a small detector's trunk: toyworld's figures have six parts; 28 × 28 cells in a box."""
-    trunk = FrozenTrunk(detector.transform, detector.backbone)
     return DensePoseRCNN(trunk, num_parts, channels=64, convolutions=4, up_scale=1)

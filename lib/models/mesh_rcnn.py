@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from lib.layers.frozen_trunk import FrozenTrunk, cut_regions
 from lib.layers.graph_conv import GraphConv
-from lib.models.faster_rcnn import FasterRCNN
 from lib.ops.frustum import depths_from, frustum_to_camera
 from lib.ops.mesh_losses import chamfer_distance, mesh_edge_loss
 from lib.ops.meshes import Meshes, cubify, sample_points_from_meshes, vert_align
@@ -278,7 +277,6 @@ def place_meshes(meshes: Meshes, boxes: Tensor, extents: Tensor, distances: Tens
     return Meshes(verts, meshes.faces)
 
 
-def mesh_rcnn_small(detector: FasterRCNN) -> MeshRCNN:
+def mesh_rcnn_small(trunk: FrozenTrunk) -> MeshRCNN:
     """The one of lesson 13, on a small detector's trunk: 12 × 12 × 12 voxels, three stages."""
-    trunk = FrozenTrunk(detector.transform, detector.backbone)
     return MeshRCNN(trunk, size=6, channels=64, convolutions=2, hidden_dim=32)

@@ -28,11 +28,14 @@ def truth(regions=2, parts=3, size=4, seed=1):
     )
 
 
-def small_model(output_size=5):
+def small_trunk():
     torch.manual_seed(0)
     detector = faster_rcnn_small()
-    trunk = FrozenTrunk(detector.transform, detector.backbone)
-    return DensePoseRCNN(trunk, num_parts=3, output_size=output_size, channels=8, convolutions=2)
+    return FrozenTrunk(detector.transform, detector.backbone)
+
+
+def small_model(output_size=5):
+    return DensePoseRCNN(small_trunk(), num_parts=3, output_size=output_size, channels=8, convolutions=2)
 
 
 # ------------------------------------------------------------------------------------------------ loss
@@ -175,8 +178,7 @@ def test_losses_of_pictures_without_boxes_can_be_learned_from():
 
 
 def test_the_small_one():
-    torch.manual_seed(0)
-    model = densepose_small(faster_rcnn_small())
+    model = densepose_small(small_trunk())
     assert model.grid == 28
     answers = model.predict(torch.rand(1, 3, 96, 96), [torch.tensor([[5.0, 6, 30, 50]])])
     assert {one.shape for one in answers} == {(1, 7, 28, 28)}

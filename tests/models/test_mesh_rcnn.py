@@ -22,11 +22,16 @@ from lib.ops.meshes import Meshes, cubify, sample_points_from_meshes, vert_align
 LOSSES = ["loss_voxel", "loss_z", "loss_chamfer", "loss_normals", "loss_edge"]
 
 
-def small_model(**settings):
+def small_trunk():
     torch.manual_seed(0)
     detector = faster_rcnn_small()
-    trunk = FrozenTrunk(detector.transform, detector.backbone)
-    return MeshRCNN(trunk, size=3, channels=16, convolutions=1, stages=2, hidden_dim=16, stage_depth=2, **settings)
+    return FrozenTrunk(detector.transform, detector.backbone)
+
+
+def small_model(**settings):
+    return MeshRCNN(
+        small_trunk(), size=3, channels=16, convolutions=1, stages=2, hidden_dim=16, stage_depth=2, **settings
+    )
 
 
 def some_voxels(count=2, size=6, seed=0):
@@ -251,8 +256,7 @@ def test_meshes_are_placed_in_metres():
 
 
 def test_the_small_one():
-    torch.manual_seed(0)
-    model = mesh_rcnn_small(faster_rcnn_small()).eval()
+    model = mesh_rcnn_small(small_trunk()).eval()
     (found,) = model(torch.rand(1, 3, 96, 96), [torch.tensor([[5.0, 6, 30, 50]])])
     assert found["voxels"].shape == (1, 12, 12, 12) and len(found["meshes"]) == 4
     assert sum(one.numel() for one in model.parameters() if one.requires_grad) < 600_000
