@@ -221,8 +221,8 @@ class MeshRCNN(nn.Module):
 
         Args:
             images: as for `forward`.
-            targets: for each picture {"boxes": (K, 4) xyxy pixels, "voxels": (K, S, S, S) bool, "points" and "normals":
-                (K, Q, 3), "extent": (K,)}, all in the frustum of the box.
+            targets: for each picture {"boxes": (K, 4) xyxy pixels, "voxels": (K, S, S, S) bool, "surface_points" and
+                "surface_normals": (K, Q, 3), "extent": (K,)}, all in the frustum of the box.
 
         Returns:
             {"loss_voxel", "loss_z", "loss_chamfer", "loss_normals", "loss_edge"}; all 0 if there is no box.
@@ -233,7 +233,7 @@ class MeshRCNN(nn.Module):
         regions = self.regions(images, [target["boxes"] for target in targets])  # (R, C, size, size)
         truth = {
             name: torch.cat([target[name] for target in targets]).to(regions)
-            for name in ("voxels", "points", "normals", "extent")
+            for name in ("voxels", "surface_points", "surface_normals", "extent")
         }
         self._check(truth, len(regions))
         logits, extents = self.voxel_head(regions), self.z_head(regions)  # (R, S, S, S), (R,)
@@ -245,15 +245,15 @@ class MeshRCNN(nn.Module):
             "loss_z": F.l1_loss(extents, truth["extent"].log()),
         }
         meshes = self.mesh_head(regions, occupied_mesh(logits.detach().sigmoid(), self.cubify_thresh))
-        losses |= mesh_rcnn_loss(meshes, truth["points"], truth["normals"])
+        losses |= mesh_rcnn_loss(meshes, truth["surface_points"], truth["surface_normals"])
         return {name: weight * part for (name, part), weight in zip(losses.items(), self.weights, strict=True)}
 
     def _check(self, truth: dict[str, Tensor], count: int) -> None:
-        points = truth["points"].shape[1]
+        points = truth["surface_points"].shape[1]
         expected = {
             "voxels": (count, *[self.grid] * 3),
-            "points": (count, points, 3),
-            "normals": (count, points, 3),
+            "surface_points": (count, points, 3),
+            "surface_normals": (count, points, 3),
             "extent": (count,),
         }
         for name, shape in expected.items():

@@ -47,7 +47,13 @@ def some_target(count=2, size=6, points=200):
     meshes = cubify(voxels.float(), 0.5, align="corner")
     drawn, normals = sample_points_from_meshes(meshes, points, return_normals=True, generator=generator)
     boxes = torch.tensor([[8.0, 8, 40, 56], [30, 10, 90, 60]])[:count]
-    return {"boxes": boxes, "voxels": voxels, "points": drawn, "normals": normals, "extent": torch.full((count,), 0.7)}
+    return {
+        "boxes": boxes,
+        "voxels": voxels,
+        "surface_points": drawn,
+        "surface_normals": normals,
+        "extent": torch.full((count,), 0.7),
+    }
 
 
 # ------------------------------------------------------------------------------------------------ heads
@@ -147,12 +153,14 @@ def test_losses_are_means_over_the_stages():
     first = cubify(target["voxels"].float(), 0.5, align="corner")
     second = Meshes([verts * 1.3 for verts in first.verts], first.faces)
     torch.manual_seed(5)
-    losses = mesh_rcnn_loss([first, second], target["points"], target["normals"])
+    losses = mesh_rcnn_loss([first, second], target["surface_points"], target["surface_normals"])
     torch.manual_seed(5)
     parts = []
     for one in (first, second):
         drawn, normals = sample_points_from_meshes(one, 200, return_normals=True)
-        parts.append(chamfer_distance(drawn, target["points"], x_normals=normals, y_normals=target["normals"]))
+        parts.append(
+            chamfer_distance(drawn, target["surface_points"], x_normals=normals, y_normals=target["surface_normals"])
+        )
     torch.testing.assert_close(losses["loss_chamfer"], (parts[0][0] + parts[1][0]) / 2)
     torch.testing.assert_close(losses["loss_normals"], (parts[0][1] + parts[1][1]) / 2)
     torch.testing.assert_close(losses["loss_edge"], (mesh_edge_loss(first) + mesh_edge_loss(second)) / 2)
@@ -220,7 +228,9 @@ def test_learns_two_shapes_by_heart_and_refinement_comes_nearer():
     before = {name: value.clone() for name, value in model.trunk.state_dict().items()}
     images, target = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(1)), some_target(points=300)
     # The true surface lies between the voxels: the mesh must be moved to reach it.
-    target["points"] = target["points"] * torch.tensor([0.9, 1.1, 0.95]) + torch.tensor([0.06, 0.0, -0.05])
+    target["surface_points"] = target["surface_points"] * torch.tensor([0.9, 1.1, 0.95]) + torch.tensor(
+        [0.06, 0.0, -0.05]
+    )
     optimiser = torch.optim.Adam([one for one in model.parameters() if one.requires_grad], lr=0.02)
     for _ in range(200):
         losses = model.loss(images, [target])
@@ -233,7 +243,9 @@ def test_learns_two_shapes_by_heart_and_refinement_comes_nearer():
         assert torch.equal(found["voxels"] > 0.5, target["voxels"])
         generator = torch.Generator().manual_seed(2)
         ways = [
-            chamfer_distance(sample_points_from_meshes(step, 800, generator=generator), target["points"])[0].item()
+            chamfer_distance(sample_points_from_meshes(step, 800, generator=generator), target["surface_points"])[
+                0
+            ].item()
             for step in found["meshes"]
         ]
     assert ways[1] < 0.8 * ways[0] and ways[2] < 0.8 * ways[0]
@@ -266,8 +278,8 @@ def test_the_small_one():
     ("change", "named"),
     [
         ({"voxels": torch.zeros(2, 5, 5, 5)}, "targets has voxels"),
-        ({"points": torch.zeros(2, 9, 2)}, "targets has points"),
-        ({"normals": torch.zeros(2, 9, 3)}, "targets has normals"),
+        ({"surface_points": torch.zeros(2, 9, 2)}, "targets has surface_points"),
+        ({"surface_normals": torch.zeros(2, 9, 3)}, "targets has surface_normals"),
         ({"extent": torch.zeros(3)}, "targets has extent"),
         ({"boxes": torch.zeros(2, 5)}, "boxes has"),
     ],

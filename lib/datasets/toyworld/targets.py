@@ -74,8 +74,8 @@ def mesh_target(
         seed: of the drawing.
 
     Returns:
-        {"boxes": (K, 4), "labels": (K,), "voxels": (K, S, S, S) bool with z, y, x in this order, "points": (K, Q, 3)
-        and "normals": (K, Q, 3) of the surface, "extent": (K,) see `relative_extent`}.
+        {"boxes": (K, 4), "labels": (K,), "voxels": (K, S, S, S) bool with z, y, x in this order, "surface_points" and
+        "surface_normals": (K, Q, 3), "extent": (K,) see `relative_extent`}.
 
     Raises:
         ValueError: not as many boxes as objects.
@@ -95,8 +95,8 @@ def mesh_target(
         "boxes": boxes,
         "labels": sample.labels[objects],
         "voxels": torch.stack(voxels) if voxels else empty,
-        "points": drawn,
-        "normals": normals,
+        "surface_points": drawn,
+        "surface_normals": normals,
         "extent": torch.tensor(extents),
     }
 

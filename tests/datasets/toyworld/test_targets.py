@@ -7,6 +7,7 @@ from lib.ops.charts import paste_in_boxes
 from lib.ops.frustum import frustum_to_camera
 from lib.ops.mesh_losses import chamfer_distance, f1_score
 from lib.ops.meshes import Meshes, cubify, sample_points_from_meshes
+from lib.training import Batches
 
 
 @pytest.fixture(scope="module")
@@ -119,11 +120,11 @@ def test_points_lie_on_the_surface_and_the_voxels_near_them(samples):
         target = mesh_target(sample, objects, boxes, 24, points=600)
         pairs = [frustum_mesh(sample, index, box) for index, box in zip(objects, boxes)]
         fresh = sample_points_from_meshes(Meshes(*map(list, zip(*pairs))), 600)
-        floor, _ = chamfer_distance(target["points"], fresh, batch_reduction=None)
-        assert floor.max() < 0.03 and f1_score(fresh, target["points"], 0.2).min() > 0.9
-        torch.testing.assert_close(target["normals"].norm(dim=2), torch.ones(len(objects), 600))
+        floor, _ = chamfer_distance(target["surface_points"], fresh, batch_reduction=None)
+        assert floor.max() < 0.03 and f1_score(fresh, target["surface_points"], 0.2).min() > 0.9
+        torch.testing.assert_close(target["surface_normals"].norm(dim=2), torch.ones(len(objects), 600))
         cubes = sample_points_from_meshes(cubify(target["voxels"].float(), 0.5, align="corner"), 600)
-        assert chamfer_distance(cubes, target["points"], batch_reduction=None)[0].max() < 0.04
+        assert chamfer_distance(cubes, target["surface_points"], batch_reduction=None)[0].max() < 0.04
 
 
 def test_extents_are_about_one_for_spheres(samples):
@@ -145,10 +146,18 @@ def test_targets_repeat_and_none_is_a_set_too(samples):
     none = mesh_target(samples[0], objects[:0], boxes[:0], 8, points=20)
     shapes = [(0, 4), (0,), (0, 8, 8, 8), (0, 20, 3), (0, 20, 3), (0,)]
     assert [tuple(value.shape) for value in none.values()] == shapes
-    assert list(none) == ["boxes", "labels", "voxels", "points", "normals", "extent"]
+    assert list(none) == ["boxes", "labels", "voxels", "surface_points", "surface_normals", "extent"]
 
 
 def test_a_box_for_each_object(samples):
     for target in (densepose_target, mesh_target):
         with pytest.raises(ValueError, match=r"^boxes is \(2, 4\)"):
             target(samples[0], torch.zeros(1).long(), torch.zeros(2, 4), 8)
+
+
+def test_targets_come_in_batches(samples):
+    images = torch.stack([sample.image for sample in samples[:4]])
+    for make in (densepose_target, mesh_target):
+        targets = [make(sample, *kept(sample), 8) for sample in samples[:4]]
+        _, drawn = next(iter(Batches(images, targets, batch_size=4)))
+        assert all(torch.equal(one[name], two[name]) for one, two in zip(drawn, targets) for name in two)
