@@ -37,12 +37,13 @@ def voxelize(verts: Tensor, faces: Tensor, size: int) -> Tensor:
     corners = verts.double()[faces]  # (F, 3, 3)
     a, b, c = corners[:, :, None, :2].unbind(1)  # (F, 1, 2) each
     areas = torch.stack([_area(point, b, c), _area(point, c, a), _area(point, a, b)], dim=1)  # (F, 3, S²)
-    way = (areas > 0).all(1).int() - (areas < 0).all(1).int()  # (F, S²): 1 out, -1 in, 0 where it misses the triangle
-    share = areas / areas.sum(1, keepdim=True).where(way[:, None] != 0, 1)  # (F, 3, S²) of each corner
-    depth = (share * corners[:, :, 2:]).sum(1)  # (F, S²) z where it meets it
-    before = depth[:, None] < middles[:, None]  # (F, S, S²): is that before the voxel's middle?
-    count = (before * way[:, None]).sum(0)  # (S, S²): 0 outside, where the line has come out as often as it went in
-    return (count != 0).reshape(size, size, size)  # (z, y, x)
+    way = (areas > 0).all(1).double() - (areas < 0).all(1).double()  # (F, S²): 1 out, -1 in, 0 misses the triangle
+    face, column = torch.nonzero(way, as_tuple=True)  # (hits,) each
+    of_hit = areas[face, :, column]  # (hits, 3): each corner counts as much as the area opposite to it
+    depth = (of_hit * corners[face, :, 2]).sum(1) / of_hit.sum(1)  # (hits,) z of the hit
+    steps = (depth[:, None] < middles) * way[face, column][:, None]  # (hits, S): does it come before a voxel's middle?
+    count = steps.new_zeros(size * size, size).index_add(0, column, steps)  # (S², S): 0 outside, as often out as in
+    return (count != 0).T.reshape(size, size, size)  # (z, y, x)
 
 
 def _area(point: Tensor, a: Tensor, b: Tensor) -> Tensor:
