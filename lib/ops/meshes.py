@@ -83,9 +83,10 @@ class Meshes:
 
         A face's edge number k lies opposite to its corner number k.
         """
-        both = self.faces_packed()[:, [[1, 2], [2, 0], [0, 1]]].sort(dim=2).values  # (ΣF, 3, 2)
-        edges, numbers = both.reshape(-1, 2).unique(dim=0, return_inverse=True)  # (ΣE, 2), (3 · ΣF,)
-        return edges, numbers.reshape(-1, 3)
+        small, large = self.faces_packed()[:, [[1, 2], [2, 0], [0, 1]]].sort(dim=2).values.unbind(2)  # (ΣF, 3) each
+        count = max(sum(len(verts) for verts in self.verts), 1)
+        keys, numbers = (small * count + large).unique(return_inverse=True)  # (ΣE,), (ΣF, 3): one number says both
+        return torch.stack([keys // count, keys % count], dim=1), numbers
 
     def edges_packed(self) -> Tensor:
         """(ΣE, 2): each edge once, as places in `verts_packed()`, the smaller one first."""
@@ -157,8 +158,10 @@ def _surface(occupied: Tensor) -> tuple[Tensor, Tensor]:
         open_sides = torch.nonzero(occupied & ~behind).flip(1)  # (S, 3) as x, y, z
         of_side = CORNERS.to(occupied.device)[torch.tensor(triangles, device=occupied.device)]  # (2, 3, 3)
         corners.append((open_sides[:, None, None] + of_side).reshape(-1, 3, 3))  # (2 S, 3, 3)
-    verts, faces = torch.cat(corners).reshape(-1, 3).unique(dim=0, return_inverse=True)  # shared corners become one
-    return verts, faces.reshape(-1, 3)
+    x, y, z = torch.cat(corners).unbind(2)  # (F, 3) each
+    keys, faces = ((x * (height + 1) + y) * (depth + 1) + z).unique(return_inverse=True)  # shared corners become one
+    verts = [keys // (depth + 1) // (height + 1), keys // (depth + 1) % (height + 1), keys % (depth + 1)]
+    return torch.stack(verts, dim=1), faces
 
 
 def face_areas_normals(verts: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
