@@ -1,10 +1,9 @@
 """DensePose: for each pixel of a person, which part of the body it shows and which place on that part (lesson 13).
 
-A head of its own on a detector's maps, as the mask head is one. It answers two questions after one another, as coarse
-and fine: which part, by classification; and where on it, u and v, by regression. "Each part has its own regressors",
-since a place on an arm has nothing to do with one on a leg; of those only the true part's are judged. The layers have
-the names of the official weights. Source: Güler et al. 2018, "DensePose: Dense Human Pose Estimation In The Wild",
-section 3.
+A head of its own on a detector's maps, as the mask head is one. It answers two questions, a coarse and a fine one:
+which part, by classification; and where on it, u and v, by regression. Each part has regressors of its own, since a
+place on an arm has nothing to do with one on a leg; of those only the true part's are judged. The layers have the names
+of the official weights. Source: Güler et al. 2018, "DensePose: Dense Human Pose Estimation In The Wild", section 3.
 """
 
 from typing import NamedTuple

@@ -36,7 +36,10 @@ def camera_to_frustum(points: Tensor, box: Tensor, depths: tuple[float, float], 
 
 
 def frustum_to_camera(points: Tensor, box: Tensor, depths: tuple[float, float], intrinsics: Tensor) -> Tensor:
-    """Cube to camera frame: the way back, with the same arguments. (P, 3) -> (P, 3), metres."""
+    """Cube to camera frame: the way back, with the same arguments. (P, 3) -> (P, 3), metres.
+
+    A little beyond 1, z is a little beyond far; at (far + near) / (far - near) it has reached infinity.
+    """
     _check(points, box, depths, intrinsics)
     near, far = depths
     depth = 1 / (1 / near - (points[:, 2:] + 1) / 2 * (1 / near - 1 / far))  # (P, 1)
