@@ -120,6 +120,27 @@ def kinds_by_mask(iou, labels, label):
     return (best > 0.999).long() - ((best >= 0.3) & (best <= 0.999)).long()
 
 
+def half_is_no_part(iou, labels, label):
+    best = (iou * (labels == label)).amax(1)
+    return torch.where(best > 0.999, 1, torch.where(best < 0.5, 0, -1))
+
+
+def background_touches_something(iou, labels, label):
+    best = (iou * (labels == label)).amax(1)
+    return torch.where(best > 0.999, 1, torch.where((best > 0) & (best < 0.3), 0, -1))
+
+
+def nothing_learned_from_other_pictures(iou, labels, label):
+    if label not in labels.tolist():
+        return torch.full((len(iou),), -1)
+    return kinds(iou, labels, label)
+
+
+def example_from_nine_tenths(iou, labels, label):
+    best = (iou * (labels == label)).amax(1)
+    return torch.where(best > 0.9, 1, torch.where(best < 0.3, 0, -1))
+
+
 def parts(boxes):
     width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     return boxes[:, 0] + width / 2, boxes[:, 1] + height / 2, width, height
@@ -136,6 +157,19 @@ def targets_in_two_halves(proposals, truth):
     return torch.hstack([shift, wanted.log() - size.log()])
 
 
+def sizes_first(proposals, truth):
+    return targets(proposals, truth).roll(2, 1)
+
+
+def height_before_width(proposals, truth):
+    return targets(proposals, truth)[:, [0, 1, 3, 2]]
+
+
+def y_before_x(proposals, truth):
+    (px, py, pw, ph), (x, y, w, h) = parts(proposals), parts(truth)
+    return torch.stack([(y - py) / ph, (x - px) / pw, torch.log(h / ph), torch.log(w / pw)], 1)
+
+
 def around_from_zero(a, b, picture_size):
     shared = torch.minimum(a.colour, b.colour).sum().item() + torch.minimum(a.texture, b.texture).sum().item()
     return shared + 2 - max(a.box[2], b.box[2]) * max(a.box[3], b.box[3]) / picture_size
@@ -146,8 +180,17 @@ WRONG = {
     "group_regions": [("wrong shape", renamed)],
     "proposal_recall": [],
     "context_warp": [],
-    "svm_labels": [],
-    "box_targets": [],
+    "svm_labels": [
+        ("too many counterexamples", half_is_no_part),
+        ("too few counterexamples", background_touches_something),
+        ("too few counterexamples", nothing_learned_from_other_pictures),
+        ("too many examples", example_from_nine_tenths),
+    ],
+    "box_targets": [
+        ("another order", sizes_first),
+        ("another order", height_before_width),
+        ("another order", y_before_x),
+    ],
 }
 
 RIGHT = {

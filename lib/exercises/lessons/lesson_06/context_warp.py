@@ -1,6 +1,7 @@
 """Cut boxes out with some context, and stretch them to squares."""
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -63,17 +64,6 @@ def warped_with(grow=None, outside=None):
 
 
 @mistake(
-    "aspect kept",
-    "Your crops keep the shape of the box and take more of its surroundings on the short side. R-CNN "
-    "stretches: width and height are scaled each by itself.",
-)
-def warped_square(image: Tensor, boxes: Tensor, size: int, context: int) -> Tensor:
-    return warped_with(lambda half, size, context: half.amax(1, True).expand(-1, 2) * size / (size - 2 * context))(
-        image, boxes, size, context
-    )
-
-
-@mistake(
     "cut off at the picture's edge",
     "You moved the sides of the box back into the picture. Then the thing no longer sits in the middle of "
     "the crop. Leave the box as it is, and let `outside` fill what lies beyond.",
@@ -93,6 +83,24 @@ def warped_clipped(image: Tensor, boxes: Tensor, size: int, context: int) -> Ten
 def grown_from_the_corner(image: Tensor, boxes: Tensor, size: int, context: int) -> Tensor:
     sides = (boxes[:, 2:] - boxes[:, :2]) * size / (size - 2 * context)
     return crop_resize(image, torch.cat([boxes[:, :2], boxes[:, :2] + sides], dim=1), size, image.mean(dim=(1, 2)))
+
+
+@mistake(
+    "the margin is painted",
+    "Your margin shows the mean colour of the picture. It must show what lies around the box; the mean colour is for "
+    "places beyond the picture.",
+)
+def margin_painted(image: Tensor, boxes: Tensor, size: int, context: int) -> Tensor:
+    colour = image.mean(dim=(1, 2))[:, None, None]  # (3, 1, 1)
+    crops = colour.expand(len(boxes), 3, size, size).clone()
+    inner = slice(context, size - context)
+    crops[:, :, inner, inner] = crop_resize(image, boxes, size - 2 * context, colour.flatten())
+    return crops
+
+
+def margins_from(side: int) -> Callable[..., Tensor]:
+    """`context_warp` with all four margins measured by one side of the box: its width (0) or its height (1)."""
+    return warped_with(grow=lambda half, size, context: half + 2 * context / (size - 2 * context) * half[:, [side]])
 
 
 EXERCISE = Exercise(
@@ -130,7 +138,12 @@ EXERCISE = Exercise(
             "Your boxes became smaller. The crop must show more than the box.",
             wrong=warped_with(grow=lambda half, size, context: half * (size - 2 * context) / size),
         ),
-        warped_square,
+        Mistake(
+            "aspect kept",
+            "Your crops keep the shape of the box and take more of its surroundings on the short side. R-CNN "
+            "stretches: width and height are scaled each by itself.",
+            wrong=warped_with(grow=lambda half, size, context: half.amax(1, True) * size / (size - 2 * context)),
+        ),
         warped_clipped,
         Mistake(
             "black beyond the picture",
@@ -144,6 +157,19 @@ EXERCISE = Exercise(
             wrong=warped_with(outside=lambda image: image.mean().expand(3)),
         ),
         grown_from_the_corner,
+        margin_painted,
+        Mistake(
+            "every margin from the width",
+            "You measured all four margins by the box's width. Above and below, a pixel of the crop is as high as the "
+            "box's height / (size − 2 · context).",
+            wrong=margins_from(0),
+        ),
+        Mistake(
+            "every margin from the height",
+            "You measured all four margins by the box's height. To the left and right, a pixel of the crop is as wide "
+            "as the box's width / (size − 2 · context).",
+            wrong=margins_from(1),
+        ),
     ],
     picture=compare_maps,
     atol=1e-4,

@@ -1,5 +1,7 @@
 """Which regions are examples and which are counterexamples for the SVM of a class."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torchvision.ops import box_iou
@@ -15,20 +17,8 @@ def cases() -> list[Case]:
     near = truth.repeat(6, 1) + 4 * torch.randn(18, 4, generator=draw)
     far = torch.tensor([[60.0, 60, 70, 70], [0, 40, 30, 60]])
     iou = box_iou(torch.cat([truth, near, far]), truth)
-    hand = torch.tensor(
-        [
-            [1.0, 0.0],
-            [0.0, 1.0],
-            [0.9992, 0.0],
-            [0.9985, 0.2],
-            [0.0, 0.8],
-            [0.3, 0.1],
-            [0.29, 0.1],
-            [0.0, 0.0],
-            [0.2, 0.4],
-            [0.4, 0.5],
-        ]
-    )
+    of_one, of_two = [1, 0, 0.9992, 0.9985, 0, 0.3, 0.29, 0, 0.2, 0.4], [0, 1, 0, 0.2, 0.8, 0.1, 0.1, 0, 0.4, 0.5]
+    hand = torch.tensor([of_one, of_two]).T  # (10, 2)
     inputs = [
         ("two things, of class 1 and 2", (hand, torch.tensor([1, 2]), 1)),
         ("the same for class 2", (hand, torch.tensor([1, 2]), 2)),
@@ -47,13 +37,13 @@ def labels_by_loop(iou: Tensor, labels: Tensor, label: int) -> Tensor:
     return torch.tensor(kinds)
 
 
-def labelled_with(example=0.999, counter=0.3, between=-1, any_class=False):
-    """`svm_labels` with other limits, another word for the regions in between, or with all classes lumped together."""
+def labelled_with(example=0.999, counter=0.3, any_class=False):
+    """`svm_labels` with other limits, or with all classes lumped together."""
 
     def kinds_of(iou: Tensor, labels: Tensor, label: int) -> Tensor:
         of_class = iou if any_class else iou[:, labels == label]
         best = torch.cat([of_class, torch.zeros(len(iou), 1)], dim=1).amax(dim=1)
-        kinds = torch.full((len(iou),), between)
+        kinds = torch.full((len(iou),), -1)
         kinds[best < counter] = 0
         kinds[best > example] = 1
         return kinds
@@ -75,6 +65,11 @@ def others_not_used(iou: Tensor, labels: Tensor, label: int) -> Tensor:
 def exchanged(iou: Tensor, labels: Tensor, label: int) -> Tensor:
     kinds = labelled_with()(iou, labels, label)
     return torch.where(kinds == 1, kinds, -1 - kinds)
+
+
+def only(mine: int, true: int) -> Callable[[Tensor, Tensor, Case], bool]:
+    """All is right, but for regions that the learner calls `mine` where it is `true`."""
+    return lambda got, expected, case: bool(((got == expected) | (got == mine) & (expected == true)).all())
 
 
 EXERCISE = Exercise(
@@ -108,11 +103,6 @@ EXERCISE = Exercise(
             wrong=labelled_with(example=1 - 1e-6),
         ),
         Mistake(
-            "nearly right as examples",
-            "You take regions that overlap by half as examples. Here only the true boxes themselves are.",
-            wrong=labelled_with(example=0.5 - 1e-6),
-        ),
-        Mistake(
             "things of all classes",
             "You looked at the overlap with things of *any* class. For the SVM of one class, only things of this"
             " class count.",
@@ -125,9 +115,27 @@ EXERCISE = Exercise(
             wrong=exchanged,
         ),
         Mistake(
-            "counterexamples below a half",
-            "You take regions below an IoU of 0.5 as counterexamples. The limit is 0.3.",
-            wrong=labelled_with(counter=0.5),
+            "0.3 itself as a counterexample",
+            "You call a region with an IoU of exactly 0.3 a counterexample. The task says: *below* 0.3.",
+            wrong=labelled_with(counter=0.3 + 1e-6),
+        ),
+        Mistake(
+            "too many counterexamples",
+            "You call regions counterexamples whose best IoU with a thing of this class is 0.3 or more. They are left "
+            "out, −1.",
+            when=only(0, -1),
+        ),
+        Mistake(
+            "too few counterexamples",
+            "You leave out regions whose best IoU with a thing of this class is below 0.3, or that meet no such thing. "
+            "They are counterexamples, 0.",
+            when=only(-1, 0),
+        ),
+        Mistake(
+            "too many examples",
+            "You call regions examples whose best IoU with a thing of this class is not above 0.999. They are left "
+            "out, −1: only the true boxes are examples.",
+            when=only(1, -1),
         ),
     ],
 )

@@ -1,13 +1,14 @@
 """Move anchors by what the network says."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torchvision.models.detection._utils import BoxCoder as TorchvisionBoxCoder
 
 from lib.exercises.engine.box_pictures import compare_boxes
-from lib.exercises.engine.exercise import Case, Exercise, mistake
+from lib.exercises.engine.exercise import Case, Exercise, Mistake, mistake
 from lib.exercises.engine.inputs import random_values
 from lib.exercises.engine.kinds import Kind
 from lib.ops.box_coder import BoxCoder
@@ -44,90 +45,25 @@ def by_torchvision(deltas: Tensor, anchors: Tensor) -> Tensor:
     return TorchvisionBoxCoder((1.0, 1.0, 1.0, 1.0)).decode_single(deltas, anchors)
 
 
-def parts(anchors: Tensor) -> tuple[Tensor, Tensor]:
-    """Middles (A, 2), and widths and heights (A, 2)."""
-    return (anchors[:, :2] + anchors[:, 2:]) / 2, anchors[:, 2:] - anchors[:, :2]
+def believed(logarithms: Tensor) -> Tensor:
+    """Logarithms of the factors, with the limit."""
+    return logarithms.clamp(max=LIMIT)
 
 
-def from_parts(middles: Tensor, sides: Tensor) -> Tensor:
-    """Boxes (A, 4) from middles and sides (A, 2)."""
-    return torch.cat([middles - sides / 2, middles + sides / 2], dim=1)
+def decoded_with(
+    move: Callable = lambda t, sides, new: t * sides,
+    factor: Callable = lambda t: believed(t).exp(),
+    start: Callable = lambda anchors: (anchors[:, :2] + anchors[:, 2:]) / 2,
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """`decode_boxes` with another move (A, 2) of the middle, other factors of the sides, or from another point."""
 
+    def decode(deltas: Tensor, anchors: Tensor) -> Tensor:
+        sides = anchors[:, 2:] - anchors[:, :2]  # (A, 2)
+        new = sides * factor(deltas[:, 2:])
+        middles = start(anchors) + move(deltas[:, :2], sides, new)
+        return torch.cat([middles - new / 2, middles + new / 2], dim=1)
 
-def grown(deltas: Tensor, anchors: Tensor, factors: Tensor) -> Tensor:
-    """The middles moved rightly, the sides times `factors` (A, 2)."""
-    middles, sides = parts(anchors)
-    return from_parts(middles + deltas[:, :2] * sides, sides * factors)
-
-
-def factors(deltas: Tensor) -> Tensor:
-    """(A, 2) the right factors of the sides."""
-    return deltas[:, 2:].clamp(max=LIMIT).exp()
-
-
-EXP_FORGOTTEN = (
-    "You multiplied the sides by tw and th themselves. They are logarithms: 0 means *as it is*, and your box has no "
-    "size there."
-)
-
-
-@mistake("exp forgotten", EXP_FORGOTTEN)
-def exp_forgotten(deltas: Tensor, anchors: Tensor) -> Tensor:
-    return grown(deltas, anchors, deltas[:, 2:].clamp(max=LIMIT))
-
-
-@mistake("exp forgotten, and no limit", f"{EXP_FORGOTTEN} The limit is missing, too.")
-def exp_and_limit_forgotten(deltas: Tensor, anchors: Tensor) -> Tensor:
-    return grown(deltas, anchors, deltas[:, 2:])
-
-
-ONE_PLUS = "Nearly right for small numbers. tw is the logarithm of new width / old width."
-
-
-@mistake("1 + t instead of exp", ONE_PLUS)
-def one_plus(deltas: Tensor, anchors: Tensor) -> Tensor:
-    return grown(deltas, anchors, 1 + deltas[:, 2:].clamp(max=LIMIT))
-
-
-@mistake("1 + t instead of exp, and no limit", f"{ONE_PLUS} The limit is missing, too.")
-def one_plus_without_limit(deltas: Tensor, anchors: Tensor) -> Tensor:
-    return grown(deltas, anchors, 1 + deltas[:, 2:])
-
-
-@mistake(
-    "limit missing or too high",
-    "For tw = 9 your box is 8,103 times as wide as the anchor. Believe at most log(1000 / 16) of tw and th: the "
-    "logarithm, about 4.1.",
-)
-def without_limit(deltas: Tensor, anchors: Tensor) -> Tensor:
-    return grown(deltas, anchors, deltas[:, 2:].exp())
-
-
-@mistake("limited downwards too", "You also limit tw and th from below. There is no limit downwards.")
-def limited_downwards(deltas: Tensor, anchors: Tensor) -> Tensor:
-    return grown(deltas, anchors, deltas[:, 2:].clamp(-LIMIT, LIMIT).exp())
-
-
-@mistake(
-    "limited after exp", "You limit the factor `exp(tw)` itself. The limit is one of tw and th: take it before `exp`."
-)
-def limited_after_exp(deltas: Tensor, anchors: Tensor) -> Tensor:
-    return grown(deltas, anchors, deltas[:, 2:].exp().clamp(max=LIMIT))
-
-
-@mistake("moved by pixels", "You moved the middle by tx pixels. tx counts in widths of the anchor, ty in heights.")
-def moved_by_pixels(deltas: Tensor, anchors: Tensor) -> Tensor:
-    middles, sides = parts(anchors)
-    return from_parts(middles + deltas[:, :2], sides * factors(deltas))
-
-
-@mistake(
-    "corner taken for the middle",
-    "You moved the left upper corner as if it were the middle. Take the middle of the anchor.",
-)
-def from_the_corner(deltas: Tensor, anchors: Tensor) -> Tensor:
-    _, sides = parts(anchors)
-    return from_parts(anchors[:, :2] + deltas[:, :2] * sides, sides * factors(deltas))
+    return decode
 
 
 @mistake(
@@ -136,56 +72,17 @@ def from_the_corner(deltas: Tensor, anchors: Tensor) -> Tensor:
     "all sides.",
 )
 def grown_from_the_corner(deltas: Tensor, anchors: Tensor) -> Tensor:
-    _, sides = parts(anchors)
+    sides = anchors[:, 2:] - anchors[:, :2]
     corners = anchors[:, :2] + deltas[:, :2] * sides
-    return torch.cat([corners, corners + sides * factors(deltas)], dim=1)
+    return torch.cat([corners, corners + sides * believed(deltas[:, 2:]).exp()], dim=1)
 
 
-@mistake(
-    "moved in units of the new size",
-    "You used the new width and height to move the middle. tx and ty count in sides of the *anchor*.",
+EXP_FORGOTTEN = (
+    "You multiplied the sides by tw and th themselves. They are logarithms: 0 means *as it is*, and your box has no "
+    "size there."
 )
-def moved_by_new_size(deltas: Tensor, anchors: Tensor) -> Tensor:
-    middles, sides = parts(anchors)
-    new = sides * factors(deltas)
-    return from_parts(middles + deltas[:, :2] * new, new)
-
-
-@mistake("width and height swapped", "tx counts in widths, ty in heights; yours do it the other way round.")
-def width_and_height_swapped(deltas: Tensor, anchors: Tensor) -> Tensor:
-    middles, sides = parts(anchors)
-    return from_parts(middles + deltas[:, :2] * sides.flip(1), sides * factors(deltas))
-
-
-@mistake("size not changed", "Your boxes are moved, but keep their size.")
-def only_moved(deltas: Tensor, anchors: Tensor) -> Tensor:
-    return grown(deltas, anchors, torch.ones_like(deltas[:, 2:]))
-
-
-@mistake("not moved", "Your boxes change their size, but stay where they are.")
-def only_resized(deltas: Tensor, anchors: Tensor) -> Tensor:
-    return grown(0 * deltas, anchors, factors(deltas))
-
-
-@mistake("tx and ty swapped", "You move by ty in x and by tx in y. The first number is tx.")
-def moves_swapped(deltas: Tensor, anchors: Tensor) -> Tensor:
-    return grown(deltas[:, [1, 0, 2, 3]], anchors, factors(deltas))
-
-
-@mistake(
-    "added to the corners", "You added the four numbers to the four corners. They are two moves and two logarithms."
-)
-def added_to_the_corners(deltas: Tensor, anchors: Tensor) -> Tensor:
-    return anchors + deltas
-
-
-@mistake(
-    "divided by 10 and 5",
-    "You divide the numbers by 10, 10, 5, 5, as a second stage does. Here they are taken as they are.",
-)
-def with_weights(deltas: Tensor, anchors: Tensor) -> Tensor:
-    return decode_boxes(deltas / deltas.new_tensor([10, 10, 5, 5]), anchors)
-
+ONE_PLUS = "Nearly right for small numbers. tw is the logarithm of new width / old width."
+MOVES_LIMITED = "You limit tx and ty as well. The limit is for tw and th alone."
 
 EXERCISE = Exercise(
     name="decode_boxes",
@@ -194,23 +91,98 @@ EXERCISE = Exercise(
     takes={"anchors": Kind.BOXES},
     gives=Kind.BOXES,
     mistakes=[
-        exp_forgotten,
-        exp_and_limit_forgotten,
-        one_plus,
-        one_plus_without_limit,
-        without_limit,
-        limited_downwards,
-        limited_after_exp,
-        moved_by_pixels,
-        from_the_corner,
+        Mistake("exp forgotten", EXP_FORGOTTEN, wrong=decoded_with(factor=believed)),
+        Mistake(
+            "exp forgotten, and no limit",
+            f"{EXP_FORGOTTEN} The limit is missing, too.",
+            wrong=decoded_with(factor=lambda t: t),
+        ),
+        Mistake("1 + t instead of exp", ONE_PLUS, wrong=decoded_with(factor=lambda t: 1 + believed(t))),
+        Mistake(
+            "1 + t instead of exp, and no limit",
+            f"{ONE_PLUS} The limit is missing, too.",
+            wrong=decoded_with(factor=lambda t: 1 + t),
+        ),
+        Mistake(
+            "limit missing or too high",
+            "For tw = 9 your box is 8,103 times as wide as the anchor. Believe at most log(1000 / 16) of tw and th: "
+            "the logarithm, about 4.1.",
+            wrong=decoded_with(factor=torch.exp),
+        ),
+        Mistake(
+            "limited downwards too",
+            "You also limit tw and th from below. There is no limit downwards.",
+            wrong=decoded_with(factor=lambda t: t.clamp(-LIMIT, LIMIT).exp()),
+        ),
+        Mistake(
+            "limited after exp",
+            "You limit the factor `exp(tw)` itself. The limit is one of tw and th: take it before `exp`.",
+            wrong=decoded_with(factor=lambda t: t.exp().clamp(max=LIMIT)),
+        ),
+        Mistake(
+            "tx and ty limited too",
+            MOVES_LIMITED,
+            wrong=lambda deltas, anchors: decode_boxes(believed(deltas), anchors),
+        ),
+        Mistake(
+            "all four limited, and downwards too",
+            f"{MOVES_LIMITED} And there is no limit downwards.",
+            wrong=lambda deltas, anchors: decode_boxes(deltas.clamp(-LIMIT, LIMIT), anchors),
+        ),
+        Mistake(
+            "tx and ty limited instead of tw and th",
+            "You limit tx and ty, and tw and th go without a limit. It is the other way round.",
+            wrong=decoded_with(move=lambda t, sides, new: believed(t) * sides, factor=torch.exp),
+        ),
+        Mistake(
+            "moved by pixels",
+            "You moved the middle by tx pixels. tx counts in widths of the anchor, ty in heights.",
+            wrong=decoded_with(move=lambda t, sides, new: t),
+        ),
+        Mistake(
+            "corner taken for the middle",
+            "You moved the left upper corner as if it were the middle. Take the middle of the anchor.",
+            wrong=decoded_with(start=lambda anchors: anchors[:, :2]),
+        ),
         grown_from_the_corner,
-        moved_by_new_size,
-        width_and_height_swapped,
-        only_moved,
-        only_resized,
-        moves_swapped,
-        added_to_the_corners,
-        with_weights,
+        Mistake(
+            "moved in units of the new size",
+            "You used the new width and height to move the middle. tx and ty count in sides of the *anchor*.",
+            wrong=decoded_with(move=lambda t, sides, new: t * new),
+        ),
+        Mistake(
+            "width and height swapped",
+            "tx counts in widths, ty in heights; yours do it the other way round.",
+            wrong=decoded_with(move=lambda t, sides, new: t * sides.flip(1)),
+        ),
+        Mistake(
+            "size not changed", "Your boxes are moved, but keep their size.", wrong=decoded_with(factor=torch.ones_like)
+        ),
+        Mistake(
+            "not moved",
+            "Your boxes change their size, but stay where they are.",
+            wrong=decoded_with(move=lambda t, sides, new: 0 * t),
+        ),
+        Mistake(
+            "tx and ty swapped",
+            "You move by ty in x and by tx in y. The first number is tx.",
+            wrong=decoded_with(move=lambda t, sides, new: t.flip(1) * sides),
+        ),
+        Mistake(
+            "tw and th swapped",
+            "You stretch the width by th and the height by tw. The third number is tw.",
+            wrong=decoded_with(factor=lambda t: believed(t).exp().flip(1)),
+        ),
+        Mistake(
+            "added to the corners",
+            "You added the four numbers to the four corners. They are two moves and two logarithms.",
+            wrong=lambda deltas, anchors: anchors + deltas,
+        ),
+        Mistake(
+            "divided by 10 and 5",
+            "You divide the numbers by 10, 10, 5, 5, as a second stage does. Here they are taken as they are.",
+            wrong=lambda deltas, anchors: decode_boxes(deltas / deltas.new_tensor([10, 10, 5, 5]), anchors),
+        ),
     ],
     picture=compare_boxes,
 )

@@ -152,6 +152,8 @@ def scores_left_behind(boxes, objectness, image_size, pre_nms, post_nms, thresho
     return boxes[nms(boxes, objectness[: len(boxes)], threshold)][:post_nms]
 
 
+CLIPPED_LATE = "You clip after suppressing. Two boxes that differ only outside of the picture are then both kept."
+
 EXERCISE = Exercise(
     name="filter_proposals",
     reference=filter_proposals,
@@ -165,9 +167,19 @@ EXERCISE = Exercise(
             wrong=partial(in_steps, "best drop suppress cut"),
         ),
         Mistake(
-            "clipped last",
-            "You clip after suppressing. Two boxes that differ only outside of the picture are then both kept.",
+            "clipped after the suppression",
+            CLIPPED_LATE,
             wrong=partial(in_steps, "best suppress clip drop cut"),
+        ),
+        Mistake(
+            "clipped last",
+            f"{CLIPPED_LATE} And you look for tiny boxes before: a box outside becomes tiny only by clipping.",
+            wrong=partial(in_steps, "best drop suppress cut clip"),
+        ),
+        Mistake(
+            "clipped and dropped last",
+            f"{CLIPPED_LATE} And those outside, dropped at the end, have taken the places of others.",
+            wrong=partial(in_steps, "best suppress cut clip drop"),
         ),
         Mistake(
             "small ones dropped before clipping",
