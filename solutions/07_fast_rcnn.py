@@ -54,7 +54,7 @@ def all_at_once(boxes):
 
 # %% jupyter={"source_hidden": true}
 counts = (10, 25, 50, 100)                                      # proposals; section 11 draws them all
-slow = [milliseconds(lambda: crop_by_crop(proposals[:count]), repeats=3) for count in counts]
+slow = [milliseconds(lambda: crop_by_crop(proposals[:count])) for count in counts]
 quick = [milliseconds(lambda: all_at_once(proposals[:count]), repeats=20) for count in counts]
 crops = context_warp(picture, proposals, size=48, context=0).cpu()
 figure, (left, right) = plt.subplots(1, 2, figsize=(9.4, 5), layout="constrained")
