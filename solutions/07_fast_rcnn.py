@@ -365,6 +365,9 @@ check(roi_max_pool)
 # %%
 roi_max_pool = use(roi_max_pool)
 
+# %% [markdown]
+# All proposals of our scene, pooled by your function and by torchvision's:
+
 # %%
 features = backbone(picture[None])["0"]                         # (1, 96, 12, 12)
 ours = torch.stack([roi_max_pool(features[0], box, 5, 1 / 8) for box in proposals])
@@ -562,6 +565,9 @@ check(sample_regions)
 # %%
 sample_regions = use(sample_regions)
 
+# %% [markdown]
+# Draw 32 regions of our scene, and look where they lie:
+
 # %%
 positive, background = sample_regions(overlaps.cpu(), 32, torch.Generator().manual_seed(0))
 print(f"{len(positive)} positives and {len(background)} backgrounds")
@@ -636,6 +642,9 @@ check(smooth_l1)
 
 # %%
 smooth_l1 = use(smooth_l1)
+
+# %% [markdown]
+# Two values of β beside the square, and the slope of each:
 
 # %%
 differences = torch.linspace(-3, 3, 241, requires_grad=True)
@@ -736,6 +745,9 @@ def certain(found):
 found, = head.postprocess_detections(*answers, [proposals], [(96, 96)])
 print(f"{len(proposals)} proposals, {len(found['boxes'])} detections after NMS,",
       f"{len(certain(found)['boxes'])} with a score above 0.6")
+
+# %% [markdown]
+# What went in, what came out, and what is true:
 
 # %%
 hits = overlaps.cpu() >= 0.5
