@@ -438,7 +438,8 @@ liveliest = (features[0, :, 3:8, 2:7].std(dim=(1, 2)) * alive).argmax()
 watched = features[:, liveliest][:, None].clone().requires_grad_()      # (1, 1, 12, 12)
 roi_pool(watched, [cone], 3, 1 / 8).sum().backward()
 around = (0, 0, slice(2, 9), slice(1, 8))                       # the cone's cells and one more
-figure = show_numbers({f"channel {liveliest} of the map": watched.detach()[around].cpu().round(decimals=1),
+numbers = watched.detach()[around].cpu().round(decimals=1)      # (7, 7)
+figure = show_numbers({f"channel {liveliest} of the map": numbers,
                        "gradient of the pooled cone": watched.grad[around].cpu()})
 for axis in figure.axes:
     axis.add_patch(plt.Rectangle((0.5, 0.5), 5, 5, fill=False, linewidth=2.5))      # the cone's cells
@@ -962,7 +963,8 @@ for (name, values), colour in zip(losses.items(), ("#0072B2", "#D55E00")):
     axis.plot(range(1, 201), values, color=colour, alpha=0.25, linewidth=0.8)
     axis.plot(range(1, 201), smoothed(values), color=colour, label=name)
     print(f"{name:<15} AP50 ≈ {results[name]:.2f}")
-axis.set(title="both losses together, of each step and smoothed", xlabel="step", ylabel="loss", ylim=(0, None))
+axis.set(title="both losses together, of each step and smoothed", xlabel="step", ylabel="loss",
+         ylim=(0, None))
 axis.legend()
 plt.show()
 assert results["end to end"] > results["backbone frozen"] + 0.05

@@ -149,6 +149,8 @@ draw_sure({"is there a thing?": sure.amax(dim=0)})   # the surest of nine answer
 print(f"{(sure.amax(dim=0) > 0.5).sum()} of 144 cells say yes")
 
 # %% [markdown]
+# (The yes lies a little to the right of each thing and below it; section 9 says why.)
+#
 # So ask each cell: *is there a thing here, and where is its box?*
 # The first question is a class, which is easy.
 # The second is four numbers, and there is a catch: a convolution gives one answer for a cell, but several things of very different size may stand there.
@@ -1293,7 +1295,7 @@ if (Path(torch.hub.get_dir()) / "checkpoints" / Path(published.url).name).exists
         answer = ours([photo])[0]
     sure_ones = answer["scores"] > 0.6
     draw_boxes(photo, *(answer[name][sure_ones] for name in ("boxes", "labels", "scores")),
-               names=published.meta["categories"], title="a real photo, with the weights published for COCO", size=6)
+               names=published.meta["categories"], title="a real photo, with published weights", size=6)
     plt.show()
 else:
     print("The published weights are not on this disk.",
