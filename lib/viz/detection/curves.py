@@ -84,7 +84,7 @@ def draw_recall_curve(
         axis.xaxis.set_major_formatter(lambda value, place: f"{value:,.0f}")
         axis.xaxis.set_minor_formatter("")
     axis.set_ylim(0, 1.02)
-    axis.legend(fontsize=9, loc="lower right")
+    axis.legend(fontsize=9, loc="best")  # where it covers no curve
     return figure
 
 

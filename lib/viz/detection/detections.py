@@ -28,6 +28,7 @@ __all__ = ["CLASS_COLOURS", "draw_anchors", "draw_boxes", "draw_detections", "dr
 
 NAMES = ("background", *CLASSES)
 BACKGROUND, IGNORED = -1, -2  # in `matches`, as lib.ops.matching gives them
+SHAPE_COLOURS = {"wide": CLASS_COLOURS[1], "square": CLASS_COLOURS[3], "tall": CLASS_COLOURS[2]}  # of anchors
 MOST_BACKGROUND = 24  # more thin grey boxes would only be a grey picture
 
 
@@ -279,7 +280,8 @@ def draw_anchors(
         image: (3, H, W) floats 0..1.
         anchors: (A, 4).
         centres: (K, 2) x, y of points to be marked, such as all places that anchors stand at.
-        highlight: (L,) places of anchors to be drawn in colours of their own, with width × height in the legend.
+        highlight: (L,) places of anchors to be drawn in colour: one for the wide, one for the square, one for the tall.
+            The legend has width × height of each.
         size: width of the picture in inches; the legend stands to the right of it.
 
     Raises:
@@ -297,28 +299,20 @@ def draw_anchors(
     thin_boxes(axis, anchors[others], "#202020" if highlight is None else FAINT, width=0.9, opacity=0.7)
     if centres is not None:
         axis.plot(*centres.cpu().T.numpy(), ".", color="#202020", markersize=3.5, markeredgewidth=0)
-    for number, box in enumerate(special):
-        box_patch(axis, box, class_colour(number + 1), width=1.8, style=_style(number))
+    sizes: dict[str, list[str]] = {}
+    for box, (w, h) in zip(special, (special[:, 2:] - special[:, :2]).tolist()):
+        shape = "wide" if w > h else "tall" if h > w else "square"
+        box_patch(axis, box, SHAPE_COLOURS[shape], width=1.8)
+        sizes.setdefault(shape, []).append(f"{w:.0f} × {h:.0f}")
     _make_room(axis, anchors, width, height)
-    if len(special):
-        figure.set_figwidth(size + 1.7)
-        sides = (special[:, 2:] - special[:, :2]).tolist()
-        figure.legend(
-            handles=[
-                Line2D(
-                    [],
-                    [],
-                    color=class_colour(number + 1),
-                    linewidth=3,
-                    linestyle=_style(number),
-                    label=f"{w:.0f} wide, {h:.0f} high",
-                )
-                for number, (w, h) in enumerate(sides)
-            ],
-            loc="outside right center",
-            frameon=False,
-            fontsize=9,
-        )
+    if sizes:
+        figure.set_figwidth(size + 2.4)
+        lines = [
+            Line2D([], [], color=SHAPE_COLOURS[shape], linewidth=3, label=f"{shape}:\n{', '.join(each)}")
+            for shape, each in sizes.items()
+        ]
+        words = {"title": "width × height", "title_fontsize": 9, "alignment": "left"}
+        figure.legend(handles=lines, loc="outside right center", frameon=False, fontsize=9, labelspacing=0.8, **words)
     return figure
 
 
@@ -338,11 +332,6 @@ def _pictures(image: Tensor, given: dict, name: str) -> list[Tensor]:
     if image.ndim == 4 and len(image) not in (1, len(given)):
         raise ValueError(f"image holds {len(image)} pictures for {len(given)} {name}; expected one, or as many")
     return [image] * len(given) if image.ndim == 3 else list(image.expand(len(given), -1, -1, -1))
-
-
-def _style(number: int) -> str:
-    """Solid while the colours last, dashed when they go round."""
-    return "-" if number < len(CLASS_COLOURS) - 1 else "--"
 
 
 def _swatch(colour: str, label: str) -> Patch:

@@ -1,5 +1,7 @@
 """R-CNN, Fast R-CNN and Faster R-CNN drawn alike, at work on one picture (lessons 06 to 08)."""
 
+from collections.abc import Sequence
+
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -25,19 +27,8 @@ def draw_rcnn(model: RCNN, image: Tensor, timed: bool = True) -> Figure:
     return rcnn_plan(model, image).draw(timed)
 
 
-def draw_fast_rcnn(model: FastRCNN, image: Tensor, timed: bool = True) -> Figure:
-    """Fast R-CNN on a picture (3, H, W): one map for all proposals, and a gradient that reaches the backbone."""
-    return fast_rcnn_plan(model, image).draw(timed)
-
-
-def draw_faster_rcnn(model: FasterRCNN, image: Tensor, timed: bool = True) -> Figure:
-    """Faster R-CNN on a picture (3, H, W): the proposals come from the map, and all of it learns."""
-    return faster_rcnn_plan(model, image).draw(timed)
-
-
-def draw_family(rcnn: RCNN, fast: FastRCNN, faster: FasterRCNN, image: Tensor) -> list[Figure]:
-    """The three on the same picture (3, H, W), one under the other, with bars of one scale."""
-    plans = [rcnn_plan(rcnn, image), fast_rcnn_plan(fast, image), faster_rcnn_plan(faster, image)]
+def draw_family(plans: Sequence[Plan]) -> list[Figure]:
+    """Several detectors, one under the other, with bars of one scale."""
     scale = max(slowest(plan.stages) for plan in plans)
     return [plan.draw(scale=scale) for plan in plans]
 
@@ -46,7 +37,13 @@ def draw_family(rcnn: RCNN, fast: FastRCNN, faster: FasterRCNN, image: Tensor) -
 
 
 @torch.no_grad()
-def rcnn_plan(model: RCNN, image: Tensor) -> Plan:
+def rcnn_plan(model: RCNN, image: Tensor, search_ms: float | None = None) -> Plan:
+    """R-CNN on a picture (3, H, W): four parts, and no gradient runs from one to another.
+
+    Args:
+        model: in eval mode.
+        search_ms: milliseconds of selective search where they have been measured already; None measures them.
+    """
     proposals = selective_search_small(image.cpu())[:SEARCHED].to(image)
     crops = context_warp(image, proposals, model.size, model.context)  # (P, 3, size, size)
     features = model.region_features(image, proposals)  # (P, width)
@@ -56,7 +53,7 @@ def rcnn_plan(model: RCNN, image: Tensor) -> Plan:
     judge = milliseconds(lambda: model.detect(features, proposals, (image.shape[1], image.shape[2])), repeats=3)
     stages = (
         picture_stage(image),
-        _search(image, proposals, new=True),
+        _search(image, proposals, search_ms, new=True),
         Stage("cut out,\nwarp", _grid(crops[:SHOWN]), shape_of(crops), warp, new=True),
         Stage("network, once\nfor each crop", _matrix(features), f"{len(features)} × {features.shape[1]}\nfeatures",
               max(both - warp, 0.0), new=True),
@@ -73,14 +70,18 @@ def rcnn_plan(model: RCNN, image: Tensor) -> Plan:
 
 
 @torch.no_grad()
-def fast_rcnn_plan(model: FastRCNN, image: Tensor) -> Plan:
+def fast_rcnn_plan(model: FastRCNN, image: Tensor, search_ms: float | None = None) -> Plan:
+    """Fast R-CNN on a picture (3, H, W): one map for all proposals, and a gradient that reaches the backbone.
+
+    Arguments as in `rcnn_plan`.
+    """
     proposals = selective_search_small(image.cpu())[:SEARCHED].to(image)
     features = model.backbone(image[None])  # {"0": (1, C, h, w)}
     sizes = [(image.shape[1], image.shape[2])]
     run = milliseconds(lambda: model.backbone(image[None]))
     stages = (
         picture_stage(image),
-        _search(image, proposals),
+        _search(image, proposals, search_ms),
         Stage("backbone,\nonce", feature_map(features["0"][0]), shape_of(features["0"][0]), run, new=True),
         *_second_stage(model.roi_heads, features, proposals, sizes, new=True),
         _answer(image, model.roi_heads, features, proposals, sizes),
@@ -91,6 +92,7 @@ def fast_rcnn_plan(model: FastRCNN, image: Tensor) -> Plan:
 
 @torch.no_grad()
 def faster_rcnn_plan(model: FasterRCNN, image: Tensor) -> Plan:
+    """Faster R-CNN on a picture (3, H, W): the proposals come from the map, and all of it learns."""
     batch = model.transform(image[None])
     features = model.backbone(batch.tensors)  # {"0": (1, C, h, w)}
     proposals = model.rpn(batch, features)[0]["boxes"]  # (P, 4)
@@ -116,8 +118,9 @@ def faster_rcnn_plan(model: FasterRCNN, image: Tensor) -> Plan:
 # ------------------------------------------------------------------------------------------------ stages they share
 
 
-def _search(image: Tensor, proposals: Tensor, new: bool = False) -> Stage:
-    time = milliseconds(lambda: selective_search_small(image.cpu()), repeats=3)
+def _search(image: Tensor, proposals: Tensor, time: float | None, new: bool = False) -> Stage:
+    if time is None:
+        time = milliseconds(lambda: selective_search_small(image.cpu()))
     return Stage("selective\nsearch", all_boxes(image, proposals), f"{len(proposals)} boxes", time, new)
 
 

@@ -62,6 +62,11 @@ class Plan(NamedTuple):
     losses: tuple[Loss, ...]
     title: str
 
+    @property
+    def milliseconds(self) -> float:
+        """All stages together."""
+        return sum(stage.milliseconds or 0.0 for stage in self.stages)
+
     def draw(self, timed: bool = True, scale: float | None = None) -> Figure:
         """The drawing, with the times or without them."""
         return draw_system(self.stages if timed else without_times(self.stages), self.losses, self.title, scale)
@@ -158,11 +163,11 @@ def _bar(paper: Axes, stage: Stage, foot: tuple[float, float], longest: float) -
 
 
 def _loss(paper: Axes, loss: Loss, ends: tuple[float, float], y: float, colour: str) -> None:
-    """A line from the judged stage back to the last that learns, with its name on the line's right end."""
+    """A line from the judged stage back to the last that learns; its name covers the line's right end."""
     right, left = ends
     paper.annotate("", (left, y), (right, y), arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 1.6})
     paper.plot((left, left), (y - 0.08, y + 0.08), color=colour, linewidth=2)
     paper.text(
-        right - 0.06, y, loss.name, ha="right", va="center", fontsize=7.5, color=colour,
+        right, y, loss.name, ha="right", va="center", fontsize=7.5, color=colour,
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
     )  # fmt: skip

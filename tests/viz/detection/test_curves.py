@@ -28,6 +28,15 @@ def test_recall_curves_have_a_line_each_told_apart_by_colour_and_marker():
     assert axis.get_ylabel() == "recall at IoU 0.5"
 
 
+def test_the_legend_of_recall_curves_covers_none_of_them():
+    late = ([1, 10, 20, 30, 50, 70, 100], [0, 0, 0.01, 0.02, 0.05, 0.08, 0.1])  # its end lies on the right, below
+    axis = draw_recall_curve({"late": late, "early": ([1, 10, 100], [0.3, 0.6, 0.9])}).axes[0]
+    axis.figure.canvas.draw()
+    covered = axis.get_legend().get_window_extent()
+    for line in axis.lines:
+        assert not line.get_path().transformed(axis.transData).intersects_bbox(covered, filled=False)
+
+
 def test_speed_and_accuracy_are_written_at_each_point():
     axis = draw_speed_accuracy({"slow": (3.14, 0.5), "fast": (0.012, 0.45), "between": (0.4, 0.2)}).axes[0]
     assert [text.get_text() for text in axis.texts] == [

@@ -120,14 +120,22 @@ def test_matches_of_truths_with_labels_have_the_colours_and_names_of_classes():
     assert pixels_of(figure, CLASS_COLOURS[2]) == 0
 
 
-def test_anchors_beyond_the_border_are_seen_and_named_by_size():
+def test_anchors_beyond_the_border_are_seen_and_named_by_shape_and_size():
     anchors = torch.tensor([[-20.0, 30, 40, 60], [40.0, 40, 50, 60], [0.0, 0, 9, 9]])
     figure = draw_anchors(IMAGE, anchors, torch.tensor([[10.0, 45]]), torch.tensor([0, 1]), "two of three")
     assert figure.axes[0].get_xlim()[0] <= -20
-    assert legend(figure) == ["60 wide, 30 high", "10 wide, 20 high"]
+    assert legend(figure) == ["wide:\n60 × 30", "tall:\n10 × 20"]
     assert len(figure.axes[0].collections[0].get_segments()) == 1
     assert figure.axes[0].lines[0].get_xydata().tolist() == [[10, 45]]
     assert pixels_of(figure, CLASS_COLOURS[1]) > 200
+
+
+def test_anchors_of_one_shape_share_a_colour():
+    sides = torch.tensor([[16.0, 8], [28, 14], [12, 12], [20, 20], [8, 16]])
+    anchors = torch.cat([50 - sides / 2, 50 + sides / 2], dim=1)
+    figure = draw_anchors(IMAGE, anchors, highlight=torch.arange(5))
+    assert legend(figure) == ["wide:\n16 × 8, 28 × 14", "square:\n12 × 12, 20 × 20", "tall:\n8 × 16"]
+    assert pixels_of(figure, CLASS_COLOURS[5]) == 0  # three colours are enough
 
 
 EMPTY = torch.zeros(0, dtype=torch.int64)

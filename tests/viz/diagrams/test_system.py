@@ -10,8 +10,8 @@ from lib.datasets.toyworld import Toyworld
 from lib.models.fast_rcnn import fast_rcnn_small
 from lib.models.faster_rcnn import faster_rcnn_small
 from lib.models.rcnn import RCNN
-from lib.viz.diagrams.rcnn_family import draw_fast_rcnn, draw_faster_rcnn, draw_rcnn
-from lib.viz.diagrams.system import NEW, Loss, Stage, draw_system, without_times
+from lib.viz.diagrams.rcnn_family import draw_family, fast_rcnn_plan, faster_rcnn_plan, rcnn_plan
+from lib.viz.diagrams.system import NEW, Loss, Plan, Stage, draw_system, without_times
 
 
 def stage(name, milliseconds=None, new=False):
@@ -55,16 +55,16 @@ def test_no_stage_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("draw", "model", "losses"),
+    ("plan_of", "model", "losses"),
     [
-        (draw_rcnn, lambda: RCNN(nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten()), 12, 6, size=16, context=1), 3),
-        (draw_fast_rcnn, lambda: fast_rcnn_small(6).eval(), 2),
-        (draw_faster_rcnn, lambda: faster_rcnn_small(6).eval(), 4),
+        (rcnn_plan, lambda: RCNN(nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten()), 12, 6, size=16, context=1), 3),
+        (fast_rcnn_plan, lambda: fast_rcnn_small(6).eval(), 2),
+        (faster_rcnn_plan, lambda: faster_rcnn_small(6).eval(), 4),
     ],
 )
-def test_the_family_is_drawn_in_six_stages_that_look_alike(draw, model, losses):
+def test_the_family_is_drawn_in_six_stages_that_look_alike(plan_of, model, losses):
     torch.manual_seed(0)
-    figure = draw(model(), Toyworld("val", length=200)[32].image)
+    figure = plan_of(model(), Toyworld("val", length=200)[32].image).draw()
     paper, *panels = figure.axes
     assert len(panels) == 6 and "3 × 96 × 96" in words(figure)
     arrows = [text.arrow_patch for text in paper.texts if getattr(text, "arrow_patch", None)]
@@ -89,3 +89,26 @@ def test_several_drawings_can_have_one_scale():
         heights += [patch.get_height() for patch in figure.axes[0].patches if hasattr(patch, "get_height")]
         plt.close(figure)
     assert heights[1] == pytest.approx(heights[0] / 2)
+
+
+def test_a_plan_adds_up_its_times_and_a_family_has_one_scale():
+    plans = [Plan((stage("picture"), stage("search", 12.3), stage("look", 0.5)), (), "slow"),
+             Plan((stage("picture"), stage("look", 2.0)), (), "quick")]  # fmt: skip
+    assert [plan.milliseconds for plan in plans] == pytest.approx([12.8, 2.0])
+    slow, quick = draw_family(plans)
+    highest = [max(bar.get_height() for bar in figure.axes[0].containers[-1]) for figure in (slow, quick)]
+    assert highest[1] / highest[0] == pytest.approx(2.0 / 0.5)  # the last bar of each
+    plt.close("all")
+
+
+def test_a_time_that_was_measured_before_is_taken_over():
+    plan = fast_rcnn_plan(fast_rcnn_small(6).eval(), Toyworld("val", length=200)[32].image, search_ms=321.0)
+    assert plan.stages[1].milliseconds == 321.0
+
+
+def test_the_name_of_a_loss_covers_the_end_of_its_line():
+    paper = draw_system([stage("one"), stage("two")], [Loss("which class?", 1, 0)]).axes[0]
+    name = next(text for text in paper.texts if text.get_text() == "which class?")
+    line = next(text for text in paper.texts if not text.get_text() and text.arrow_patch.get_linewidth() > 1.5)
+    assert name.get_position()[0] == pytest.approx(line.xyann[0])
+    plt.close("all")
