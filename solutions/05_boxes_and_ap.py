@@ -456,14 +456,15 @@ print(len(raw["boxes"]), "boxes for", len(scene.boxes), "things")
 # Two rounds of it, with a threshold of 0.5:
 
 # %%
-draw_suppression(*nms_of_raw, {"before": (0.5, 0), "after one round": (0.5, 1),
-                               "after two rounds": (0.5, 2)})
+middle = (26, 22, 94, 78)                                       # x1, y1, x2, y2 of what is shown
+draw_suppression(*nms_of_raw, {"after one round": (0.5, 1), "after two rounds": (0.5, 2)}, part=middle)
 plt.show()
 
 # %% [markdown]
 # Box a has the highest score, then b, and so on.
 # The colours are those of the classes; NMS does not see them.
-# Kept boxes are thick, removed ones dashed, and an arrow leads from each removed box to the one that removed it.
+# The picture is cut, to be large enough; the four boxes of the figure at the left stand beyond it, and are counted.
+# The first round keeps a and removes the three other boxes of the figure in the middle; the second does the same for the crate.
 # Note that a removed box is out of the game: it removes nobody.
 #
 # ### Exercise 4 · `non_maximum_suppression`
@@ -550,7 +551,7 @@ explore_nms(*nms_of_raw)
 # For readers without a live notebook, a low and a high threshold:
 
 # %% jupyter={"outputs_hidden": true}
-draw_suppression(*nms_of_raw, {"threshold 0.2": (0.2, None), "threshold 0.75": (0.75, None)}, size=4)
+draw_suppression(*nms_of_raw, {"threshold 0.2": (0.2, None), "threshold 0.75": (0.75, None)}, part=middle)
 plt.show()
 for threshold in (0.2, 0.75):
     kept = torchvision.ops.nms(raw["boxes"], raw["scores"], threshold)
