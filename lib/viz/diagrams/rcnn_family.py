@@ -1,5 +1,7 @@
 """R-CNN, Fast R-CNN and Faster R-CNN drawn alike, at work on one picture (lessons 06 to 08)."""
 
+from collections.abc import Sequence
+
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -20,9 +22,29 @@ SHOWN = 16  # regions that a drawing shows
 LEAST_SCORE = 0.5  # of a detection that is drawn; R-CNN's scores are distances, and 0 is its border
 
 
-def draw_rcnn(model: RCNN, image: Tensor, timed: bool = True) -> Figure:
-    """R-CNN on a picture (3, H, W): four parts, and no gradient runs from one to another. `timed`: with the times."""
-    return rcnn_plan(model, image).draw(timed)
+def draw_rcnn(model: RCNN, image: Tensor, times: Sequence[float] | None = None) -> Figure:
+    """R-CNN on a picture (3, H, W): four parts, and no gradient runs from one to another.
+
+    Args:
+        times: milliseconds of search, warp, network and SVMs, as `time_rcnn` measures them; None draws none.
+
+    Raises:
+        ValueError: `times` are not four.
+    """
+    return rcnn_plan(model, image, (0.0,) * 4 if times is None else times).draw(timed=times is not None)
+
+
+@torch.no_grad()
+def time_rcnn(model: RCNN, image: Tensor) -> list[float]:
+    """Milliseconds of the four stages of R-CNN on a picture (3, H, W): search, warp, network, SVMs."""
+    size = (image.shape[1], image.shape[2])
+    proposals = selective_search_small(image.cpu())[:SEARCHED].to(image)
+    features = model.region_features(image, proposals)  # (P, width)
+    search = milliseconds(lambda: selective_search_small(image.cpu()), repeats=3)
+    warp = milliseconds(lambda: context_warp(image, proposals, model.size, model.context), repeats=3)
+    both = milliseconds(lambda: model.region_features(image, proposals), repeats=3)
+    judge = milliseconds(lambda: model.detect(features, proposals, size), repeats=3)
+    return [search, warp, max(both - warp, 0.0), judge]
 
 
 def draw_fast_rcnn(model: FastRCNN, image: Tensor, timed: bool = True) -> Figure:
@@ -37,7 +59,11 @@ def draw_faster_rcnn(model: FasterRCNN, image: Tensor, timed: bool = True) -> Fi
 
 def draw_family(rcnn: RCNN, fast: FastRCNN, faster: FasterRCNN, image: Tensor) -> list[Figure]:
     """The three on the same picture (3, H, W), one under the other, with bars of one scale."""
-    plans = [rcnn_plan(rcnn, image), fast_rcnn_plan(fast, image), faster_rcnn_plan(faster, image)]
+    plans = [
+        rcnn_plan(rcnn, image, time_rcnn(rcnn, image)),
+        fast_rcnn_plan(fast, image),
+        faster_rcnn_plan(faster, image),
+    ]
     scale = max(slowest(plan.stages) for plan in plans)
     return [plan.draw(scale=scale) for plan in plans]
 
@@ -46,20 +72,20 @@ def draw_family(rcnn: RCNN, fast: FastRCNN, faster: FasterRCNN, image: Tensor) -
 
 
 @torch.no_grad()
-def rcnn_plan(model: RCNN, image: Tensor) -> Plan:
+def rcnn_plan(model: RCNN, image: Tensor, times: Sequence[float]) -> Plan:
+    if len(times) != 4:
+        raise ValueError(f"times has {len(times)} numbers; expected four: search, warp, network, SVMs")
+    search, warp, network, judge = times
     proposals = selective_search_small(image.cpu())[:SEARCHED].to(image)
     crops = context_warp(image, proposals, model.size, model.context)  # (P, 3, size, size)
     features = model.region_features(image, proposals)  # (P, width)
     found = model.detect(features, proposals, (image.shape[1], image.shape[2]))
-    warp = milliseconds(lambda: context_warp(image, proposals, model.size, model.context), repeats=3)
-    both = milliseconds(lambda: model.region_features(image, proposals), repeats=3)
-    judge = milliseconds(lambda: model.detect(features, proposals, (image.shape[1], image.shape[2])), repeats=3)
     stages = (
         picture_stage(image),
-        _search(image, proposals, new=True),
+        _search(image, proposals, search, new=True),
         Stage("cut out,\nwarp", _grid(crops[:SHOWN]), shape_of(crops), warp, new=True),
         Stage("network, once\nfor each crop", _matrix(features), f"{len(features)} × {features.shape[1]}\nfeatures",
-              max(both - warp, 0.0), new=True),
+              network, new=True),
         Stage("SVMs, box\nregression, NMS", _matrix(model.svm(features)),
               f"{len(features)} × {model.num_classes - 1} scores", judge, new=True),
         Stage("detections", detections(image, found, 0.0), count_of(found, 0.0)),
@@ -80,7 +106,7 @@ def fast_rcnn_plan(model: FastRCNN, image: Tensor) -> Plan:
     run = milliseconds(lambda: model.backbone(image[None]))
     stages = (
         picture_stage(image),
-        _search(image, proposals),
+        _search(image, proposals, milliseconds(lambda: selective_search_small(image.cpu()), repeats=3)),
         Stage("backbone,\nonce", feature_map(features["0"][0]), shape_of(features["0"][0]), run, new=True),
         *_second_stage(model.roi_heads, features, proposals, sizes, new=True),
         _answer(image, model.roi_heads, features, proposals, sizes),
@@ -116,8 +142,7 @@ def faster_rcnn_plan(model: FasterRCNN, image: Tensor) -> Plan:
 # ------------------------------------------------------------------------------------------------ stages they share
 
 
-def _search(image: Tensor, proposals: Tensor, new: bool = False) -> Stage:
-    time = milliseconds(lambda: selective_search_small(image.cpu()), repeats=3)
+def _search(image: Tensor, proposals: Tensor, time: float, new: bool = False) -> Stage:
     return Stage("selective\nsearch", all_boxes(image, proposals), f"{len(proposals)} boxes", time, new)
 
 
