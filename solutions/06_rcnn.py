@@ -1003,7 +1003,7 @@ boxes = searches[32][:100].to(device)                           # of the scene o
 warped, seen = context_warp(a_scene, boxes, 64, 5), whole.region_features(a_scene, boxes)
 stages = {"search": milliseconds(lambda: selective_search_small(a_scene.cpu())),
           "warp": milliseconds(lambda: context_warp(a_scene, boxes, 64, 5)),
-          "network": milliseconds(lambda: features(warped)),
+          "network": milliseconds(lambda: [features(some) for some in warped.split(64)]),
           "SVMs, boxes, NMS": milliseconds(lambda: whole.detect(seen, boxes, (96, 96)))}
 
 # %% jupyter={"outputs_hidden": true}
