@@ -75,7 +75,8 @@ from lib.viz import explore
 from lib.viz.detection.anchors import explore_anchors
 from lib.viz.detection.curves import draw_recall_curve, draw_speed_accuracy
 from lib.viz.detection.detections import draw_anchors, draw_boxes, draw_matches
-from lib.viz.diagrams.rcnn_family import draw_family, fast_rcnn_plan, faster_rcnn_plan, rcnn_plan
+from lib.viz.diagrams.rcnn_family import (
+    draw_family, fast_rcnn_plan, faster_rcnn_plan, rcnn_plan, time_rcnn)
 
 # %% [markdown]
 # **The whole, before its parts.**
@@ -1147,7 +1148,8 @@ rcnn = RCNN(partial(halfway_features, network), 448, num_classes=6, context=5).t
 load_checkpoint(rcnn, folder / "06_rcnn.safetensors")
 
 # %% jupyter={"source_hidden": true}
-plans = {"R-CNN": rcnn_plan(rcnn, picture, search_ms), "Fast R-CNN": fast_plan, "Faster R-CNN": plan}
+plans = {"R-CNN": rcnn_plan(rcnn, picture, time_rcnn(rcnn, picture, search_ms)),
+         "Fast R-CNN": fast_plan, "Faster R-CNN": plan}
 seconds = {name: drawn.milliseconds / 1000 for name, drawn in plans.items()}     # all stages together
 
 

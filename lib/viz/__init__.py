@@ -16,7 +16,7 @@ detection
     focal: `draw_loss_of_places`, `draw_cumulative`, `draw_focal_curves`, `draw_runs`
     focal_explorer: `explore_focal`
 masks
-    segmentation: `draw_segmentations`, `draw_confusion`
+    segmentation: `draw_segmentations`, `draw_regions`, `draw_confusion`
 diagrams
     course_map: `draw_course_map`    fcn_plan: `draw_fcn_plan`    u_diagram: `draw_u`
     system: `draw_system`, the whole of a detector    rcnn_family, yolo_plan, retinanet_plan: its stages, model by model

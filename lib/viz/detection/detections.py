@@ -138,56 +138,59 @@ def draw_proposals(
     proposals: dict[str, Tensor | dict[str, Tensor]],
     top: int | None = None,
     truth: Tensor | list[Tensor] | None = None,
+    names: Sequence[str] | None = None,
     columns: int = 4,
     size: float = 2.6,
 ) -> Figure:
     """Many thin boxes; for each true box the best of them, if it overlaps by half, is emphasised, with its IoU.
+
+    The more boxes, the fainter each of them, so that the picture stays visible below.
 
     Args:
         image: (3, H, W) floats 0..1, or (K, 3, H, W): one picture for each of K lists of proposals.
         proposals: by title, (P, 4) best first, or a dict of "boxes" (P, 4) and "scores" (P,).
         top: draw no more than that many, the best.
         truth: (M, 4); those that no proposal overlaps by half are drawn dotted. With several pictures, a list.
+        names: of the M true boxes, written beside the IoUs; only for one picture.
         columns, size: pictures in a row, and the width of one in inches.
 
     Raises:
-        ValueError: no proposals, another number of pictures, or boxes that are not (N, 4).
+        ValueError: no proposals, another number of pictures or of names, or boxes that are not (N, 4).
     """
     images = _pictures(image, proposals, "proposals")
+    if names is not None and (not isinstance(truth, Tensor) or len(names) != len(truth)):
+        raise ValueError(f"names has {len(names)} entries; expected one for each box of truth, and truth as one tensor")
     truths = truth if isinstance(truth, (list, tuple)) else [truth] * len(proposals)
     figure, axes = panels(len(proposals), columns, size, images[0].shape[-2] / images[0].shape[-1])
+    missed = 0
     for axis, picture, wanted, (title, given) in zip(axes, images, truths, proposals.items()):
         boxes = given
         if isinstance(given, dict):
             boxes = given["boxes"][given["scores"].argsort(descending=True)]
         boxes = check_boxes(f"proposals[{title!r}]", boxes)[:top]
         show_picture(axis, picture, title, dim=0.35)
-        thin_boxes(axis, boxes, CLASS_COLOURS[3], width=0.7, opacity=max(0.35, 0.9 - len(boxes) / 200))
+        opacity = max(0.35, 0.9 - len(boxes) / 200) if len(boxes) <= 1000 else 0.1
+        thin_boxes(axis, boxes, CLASS_COLOURS[3], width=0.7, opacity=opacity)
         if wanted is None:
             continue
         wanted = check_boxes("truth", wanted)
         overlap, best = best_overlaps(boxes, wanted)
         for box in wanted[overlap < 0.5]:
             box_patch(axis, box, TRUTH_COLOUR, width=1.4, style=":")
-        found = boxes[best[overlap >= 0.5]]
+        missed += int((overlap < 0.5).sum())
+        found, places = boxes[best[overlap >= 0.5]], (overlap >= 0.5).nonzero()[:, 0].tolist()
         for box in found:
             box_patch(axis, box, CLASS_COLOURS[1], width=2)
-        place_tags(
-            axis,
-            found,
-            [f"{value:.2f}" for value in overlap[overlap >= 0.5].tolist()],
-            [CLASS_COLOURS[1]] * len(found),
-            size,
-        )
+        texts = [f"{names[place] if names else ''} {overlap[place]:.2f}".strip() for place in places]
+        place_tags(axis, found, texts, [CLASS_COLOURS[1]] * len(found), size)
         axis.set_title(f"{title}\n{len(found)} of {len(wanted)} objects found", fontsize=10)
     rows = len({axis.get_subplotspec().rowspan.start for axis in axes})
     figure.set_figheight(figure.get_figheight() + 0.15 * rows)  # room for titles of two lines
     handles = [Line2D([], [], color=CLASS_COLOURS[3], linewidth=1.5, label="a proposal")]
     if truth is not None:
-        handles += [
-            Line2D([], [], color=CLASS_COLOURS[1], linewidth=3, label="best for an object, with its IoU"),
-            Line2D([], [], color="#777777", linewidth=1.5, linestyle=":", label="object without one"),
-        ]
+        handles.append(Line2D([], [], color=CLASS_COLOURS[1], linewidth=3, label="best for an object, with its IoU"))
+    if missed:
+        handles.append(Line2D([], [], color="#777777", linewidth=1.5, linestyle=":", label="object without one"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     figure.draw_without_rendering()  # one pass of the layout leaves too little room for two lines
     return figure

@@ -96,7 +96,7 @@ def draw_on_pixels(image: Tensor, box: Tensor, margin: int = 3, size: float = 3.
     figure, (axis,) = panels(1, 1, size, (bottom - top) / (right - left))
     show_picture(axis, image, "numbered: the left and upper edges of pixels")
     box_patch(axis, box, CLASS_COLOURS[7], width=2.5)
-    axis.set(xlim=(left, right), ylim=(bottom, top), xlabel="x", ylabel="y")
+    axis.set(xlim=(left, right), ylim=(bottom, top), xlabel="x in pixels", ylabel="y in pixels")
     axis.axis("on")
     _lines(axis, left, top, right, bottom, colour="white")
     axis.set_xticks(range(left, right + 1, 2))
@@ -107,6 +107,8 @@ def draw_on_pixels(image: Tensor, box: Tensor, margin: int = 3, size: float = 3.
 
 def draw_box_paths(image: Tensor, truth: Tensor, paths: dict[str, dict[int, Tensor]], size: float = 3.4) -> Figure:
     """A box on its way to a true box, one picture for each way: from dark (the start) to bright (the end).
+
+    The truth is filled and dotted, and lies on top, so that it is seen even under a box that has arrived.
 
     Args:
         image: (3, H, W) floats 0..1.
@@ -126,11 +128,14 @@ def draw_box_paths(image: Tensor, truth: Tensor, paths: dict[str, dict[int, Tens
     ]
     for axis, (title, path) in zip(axes, paths.items()):
         show_picture(axis, image, title, dim=0.35)
-        box_patch(axis, truth, "white", width=2, style=":")
+        axis.add_patch(Rectangle(*_corner_and_sides(truth), facecolor="white", alpha=0.35, edgecolor="none"))
         for box, colour in zip(path.values(), colours):
-            box_patch(axis, box, colour, width=1.8)
-    handles = [Line2D([], [], color=colour, linewidth=3, label=f"step {step}") for step, colour in zip(steps, colours)]
-    handles.append(Line2D([], [], color="#777777", linewidth=2, linestyle=":", label="the truth"))
+            box_patch(axis, box, colour, width=3)
+        axis.add_patch(Rectangle(*_corner_and_sides(truth), fill=False, linewidth=1.6, linestyle=":"))
+    handles: list[Line2D | Patch] = [
+        Line2D([], [], color=colour, linewidth=3, label=f"step {step}") for step, colour in zip(steps, colours)
+    ]
+    handles.append(Patch(facecolor="#DDDDDD", edgecolor="black", linestyle=":", label="the truth"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     return figure
 
@@ -185,11 +190,16 @@ def _landscape(axis: Axes, loss: Tensor, top: int) -> ContourSet:
     return drawn
 
 
-def draw_apart(boxes: Tensor, labels: Tensor, names: Sequence[str], size: float = 4.2) -> Figure:
-    """Boxes on a large empty sheet, each class in its colour and with its name beside it.
+def draw_apart(
+    boxes: Tensor, labels: Tensor, names: Sequence[str], step: float, side: float, size: float = 4.6
+) -> Figure:
+    """Boxes on a large sheet, each class in its colour, with the place that the whole picture would have there.
 
     Args:
-        boxes: (N, 4) xyxy. labels: (N,). names: of the classes, by label.
+        boxes: (N, 4) xyxy, those of label k already moved by k · step to the right and down.
+        labels: (N,).
+        names: of the classes, by label; 0 is background, and has no boxes.
+        step, side: pixels from class to class, and side of the (square) picture.
 
     Raises:
         ValueError: `boxes` is not (N, 4), or `labels` has another length.
@@ -197,15 +207,15 @@ def draw_apart(boxes: Tensor, labels: Tensor, names: Sequence[str], size: float 
     boxes = check_boxes("boxes", boxes)
     if labels.shape != boxes.shape[:1]:
         raise ValueError(f"labels is {tuple(labels.shape)}; expected one for each of the {len(boxes)} boxes")
-    figure, axis = plt.subplots(figsize=(1.3 * size, size), layout="constrained", facecolor="white")
-    for label in labels.unique().tolist():
-        mine = boxes[labels == label]
-        thin_boxes(axis, mine, class_colour(label), width=1.2, opacity=1)
-        axis.text(mine[:, 0].min().item() - 8, mine[:, 1::2].mean().item(), names[label], ha="right", va="center")
-    limit = 1.05 * boxes.max().item()
-    axis.set(xlim=(0, limit), ylim=(limit, 0), aspect="equal", xlabel="x", ylabel="y")
-    axis.set_title("each class in a place of its own", fontsize=10)
-    axis.grid(color="#DDDDDD", linewidth=0.6)
+    figure, axis = plt.subplots(figsize=(1.4 * size, size), layout="constrained", facecolor="white")
+    for label, name in enumerate(names[1:], start=1):
+        start = step * label
+        axis.add_patch(Rectangle((start, start), side, side, facecolor="#F2F2F2", edgecolor="#BBBBBB"))
+        thin_boxes(axis, boxes[labels == label], class_colour(label), width=1.4, opacity=1)
+        axis.text(start + side + 8, start + side / 2, f"{name}: moved by {label} · {step:.0f}", va="center", fontsize=9)
+    limit = step * (len(names) - 1) + 1.1 * side
+    axis.set(xlim=(-10, 1.4 * limit), ylim=(limit, -10), aspect="equal", xlabel="x in pixels", ylabel="y in pixels")
+    axis.set_title("each class in a place of its own; grey: where the whole picture would lie", fontsize=10)
     return figure
 
 

@@ -11,16 +11,18 @@ from functools import cached_property
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from lib.ops.boxes import box_iou
 from lib.ops.nms import suppressed_by
 from lib.viz.basics.draw import panels
-from lib.viz.detection.boxes import box_patch, check_boxes, class_colour, ink_on, show_picture
+from lib.viz.detection.boxes import box_patch, check_boxes, class_colour, ink_on, show_picture, thin_boxes
 
 MOST_LINES = 18  # of the list beside the picture; with more boxes, the best ones
-WIDTHS = {"kept": 3.0, "removed": 1.2, "undecided": 1.6}  # of a box's line in points
+WIDTHS = {"kept": 3.0, "removed": 1.3, "undecided": 1.6}  # of a box's line in points
+IN_WORDS = {"kept": "kept", "undecided": "undecided", "removed": "removed; the arrow leads to its remover"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,9 +89,10 @@ class Suppression:
         ]
 
     def count(self, rounds: int | None) -> str:
-        """How many boxes are in which state: "2 kept, 5 removed, 9 undecided"."""
+        """How many boxes are in which state: "2 kept, 5 removed, 9 undecided"; at the end none is undecided."""
         states = self.states(rounds)
-        return ", ".join(f"{states.count(state)} {state}" for state in WIDTHS)
+        counts = {state: states.count(state) for state in WIDTHS}
+        return ", ".join(f"{count} {state}" for state, count in counts.items() if count or state != "undecided")
 
     def lines(self, rounds: int | None) -> list[str]:
         """What the list says of each box: "C  0.60  removed by A, IoU 0.82"."""
@@ -133,45 +136,74 @@ def draw_suppression(
     classes: Tensor,
     states: dict[str, tuple[float, int | None]],
     labels: Tensor | None = None,
-    size: float = 3.1,
+    part: tuple[float, float, float, float] | None = None,
+    size: float = 4.6,
 ) -> Figure:
-    """The picture of `explore_nms` in several states, side by side and without the list.
+    """The picture of `explore_nms` in several states, side by side, without the list, and a legend of the lines below.
 
     Args:
         image, boxes, scores, classes, labels: those of `explore_nms`.
         states: by title, the IoU threshold and the number of rounds, one for each kept box; None goes to the end.
+        part: xyxy pixels, what of the picture is shown; None shows all of it. Boxes whose letter stands beyond it are
+            not drawn, but count all the same.
         size: width of one picture in inches.
 
     Raises:
-        ValueError: no states, or as in `explore_nms`.
+        ValueError: no states, a part without area or beyond the picture, or as in `explore_nms`.
     """
     if not states:
         raise ValueError("states is empty; expected at least one")
-    figure, axes = panels(len(states), 3, size, image.shape[-2] / image.shape[-1])
+    height, width = image.shape[-2:]
+    left, top, right, bottom = part or (0, 0, width, height)
+    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+        raise ValueError(f"part is {part}; expected x1 < x2 and y1 < y2 inside of the {width} × {height} picture")
+    figure, axes = panels(len(states), 2, size, (bottom - top) / (right - left))
+    present: set[str] = set()
     for axis, (title, (threshold, rounds)) in zip(axes, states.items()):
         suppression = Suppression.of(image, boxes, scores, classes, labels, threshold)
-        paint(axis, suppression, rounds)
-        axis.set_title(f"{title}\n{suppression.count(rounds)}", fontsize=9)
+        paint(axis, suppression, rounds, (left, top, right, bottom))
+        axis.set_title(f"{title}\n{suppression.count(rounds)}", fontsize=10)
+        present.update(suppression.states(rounds))
+    handles = [
+        Line2D([], [], color="#202020", linewidth=WIDTHS[state], linestyle=_dashes(state), label=words)
+        for state, words in IN_WORDS.items()
+        if state in present
+    ]
+    figure.set_figheight(figure.get_figheight() + 0.2 * -(-len(axes) // 2))  # room for titles of two lines
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    figure.draw_without_rendering()  # one pass of the layout leaves too little room for two lines
     return figure
 
 
-def paint(axis: Axes, suppression: Suppression, rounds: int | None) -> None:
-    """The boxes on their picture, as `suppression_page.drawing` shows them."""
+def paint(
+    axis: Axes, suppression: Suppression, rounds: int | None, part: tuple[float, float, float, float] | None = None
+) -> None:
+    """The boxes on their picture, or on a part of it; `suppression_page.drawing` shows the same."""
     show_picture(axis, suppression.image, dim=0.5)
-    states = suppression.states(rounds)
-    for place in reversed(range(len(states))):
-        style = "--" if states[place] == "removed" else "-"
-        box_patch(axis, suppression.boxes[place], suppression.colour(place), width=WIDTHS[states[place]], style=style)
-    spots = suppression.spots.tolist()
-    for place, keeper in enumerate(suppression.keepers):
+    states, spots = suppression.states(rounds), suppression.spots.tolist()
+    shown = list(range(len(states)))
+    if part is not None:
+        left, top, right, bottom = part
+        axis.set(xlim=(left, right), ylim=(bottom, top))
+        shown = [place for place in shown if left <= spots[place][0] <= right and top <= spots[place][1] <= bottom]
+    for place in sorted(shown, key=lambda place: (states[place] != "removed", -place)):  # the best on top
+        box, colour, width = suppression.boxes[place], suppression.colour(place), WIDTHS[states[place]]
+        if states[place] == "removed":  # without a halo: it is out of the game
+            thin_boxes(axis, box[None], colour, width, opacity=0.9, style=_dashes("removed"))
+        else:
+            box_patch(axis, box, colour, width)
+    for place in shown:
         if states[place] == "removed":
-            _arrow(axis, spots[place], spots[keeper], suppression.colour(place))
-    for place, spot in enumerate(spots):
+            _arrow(axis, spots[place], spots[suppression.keepers[place]], suppression.colour(place))
+    for place in shown:
         colour = suppression.colour(place)
         badge = {"boxstyle": "circle,pad=0.15", "facecolor": colour, "edgecolor": "#202020", "linewidth": 0.7}
-        axis.text(
-            *spot, letter(place), fontsize=7, ha="center", va="center", color=ink_on(colour), bbox=badge, zorder=5
-        )
+        look = {"fontsize": 8, "ha": "center", "va": "center", "color": ink_on(colour), "zorder": 5}
+        axis.text(*spots[place], letter(place), bbox=badge, **look)
+
+
+def _dashes(state: str) -> str:
+    return "--" if state == "removed" else "-"
 
 
 def _arrow(axis: Axes, start: list[float], end: list[float], colour: str) -> None:

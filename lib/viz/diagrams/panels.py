@@ -68,11 +68,11 @@ def sure_cells(image: Tensor, heat: Tensor) -> Draw:
 
 
 def all_boxes(image: Tensor, boxes: Tensor) -> Draw:
-    """Boxes (n, 4) xyxy, thin and white."""
+    """Boxes (n, 4) xyxy, thin and white; many of them are fainter, so that the picture stays visible below."""
 
     def draw(axis: Axes) -> None:
         show_picture(axis, image, dim=0.4)
-        thin_boxes(axis, boxes.cpu(), "white", width=0.9)
+        thin_boxes(axis, boxes.cpu(), "white", width=0.9, opacity=0.8 if len(boxes) <= 20 else 0.45)
 
     return draw
 

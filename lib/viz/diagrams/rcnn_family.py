@@ -22,9 +22,33 @@ SHOWN = 16  # regions that a drawing shows
 LEAST_SCORE = 0.5  # of a detection that is drawn; R-CNN's scores are distances, and 0 is its border
 
 
-def draw_rcnn(model: RCNN, image: Tensor, timed: bool = True) -> Figure:
-    """R-CNN on a picture (3, H, W): four parts, and no gradient runs from one to another. `timed`: with the times."""
-    return rcnn_plan(model, image).draw(timed)
+def draw_rcnn(model: RCNN, image: Tensor, times: Sequence[float] | None = None) -> Figure:
+    """R-CNN on a picture (3, H, W): four parts, and no gradient runs from one to another.
+
+    Args:
+        times: milliseconds of search, warp, network and SVMs, as `time_rcnn` measures them; None draws none.
+
+    Raises:
+        ValueError: `times` are not four.
+    """
+    return rcnn_plan(model, image, (0.0,) * 4 if times is None else times).draw(timed=times is not None)
+
+
+@torch.no_grad()
+def time_rcnn(model: RCNN, image: Tensor, search_ms: float | None = None) -> list[float]:
+    """Milliseconds of the four stages of R-CNN on a picture (3, H, W): search, warp, network, SVMs.
+
+    Args:
+        search_ms: of selective search where they have been measured already; None measures them.
+    """
+    size = (image.shape[1], image.shape[2])
+    proposals = selective_search_small(image.cpu())[:SEARCHED].to(image)
+    features = model.region_features(image, proposals)  # (P, width)
+    search = milliseconds(lambda: selective_search_small(image.cpu()), repeats=3) if search_ms is None else search_ms
+    warp = milliseconds(lambda: context_warp(image, proposals, model.size, model.context), repeats=3)
+    both = milliseconds(lambda: model.region_features(image, proposals), repeats=3)
+    judge = milliseconds(lambda: model.detect(features, proposals, size), repeats=3)
+    return [search, warp, max(both - warp, 0.0), judge]
 
 
 def draw_family(plans: Sequence[Plan]) -> list[Figure]:
@@ -37,26 +61,30 @@ def draw_family(plans: Sequence[Plan]) -> list[Figure]:
 
 
 @torch.no_grad()
-def rcnn_plan(model: RCNN, image: Tensor, search_ms: float | None = None) -> Plan:
+def rcnn_plan(model: RCNN, image: Tensor, times: Sequence[float] | None = None) -> Plan:
     """R-CNN on a picture (3, H, W): four parts, and no gradient runs from one to another.
 
     Args:
         model: in eval mode.
-        search_ms: milliseconds of selective search where they have been measured already; None measures them.
+        times: milliseconds of search, warp, network and SVMs, as `time_rcnn` measures them; None measures them.
+
+    Raises:
+        ValueError: `times` are not four.
     """
+    times = time_rcnn(model, image) if times is None else times
+    if len(times) != 4:
+        raise ValueError(f"times has {len(times)} numbers; expected four: search, warp, network, SVMs")
+    search, warp, network, judge = times
     proposals = selective_search_small(image.cpu())[:SEARCHED].to(image)
     crops = context_warp(image, proposals, model.size, model.context)  # (P, 3, size, size)
     features = model.region_features(image, proposals)  # (P, width)
     found = model.detect(features, proposals, (image.shape[1], image.shape[2]))
-    warp = milliseconds(lambda: context_warp(image, proposals, model.size, model.context), repeats=3)
-    both = milliseconds(lambda: model.region_features(image, proposals), repeats=3)
-    judge = milliseconds(lambda: model.detect(features, proposals, (image.shape[1], image.shape[2])), repeats=3)
     stages = (
         picture_stage(image),
-        _search(image, proposals, search_ms, new=True),
+        _search(image, proposals, search, new=True),
         Stage("cut out,\nwarp", _grid(crops[:SHOWN]), shape_of(crops), warp, new=True),
         Stage("network, once\nfor each crop", _matrix(features), f"{len(features)} × {features.shape[1]}\nfeatures",
-              max(both - warp, 0.0), new=True),
+              network, new=True),
         Stage("SVMs, box\nregression, NMS", _matrix(model.svm(features)),
               f"{len(features)} × {model.num_classes - 1} scores", judge, new=True),
         Stage("detections", detections(image, found, 0.0), count_of(found, 0.0)),

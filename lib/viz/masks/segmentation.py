@@ -1,15 +1,17 @@
-"""Class maps as pictures, and the confusion matrix as a table of shares (lesson 03)."""
+"""Class maps as pictures, the confusion matrix as a table of shares (lesson 03), regions as outlines (lesson 06)."""
 
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from torch import Tensor
 
 from lib.viz.basics.draw import panels, to_pixels
+from lib.viz.detection.boxes import class_colour, place_tags, show_picture
 
 
 def draw_segmentations(
@@ -57,6 +59,48 @@ def draw_segmentations(
         fontsize=9,
     )
     return figure
+
+
+def draw_regions(image: Tensor, regions: dict[str, dict[str, Tensor]], size: float = 4) -> Figure:
+    """Regions as outlines with a light fill, so that the picture below stays visible; each with its name beside it.
+
+    Args:
+        image: (3, H, W) floats 0..1.
+        regions: by title, and there by name, (H, W) bool, each with at least one pixel.
+        size: width of one picture in inches.
+
+    Raises:
+        ValueError: no regions, or one that is not (H, W) or has no pixel.
+    """
+    if not regions:
+        raise ValueError("regions is empty; expected at least one title")
+    height, width = image.shape[-2:]
+    figure, axes = panels(len(regions), 4, size, height / width)
+    for axis, (title, masks) in zip(axes, regions.items()):
+        show_picture(axis, image, title, dim=0.5)
+        boxes, colours = [], [class_colour(number) for number in range(1, len(masks) + 1)]
+        for (name, mask), colour in zip(masks.items(), colours):
+            if mask.shape != (height, width) or not mask.any():
+                raise ValueError(
+                    f"regions[{title!r}][{name!r}] is {tuple(mask.shape)} with {int(mask.sum())} pixels; "
+                    f"expected ({height}, {width}) with at least one"
+                )
+            _outline(axis, mask.cpu(), colour)
+            rows, columns = mask.cpu().nonzero(as_tuple=True)
+            boxes.append(torch.stack([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]))
+        place_tags(axis, torch.stack(boxes).float(), list(masks), colours, size)
+    return figure
+
+
+def _outline(axis: Axes, mask: Tensor, colour: str) -> None:
+    """The border of (H, W) bool as a line with a halo, and a light fill, on an axis with the coordinates of boxes."""
+    height, width = mask.shape
+    padded = np.pad(mask.numpy().astype(np.float32), 1)  # so that a region at the edge is closed
+    places = np.arange(-1, width + 1) + 0.5, np.arange(-1, height + 1) + 0.5
+    axis.contourf(*places, padded, levels=[0.5, 1.5], colors=[colour], alpha=0.3)
+    for stroke, thickness in (("#202020", 3.4), (colour, 1.8)):
+        axis.contour(*places, padded, levels=[0.5], colors=[stroke], linewidths=thickness)
+    axis.set(xlim=(0, width), ylim=(height, 0))
 
 
 def draw_confusion(matrix: Tensor, names: Sequence[str]) -> Figure:

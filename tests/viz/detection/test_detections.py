@@ -83,6 +83,17 @@ def test_proposals_show_the_best_for_each_object_and_count_them():
     assert pixels_of(figure, CLASS_COLOURS[1]) > 150
 
 
+def test_proposals_name_the_objects_and_the_legend_only_what_is_there():
+    figure = draw_proposals(IMAGE, {"searched": BOXES}, truth=BOXES, names=["cup", "spoon"])
+    assert sorted(text.get_text() for text in figure.axes[0].texts) == ["cup 1.00", "spoon 1.00"]
+    assert legend(figure) == ["a proposal", "best for an object, with its IoU"]
+
+
+def test_thousands_of_proposals_are_faint():
+    few, many = (draw_proposals(IMAGE, {"a": boxes}).axes[0].collections[0] for boxes in (BOXES, BOXES.repeat(600, 1)))
+    assert many.get_alpha() < 0.5 * few.get_alpha()
+
+
 def test_titles_of_two_lines_are_not_cut_off():
     figure = draw_proposals(IMAGE, {f"step {step}": BOXES for step in range(4)}, truth=BOXES)
     figure.canvas.draw()
@@ -155,6 +166,8 @@ EMPTY = torch.zeros(0, dtype=torch.int64)
         (lambda: draw_detections(IMAGE, {"a": {"boxes": torch.zeros(4), "labels": EMPTY}}), r"answers\['a'\]"),
         (lambda: draw_proposals(IMAGE, {}), "proposals"),
         (lambda: draw_proposals(IMAGE, {"a": torch.zeros(3)}), r"proposals\['a'\]"),
+        (lambda: draw_proposals(IMAGE, {"a": BOXES}, truth=BOXES, names=["cup"]), "names"),
+        (lambda: draw_proposals(IMAGE, {"a": BOXES}, names=["cup"]), "names"),
         (lambda: draw_matches(IMAGE, BOXES, EMPTY, BOXES), "matches"),
         (lambda: draw_matches(IMAGE, BOXES, torch.tensor([0, 2]), BOXES), "matches"),
         (lambda: draw_matches(IMAGE, BOXES[0], EMPTY, BOXES), "candidates"),

@@ -67,6 +67,12 @@ def test_paths_have_a_colour_for_each_step():
     assert texts == ["step 0", "step 10", "the truth"] and len(figure.axes) == 2
 
 
+def test_the_truth_is_seen_on_top_of_a_box_that_has_arrived():
+    axis = draw_box_paths(IMAGE, PAIR[0], {"one way": {0: PAIR[1], 10: PAIR[0]}}).axes[0]
+    arrived = [patch for patch in axis.patches if patch.get_bbox().bounds == (1, 1, 6, 4)]
+    assert arrived[-1] is axis.patches[-1] and arrived[-1].get_linestyle() == ":"
+
+
 def test_landscapes_run_down_like_pictures():
     figure = draw_landscapes({"loss": torch.linspace(0, 2, 12).view(3, 4)})
     assert figure.axes[0].get_ylim() == (3, 0)
@@ -83,8 +89,9 @@ def test_landscapes_share_one_scale_and_flat_ground_is_hatched():
 
 
 def test_classes_are_named_and_coloured():
-    axis = draw_apart(PAIR, torch.tensor([1, 2]), ("nothing", "cat", "dog")).axes[0]
-    assert [text.get_text() for text in axis.texts] == ["cat", "dog"]
+    axis = draw_apart(PAIR, torch.tensor([1, 2]), ("nothing", "cat", "dog"), step=10, side=9).axes[0]
+    assert [text.get_text() for text in axis.texts] == ["cat: moved by 1 · 10", "dog: moved by 2 · 10"]
+    assert [patch.get_bbox().bounds for patch in axis.patches] == [(10, 10, 9, 9), (20, 20, 9, 9)]
     edges = [plt.matplotlib.colors.to_hex(lines.get_edgecolor()[0]).upper() for lines in axis.collections]
     assert edges == list(CLASS_COLOURS[1:3])
 
@@ -99,8 +106,8 @@ def test_classes_are_named_and_coloured():
         (lambda: draw_landscapes({}), "losses "),
         (lambda: draw_landscapes({"flat": torch.zeros(4)}), r"losses\['flat'\] "),
         (lambda: draw_landscapes({"high": torch.full((2, 2), 3.0)}), r"losses\['high'\] "),
-        (lambda: draw_apart(torch.zeros(4), torch.zeros(1), ()), "boxes "),
-        (lambda: draw_apart(PAIR, torch.zeros(3), ()), "labels "),
+        (lambda: draw_apart(torch.zeros(4), torch.zeros(1), (), 10, 9), "boxes "),
+        (lambda: draw_apart(PAIR, torch.zeros(3), (), 10, 9), "labels "),
     ],
 )
 def test_bad_input_is_named(call, start):

@@ -55,7 +55,27 @@ def test_every_box_has_its_letter_in_the_colour_of_its_class():
         assert sorted(letters) == ["a", "b", "c", "d"]
         colours = {name: plt.matplotlib.colors.to_hex(patch.get_facecolor()) for name, patch in letters.items()}
         assert colours["a"] == colours["c"] == class_colour(1).lower() and colours["d"] == class_colour(2).lower()
-    assert figure.axes[1].get_title() == "after\n2 kept, 2 removed, 0 undecided"
+    assert figure.axes[1].get_title() == "after\n2 kept, 2 removed"
+
+
+def test_a_part_of_the_picture_shows_the_boxes_whose_letters_are_in_it_and_counts_all():
+    axis = draw_suppression(*GIVEN, {"after": (0.5, None)}, part=(5, 5, 45, 35)).axes[0]
+    assert sorted(text.get_text() for text in axis.texts if text.get_text()) == ["a", "b", "c"]
+    assert axis.get_xlim() == (5, 45) and axis.get_ylim() == (35, 5)
+    assert axis.get_title() == "after\n2 kept, 2 removed"
+
+
+def test_the_legend_names_the_lines_that_are_there():
+    shown = {"round": (0.5, 1)}, {"end": (0.5, None)}
+    legends = [draw_suppression(*GIVEN, states).legends[0].get_texts() for states in shown]
+    kinds = [[text.get_text().split(";")[0] for text in texts] for texts in legends]
+    assert kinds == [["kept", "undecided", "removed"], ["kept", "removed"]]
+
+
+def test_titles_of_two_lines_are_not_cut_off():
+    figure = draw_suppression(*GIVEN, {"after": (0.5, None)}, part=(5, 5, 45, 35))
+    figure.canvas.draw()
+    assert figure.axes[0].title.get_window_extent().y1 <= figure.bbox.y1
 
 
 def test_an_arrow_leads_from_each_removed_box_to_its_remover():
@@ -127,3 +147,9 @@ def test_bad_input_is_named(arguments, named):
 def test_no_states_are_named():
     with pytest.raises(ValueError, match="^states "):
         draw_suppression(*GIVEN, {})
+
+
+@pytest.mark.parametrize("part", [(0, 0, 51, 50), (9, 9, 9, 20), (-1, 0, 9, 9)])
+def test_a_part_that_is_not_of_the_picture_is_named(part):
+    with pytest.raises(ValueError, match="^part "):
+        draw_suppression(*GIVEN, {"after": (0.5, None)}, part=part)

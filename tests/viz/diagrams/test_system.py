@@ -10,7 +10,14 @@ from lib.datasets.toyworld import Toyworld
 from lib.models.fast_rcnn import fast_rcnn_small
 from lib.models.faster_rcnn import faster_rcnn_small
 from lib.models.rcnn import RCNN
-from lib.viz.diagrams.rcnn_family import draw_family, fast_rcnn_plan, faster_rcnn_plan, rcnn_plan
+from lib.viz.diagrams.rcnn_family import (
+    draw_family,
+    draw_rcnn,
+    fast_rcnn_plan,
+    faster_rcnn_plan,
+    rcnn_plan,
+    time_rcnn,
+)
 from lib.viz.diagrams.system import NEW, Loss, Plan, Stage, draw_system, without_times
 
 
@@ -57,7 +64,7 @@ def test_no_stage_is_refused():
 @pytest.mark.parametrize(
     ("plan_of", "model", "losses"),
     [
-        (rcnn_plan, lambda: RCNN(nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten()), 12, 6, size=16, context=1), 3),
+        (rcnn_plan, lambda: small_rcnn(), 3),
         (fast_rcnn_plan, lambda: fast_rcnn_small(6).eval(), 2),
         (faster_rcnn_plan, lambda: faster_rcnn_small(6).eval(), 4),
     ],
@@ -80,6 +87,25 @@ def test_times_may_be_left_to_be_guessed():
     assert not any("ms" in text or "long" in text for text in words(shorter))
     assert shorter.get_figheight() < figure.get_figheight()
     plt.close("all")
+
+
+def small_rcnn():
+    return RCNN(nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten()), 12, 6, size=16, context=1)
+
+
+def test_rcnn_is_drawn_with_the_times_that_it_is_given():
+    image = Toyworld("val", length=200)[32].image
+    timed, untimed = (draw_rcnn(small_rcnn(), image, times) for times in ((21, 11, 78, 0.25), None))
+    assert {"≈ 21 ms", "≈ 11 ms", "≈ 78 ms", "≈ 0.2 ms"} <= set(words(timed))
+    assert not any("ms" in text for text in words(untimed))
+    plt.close("all")
+    with pytest.raises(ValueError, match="^times"):
+        draw_rcnn(small_rcnn(), image, (1.0, 2.0))
+
+
+def test_the_four_stages_of_rcnn_take_time():
+    search, warp, network, judge = time_rcnn(small_rcnn(), Toyworld("val", length=200)[32].image)
+    assert min(search, warp, judge) > 0 and network >= 0
 
 
 def test_several_drawings_can_have_one_scale():
