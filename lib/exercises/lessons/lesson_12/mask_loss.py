@@ -1,10 +1,13 @@
 """The loss of the mask branch: yes or no in each cell, asked of the true class's mask alone."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lib.exercises.engine.exercise import Case, Exercise, mistake
+from lib.exercises.engine.exercise import Case, Exercise, Probe, mistake
+from lib.exercises.engine.general import CUT_OFF
 from lib.exercises.engine.inputs import random_classes, random_uniform, random_values
 from lib.exercises.engine.kinds import Kind
 from lib.models.mask_rcnn import mask_loss_across_classes
@@ -148,12 +151,18 @@ def by_probabilities(mask_logits, labels, targets):
     return F.binary_cross_entropy(of_true_class(mask_logits, labels).sigmoid(), targets)
 
 
+def gradient_arrives_without_regions(function: Callable) -> bool:
+    logits = torch.zeros(0, 3, 2, 2, requires_grad=True)
+    return function(logits, torch.zeros(0, dtype=torch.int64), torch.zeros(0, 2, 2)).requires_grad
+
+
 EXERCISE = Exercise(
     name="mask_loss",
     reference=mask_loss,
     cases=cases,
     takes={"mask_logits": Kind.LOGITS, "labels": Kind.CLASSES},
     gives=Kind.LOSS,
+    probes=[Probe(CUT_OFF.name, CUT_OFF.explanation, passes=gradient_arrives_without_regions)],
     mistakes=[
         all_classes, others_empty, softmax, one_less, axes_exchanged, sigmoid_twice, background, squared, cells_added,
         everything_added, nan_without_regions, by_probabilities,

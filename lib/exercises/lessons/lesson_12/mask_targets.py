@@ -91,13 +91,6 @@ def thresholded(masks, boxes, matched, size):
 
 
 @mistake(
-    "made yes or no, a half included", "You made the targets 0 or 1. A cell that is covered in part has that part."
-)
-def thresholded_from_a_half(masks, boxes, matched, size):
-    return (mask_targets(masks, boxes, matched, size) >= 0.5).float()
-
-
-@mistake(
     "the whole picture",
     "You brought the whole mask to `size`, whatever the region. Only what is inside of the region counts.",
 )
@@ -122,7 +115,7 @@ EXERCISE = Exercise(
     takes={"masks": Kind.MASK, "boxes": Kind.BOXES, "matched": Kind.INDICES},
     gives=Kind.MAP,
     mistakes=[
-        own_box, in_order, the_first, all_things, not_aligned, thresholded, thresholded_from_a_half, whole_picture,
+        own_box, in_order, the_first, all_things, not_aligned, thresholded, whole_picture,
         two_points,
     ],
     picture=compare_maps,

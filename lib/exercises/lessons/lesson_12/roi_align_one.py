@@ -84,7 +84,7 @@ def one_point(feature, box, output_size, spatial_scale):
 
 
 def _read(feature: Tensor, box: Tensor, bins: int, scale: float, places: Tensor) -> Tensor:
-    """Points at `places` (bins · 2,), 0 at the region's left or upper edge and 1 at the other: (C, bins · 2, bins · 2)."""
+    """Points at `places` (bins · 2,), 0 at the left or upper edge, 1 at the other: (C, 2 · bins, 2 · bins)."""
     left, top, right, bottom = box * scale
     rows, columns = top + places * (bottom - top), left + places * (right - left)
     height, width = feature.shape[1:]
