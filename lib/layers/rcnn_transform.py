@@ -76,11 +76,12 @@ class GeneralizedRCNNTransform(nn.Module):
         )[0]
 
     def resize_targets(self, targets: list[dict[str, Tensor]], images: ImageList) -> list[dict[str, Tensor]]:
-        """The truth for pictures as they came -> for the pictures in the batch: "boxes" and "proposals" are moved."""
+        """The truth for pictures as they came -> for those in the batch: "boxes", "proposals" and "masks" are moved."""
         moved = []
         for target, old, new in zip(targets, images.original_sizes, images.image_sizes, strict=True):
             boxes = {name: target[name] for name in ("boxes", "proposals") if name in target}
-            moved.append(target | {name: resize_boxes(one, old, new) for name, one in boxes.items()})
+            masks = {"masks": resize_masks(target["masks"], new)} if "masks" in target else {}
+            moved.append(target | masks | {name: resize_boxes(one, old, new) for name, one in boxes.items()})
         return moved
 
     def postprocess(self, predictions: list[dict[str, Tensor]], images: ImageList) -> list[dict[str, Tensor]]:
@@ -95,3 +96,10 @@ def resize_boxes(boxes: Tensor, old_size: tuple[int, int], new_size: tuple[int, 
     """Boxes (N, 4) xyxy on a picture of (height, width) `old_size` -> on the same picture resized to `new_size`."""
     rows, columns = (boxes.new_tensor(new) / boxes.new_tensor(old) for new, old in zip(new_size, old_size, strict=True))
     return boxes * torch.stack([columns, rows, columns, rows])
+
+
+def resize_masks(masks: Tensor, new_size: tuple[int, int]) -> Tensor:
+    """Masks (N, H, W) -> (N, *new_size), each pixel as the one that lies nearest was."""
+    if tuple(masks.shape[1:]) == tuple(new_size):
+        return masks
+    return F.interpolate(masks[:, None].float(), new_size, mode="nearest")[:, 0].to(masks.dtype)

@@ -178,7 +178,12 @@ class RoIHeads(nn.Module):
         targets: list[dict[str, Tensor]],
     ) -> dict[str, Tensor]:
         """The two parts of the loss on regions drawn from the proposals: "loss_classifier" and "loss_box_reg"."""
-        samples = self.select_training_samples(proposals, targets)
+        return self.loss_of_samples(features, self.select_training_samples(proposals, targets), image_sizes)
+
+    def loss_of_samples(
+        self, features: dict[str, Tensor], samples: TrainingSamples, image_sizes: list[tuple[int, int]]
+    ) -> dict[str, Tensor]:
+        """The same on regions that are drawn already."""
         class_logits, box_regression = self.predict(features, samples.proposals, image_sizes)
         loss_classifier, loss_box_reg = fastrcnn_loss(
             class_logits, box_regression, samples.labels, samples.regression_targets

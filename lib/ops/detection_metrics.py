@@ -7,6 +7,8 @@ COCO's AP is its mean over ten thresholds and all classes.
 Sources: Everingham et al. 2010, "The PASCAL Visual Object Classes (VOC) Challenge", section 4.2; Lin et al. 2014,
 "Microsoft COCO", and the evaluation code that its authors publish as pycocotools. What that code does is followed to
 the letter, ties included; it marks what cannot be measured by -1, here it is nan, which no mean takes for a bad score.
+
+Masks are judged by the same rules; only what "overlap" and "area" mean changes (lesson 12).
 """
 
 import math
@@ -21,8 +23,10 @@ AREAS = {"": (0, 1e10), "_small": (0, 32**2), "_medium": (32**2, 96**2), "_large
 MAX_DETECTIONS = (1, 10, 100)  # a picture and class
 
 
-def average_precision(predictions: Sequence[dict[str, Tensor]], targets: Sequence[dict[str, Tensor]]) -> dict:
-    """The twelve numbers of the COCO evaluation for boxes, and the AP of each class.
+def average_precision(
+    predictions: Sequence[dict[str, Tensor]], targets: Sequence[dict[str, Tensor]], iou_type: str = "bbox"
+) -> dict:
+    """The twelve numbers of the COCO evaluation for boxes or for masks, and the AP of each class.
 
     Of a picture and class the 100 detections with the highest scores count. At one threshold a detection claims, of
     the objects that are still free, the one that it overlaps most; if that is less than the threshold, it is a false
@@ -35,6 +39,8 @@ def average_precision(predictions: Sequence[dict[str, Tensor]], targets: Sequenc
         predictions: for each picture {"boxes": (N, 4) xyxy, "scores": (N,), "labels": (N,)}.
         targets: for each picture, in the same order, {"boxes": (M, 4) xyxy, "labels": (M,)}, and where known
             "area" (M,), in square pixels, of the object's mask (otherwise its box's), and "iscrowd" (M,).
+        iou_type: what overlaps: "bbox", or "segm" for masks, which both need then: "masks" (N, H, W), bool or numbers
+            of which more than 0.5 counts as yes. The area of a detection is that of its mask then.
 
     Returns:
         Floats 0..1 under "AP" (mean over the IoU thresholds 0.50, 0.55 .. 0.95), "AP50", "AP75"; "AP_small" (area up to
@@ -43,12 +49,19 @@ def average_precision(predictions: Sequence[dict[str, Tensor]], targets: Sequenc
         {label: AP}. A class without a true object does not count. nan where there is nothing to find.
 
     Raises:
-        ValueError: the two differ in length, an entry is missing, or its shape does not fit.
+        ValueError: the two differ in length, an entry is missing, its shape does not fit, or there is no such iou_type.
     """
+    if iou_type not in ("bbox", "segm"):
+        raise ValueError(f"iou_type is {iou_type!r}; expected 'bbox' or 'segm'")
     if len(predictions) != len(targets):
         raise ValueError(f"predictions has {len(predictions)} pictures; expected as many as targets, {len(targets)}")
-    found = [_numpy(f"predictions[{i}]", each, ("boxes", "scores", "labels")) for i, each in enumerate(predictions)]
-    truth = [_numpy(f"targets[{i}]", each, ("boxes", "labels")) for i, each in enumerate(targets)]
+    extra = ("masks",) if iou_type == "segm" else ()
+    needed = ("boxes", "scores", "labels", *extra)
+    found = [_numpy(f"predictions[{i}]", each, needed) for i, each in enumerate(predictions)]
+    truth = [_numpy(f"targets[{i}]", each, ("boxes", "labels", *extra)) for i, each in enumerate(targets)]
+    for i, (mine, real) in enumerate(zip(found, truth, strict=True)):
+        if extra and mine["shapes"].shape[1:] != real["shapes"].shape[1:]:
+            raise ValueError(f"predictions[{i}]['masks'] and targets[{i}]['masks'] are of pictures of different sizes")
     labels = np.unique(np.concatenate([each["labels"] for each in found + truth] or [np.empty(0)])).astype(int).tolist()
 
     shape = (len(labels), len(AREAS), len(IOU_THRESHOLDS))
@@ -75,14 +88,14 @@ def _match_picture(found: dict[str, np.ndarray], truth: dict[str, np.ndarray], l
     """
     mine = found["labels"] == label
     order = np.argsort(-found["scores"][mine], kind="stable")[: MAX_DETECTIONS[-1]]
-    boxes, scores = found["boxes"][mine][order], found["scores"][mine][order]  # (D, 4), (D,)
+    shapes, scores = found["shapes"][mine][order], found["scores"][mine][order]  # (D, 4) or (D, H, W); (D,)
     mine = truth["labels"] == label
-    real, area, crowd = truth["boxes"][mine], truth["area"][mine], truth["iscrowd"][mine]  # (G, 4), (G,), (G,)
+    real, area, crowd = truth["shapes"][mine], truth["area"][mine], truth["iscrowd"][mine]  # G of each
 
     ranges = np.array(list(AREAS.values()))[:, :, None]  # (A, 2, 1)
-    outside = (_area(boxes) < ranges[:, 0]) | (_area(boxes) > ranges[:, 1])  # (A, D)
+    outside = (_area(shapes) < ranges[:, 0]) | (_area(shapes) > ranges[:, 1])  # (A, D)
     not_asked = crowd | (area < ranges[:, 0]) | (area > ranges[:, 1])  # (A, G)
-    claimed, of_no_count = _claim(_overlap(boxes, real, crowd), crowd, not_asked)  # two times (A, T, D)
+    claimed, of_no_count = _claim(_overlap(shapes, real, crowd), crowd, not_asked)  # two times (A, T, D)
     of_no_count |= ~claimed & outside[:, None]
     return {
         "scores": scores,
@@ -138,16 +151,23 @@ def _curves(pictures: list[dict[str, np.ndarray]], a: int) -> tuple[np.ndarray, 
     return np.take_along_axis(precision, np.stack(places), axis=1), np.stack(recall, axis=1)
 
 
-def _overlap(boxes: np.ndarray, real: np.ndarray, crowd: np.ndarray) -> np.ndarray:
-    """IoU (D, G) in float64, 0 for boxes without area; with a crowd, the share of the detection that lies in it."""
-    sides = np.minimum(boxes[:, None, 2:], real[:, 2:]) - np.maximum(boxes[:, None, :2], real[:, :2])  # (D, G, 2)
-    shared = np.where((sides > 0).all(-1), sides.prod(-1), 0.0)  # (D, G)
-    union = np.where(crowd, _area(boxes)[:, None], _area(boxes)[:, None] + _area(real) - shared)
+def _overlap(shapes: np.ndarray, real: np.ndarray, crowd: np.ndarray) -> np.ndarray:
+    """IoU (D, G) in float64, 0 for what has no area; with a crowd, the share of the detection that lies in it."""
+    if shapes.ndim == 3:  # masks (D, H, W), ones and zeros: a product of matrices counts the shared pixels
+        one, other = (masks.reshape(len(masks), math.prod(masks.shape[1:])) for masks in (shapes, real))
+        shared = (one.astype(np.float32) @ other.T.astype(np.float32)).astype(np.float64)  # (D, G)
+    else:
+        sides = np.minimum(shapes[:, None, 2:], real[:, 2:]) - np.maximum(shapes[:, None, :2], real[:, :2])  # (D, G, 2)
+        shared = np.where((sides > 0).all(-1), sides.prod(-1), 0.0)  # (D, G)
+    union = np.where(crowd, _area(shapes)[:, None], _area(shapes)[:, None] + _area(real) - shared)
     return np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
 
 
-def _area(boxes: np.ndarray) -> np.ndarray:
-    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+def _area(shapes: np.ndarray) -> np.ndarray:
+    """Square pixels (N,) of boxes (N, 4) or of masks (N, H, W)."""
+    if shapes.ndim == 3:
+        return shapes.sum((1, 2), dtype=np.float64)
+    return (shapes[:, 2] - shapes[:, 0]) * (shapes[:, 3] - shapes[:, 1])
 
 
 def _mean(values: np.ndarray) -> float:
@@ -162,7 +182,7 @@ def _numpy(where: str, picture: dict[str, Tensor], needed: tuple[str, ...]) -> d
         if name not in picture:
             raise ValueError(f"{where} has {', '.join(picture) or 'no entry'}; expected {', '.join(needed)}")
         array = picture[name].detach().cpu().numpy()
-        expected = (len(picture["boxes"]), 4) if name == "boxes" else (len(picture["boxes"]),)
+        expected = (len(picture["boxes"]), *{"boxes": (4,), "masks": array.shape[1:][-2:]}.get(name, ()))
         if array.shape != expected:
             raise ValueError(
                 f"{where}[{name!r}] is {array.shape}; expected {expected}, as there are {len(picture['boxes'])} boxes"
@@ -170,8 +190,8 @@ def _numpy(where: str, picture: dict[str, Tensor], needed: tuple[str, ...]) -> d
         if array.dtype.kind == "f" and np.isnan(array).any():
             raise ValueError(f"{where}[{name!r}] holds nan; expected numbers")
         arrays[name] = array
-    arrays["boxes"] = arrays["boxes"].astype(np.float64)
+    arrays["shapes"] = arrays["masks"] > 0.5 if "masks" in needed else arrays["boxes"].astype(np.float64)
     if "scores" not in needed:
-        arrays["area"] = arrays.get("area", _area(arrays["boxes"])).astype(np.float64)
+        arrays["area"] = arrays.get("area", _area(arrays["shapes"])).astype(np.float64)
         arrays["iscrowd"] = arrays.get("iscrowd", np.zeros(len(arrays["boxes"]))).astype(bool)
     return arrays

@@ -29,16 +29,20 @@ def toyworld_tensors(world: Toyworld) -> tuple[Tensor, Tensor]:
     return images, semantic
 
 
-def toyworld_detection(world: Toyworld) -> tuple[Tensor, list[Target]]:
+def toyworld_detection(world: Toyworld, masks: bool = False) -> tuple[Tensor, list[Target]]:
     """All pictures of a toyworld split, and which things are in them.
 
+    Args:
+        masks: whether the truth holds the visible part of each thing too.
+
     Returns:
-        images (N, 3, H, W) uint8, 0..255, and for each {"boxes": (n, 4) float, "labels": (n,) int64, 1..5}. Bytes take
-        a quarter of the memory of floats; `Batches` turns them into 0..1.
+        images (N, 3, H, W) uint8, 0..255, and for each {"boxes": (n, 4) float, "labels": (n,) int64, 1..5}, and with
+        `masks` "masks" (n, H, W) bool. Bytes take a quarter of the memory of floats; `Batches` turns them into 0..1.
     """
     images = torch.from_numpy(world.arrays["image"].copy())  # (N, 3, H, W)
+    names = ("boxes", "labels", "masks") if masks else ("boxes", "labels")
     samples = (world[index] for index in range(len(world)))
-    return images, [{"boxes": sample.boxes, "labels": sample.labels} for sample in samples]
+    return images, [{name: getattr(sample, name) for name in names} for sample in samples]
 
 
 class Batches(Generic[Targets]):

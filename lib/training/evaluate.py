@@ -80,8 +80,9 @@ def evaluate_detection(
     batches: Iterable[tuple[Tensor, list[dict[str, Tensor]]]],
     predict: Callable[[nn.Module, Tensor, list[dict[str, Tensor]]], list[dict[str, Tensor]]] | None = None,
     device: torch.device | str | None = None,
+    iou_type: str = "bbox",
 ) -> dict:
-    """Compare the boxes that a model finds with the truth, by `average_precision`.
+    """Compare the boxes, or the masks, that a model finds with the truth, by `average_precision`.
 
     Args:
         model: pictures (B, 3, H, W) in, a list of {"boxes", "scores", "labels"} out. It comes back in the mode (train
@@ -90,6 +91,7 @@ def evaluate_detection(
         predict: how to ask a model that wants more than pictures: (model, pictures, targets) -> list of predictions,
             all on `device`. A detector that is given its proposals takes them from the targets. None: model(pictures).
         device: where to compute; the model is moved there. None: where the model is.
+        iou_type: "bbox", or "segm": then predictions and truth have "masks" (N, H, W) too.
 
     Returns:
         What `average_precision` gives for all pictures together.
@@ -113,9 +115,9 @@ def evaluate_detection(
                     f"expected one for each of the {len(targets)} pictures"
                 )
             predictions += [{name: value.cpu() for name, value in each.items()} for each in found]
-            truth += targets
+            truth += [{name: value.cpu() for name, value in each.items()} for each in targets]
     finally:
         model.train(was_training)
     if not truth:
         raise ValueError("batches gave no picture; expected at least one batch")
-    return average_precision(predictions, truth)
+    return average_precision(predictions, truth, iou_type)

@@ -19,7 +19,8 @@ masks
     segmentation: `draw_segmentations`, `draw_regions`, `draw_confusion`
 diagrams
     course_map: `draw_course_map`    fcn_plan: `draw_fcn_plan`    u_diagram: `draw_u`
-    system: `draw_system`, the whole of a detector    rcnn_family, yolo_plan, retinanet_plan: its stages, model by model
+    system: `draw_system`, the whole of a detector    rcnn_family, yolo_plan, retinanet_plan,
+    mask_rcnn_plan: its stages, model by model
 """
 
 from lib.viz.basics.draw import fingerprint, overlay, show_images
