@@ -1,147 +1,158 @@
-"""The value of a map between its cells."""
+"""What a map says between the middles of its cells."""
+
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lib.exercises.engine.exercise import Case, Exercise, mistake
-from lib.exercises.engine.inputs import random_uniform, random_values
-from lib.exercises.engine.kinds import Kind
+from lib.exercises.engine.exercise import Case, Exercise, Mistake
+from lib.exercises.engine.inputs import random_values
 
 
-def bilinear_sample(feature: Tensor, x: Tensor, y: Tensor, half: float = 0.5) -> Tensor:
-    """The course's own: mixed along the rows, then along the columns. `half`: where the middle of the first cell is."""
+def bilinear_sample(feature: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """The course's own: four cells around each point, mixed along the row and then along the column."""
     height, width = feature.shape[1:]
-    column, row = (x - half).clamp(0, width - 1), (y - half).clamp(0, height - 1)  # (P,)
-    left, top = column.floor().long(), row.floor().long()
-    right, bottom = (left + 1).clamp(max=width - 1), (top + 1).clamp(max=height - 1)
-    across, down = column - left, row - top  # (P,) 0..1
-    above = feature[:, top, left] * (1 - across) + feature[:, top, right] * across  # (C, P)
-    below = feature[:, bottom, left] * (1 - across) + feature[:, bottom, right] * across
-    return above * (1 - down) + below * down
+    across, down = (x - 0.5).clamp(0, width - 1), (y - 0.5).clamp(0, height - 1)  # (P,) counted from the first middle
+    left, top = across.long(), down.long()  # (P,) the cell before; nothing is negative here
+    right, bottom = (left + 1).clamp(max=width - 1), (top + 1).clamp(max=height - 1)  # (P,)
+    to_right, to_bottom = across - left, down - top  # (P,) 0..1
+    upper = feature[:, top, left] * (1 - to_right) + feature[:, top, right] * to_right  # (C, P)
+    lower = feature[:, bottom, left] * (1 - to_right) + feature[:, bottom, right] * to_right  # (C, P)
+    return upper * (1 - to_bottom) + lower * to_bottom
 
 
 def cases() -> list[Case]:
-    numbers = torch.tensor([[[10.0, 20.0, 50.0], [30.0, 70.0, 0.0]]])  # (1, 2, 3)
-    drawn = [random_uniform(2, 12, seed=seed) for seed in (1, 2)]  # x and y, 0..1
     named = {
-        "one point between the cells 10, 20, 30 and 70": (numbers, torch.tensor([1.25]), torch.tensor([0.75])),
-        "middles of cells": (numbers, torch.tensor([0.5, 1.5, 2.5]), torch.tensor([0.5, 1.5, 0.5])),
-        "twelve points in a map of 4 × 6": (random_values(3, 4, 6), 0.5 + drawn[0][0] * 5, 0.5 + drawn[0][1] * 3),
-        "points beyond the outermost middles, and outside": (
-            random_values(2, 5, 4, seed=1),
-            drawn[1][0] * 6 - 1,
-            drawn[1][1] * 7 - 1,
-        ),
-        "a map of one row": (random_values(2, 1, 5, seed=2), drawn[0][0] * 5, drawn[0][1]),
-        "no point": (numbers, torch.zeros(0), torch.zeros(0)),
+        "three points between the middles of 3 × 4 cells": ((1, 3, 4), [1.2, 2.9, 1.75], [0.9, 1.7, 2.1]),
+        "points in the middles of cells": ((2, 3, 4), [0.5, 3.5, 1.5], [0.5, 2.5, 1.5]),
+        "points before the first middles": ((2, 4, 3), [0.2, 0.1, 1.3], [1.8, 0.3, 0.2]),
+        "points behind the last middles": ((2, 4, 3), [2.9, 2.6, 1.3], [2.2, 3.8, 3.9]),
+        "points beyond the rim": ((2, 3, 5), [-1.3, 6.4, 2.2], [1.2, -2.1, 4.6]),
+        "many points, three channels": ((3, 5, 7), torch.linspace(0.1, 6.9, 12).tolist(), [2.6, 0.7, 4.4, 1.9] * 3),
+        "a map of one row": ((2, 1, 4), [0.9, 2.3], [0.5, 0.8]),
     }
     return [
-        Case.from_truth(label, arguments, by_grid_sample, () if not len(arguments[1]) else ("feature",))
-        for label, arguments in named.items()
+        Case.from_truth(
+            label, (random_values(*shape, seed=seed), torch.tensor(x), torch.tensor(y)), by_grid_sample, ("feature",)
+        )
+        for seed, (label, (shape, x, y)) in enumerate(named.items())
     ]
 
 
-def by_grid_sample(feature, x, y):
-    """The truth: PyTorch's, whose places run from -1 at the left edge to 1 at the right."""
+def by_grid_sample(feature: Tensor, x: Tensor, y: Tensor, padding: str = "border") -> Tensor:
+    """The truth. `F.grid_sample` counts from −1, the left edge of the map, to 1, its right edge."""
     height, width = feature.shape[1:]
-    if not len(x):
-        return feature.new_zeros(len(feature), 0)
     grid = torch.stack([2 * x / width - 1, 2 * y / height - 1], dim=1)[None, None]  # (1, 1, P, 2)
-    return F.grid_sample(feature[None], grid, padding_mode="border", align_corners=False)[0, :, 0]  # (C, P)
+    return F.grid_sample(feature[None], grid, "bilinear", padding, align_corners=False)[0, :, 0]  # (C, P)
 
 
-@mistake(
-    "half a cell off",
-    "You take a cell's value to belong to its upper left corner. It belongs to the middle: the first one is at 0.5.",
-)
-def corners(feature, x, y):
-    return bilinear_sample(feature, x, y, half=0.0)
+def mixed(
+    feature: Tensor, x: Tensor, y: Tensor, middle: float = 0.5, near: bool = True, clamped: bool = True, last: int = 0
+) -> Tensor:
+    """`bilinear_sample` with its decisions open.
 
-
-@mistake(
-    "half a cell off, the other way", "You added half a cell where it must be subtracted: the first middle is 0.5."
-)
-def other_way(feature, x, y):
-    return bilinear_sample(feature, x, y, half=-0.5)
-
-
-@mistake("x and y exchanged", "`x` counts columns, the last axis of the map; `y` counts rows.")
-def exchanged(feature, x, y):
-    return bilinear_sample(feature, y, x)
-
-
-@mistake("the nearest cell", "You read the nearest cell. Mix the four around the point.")
-def nearest(feature, x, y):
-    return feature[:, y.floor().long().clamp(0, feature.shape[1] - 1), x.floor().long().clamp(0, feature.shape[2] - 1)]
-
-
-@mistake(
-    "shares exchanged",
-    "You give each cell the share of the one opposite: the *nearer* a cell is, the more it counts.",
-)
-def opposite(feature, x, y):
+    Args:
+        middle: where in its cell a value belongs.
+        near: whether the nearer cell counts more.
+        clamped: whether points, and not only cells, are taken to the outermost middles.
+        last: how many cells a neighbour may lie beyond the last one.
+    """
     height, width = feature.shape[1:]
-    column, row = (x - 0.5).clamp(0, width - 1), (y - 0.5).clamp(0, height - 1)
-    turned = [2 * one.floor() + 1 - one for one in (column, row)]  # as far from the other end
-    turned = [torch.where(one == one.floor(), one + 1, new) for one, new in zip((column, row), turned)]
-    return bilinear_sample(feature, turned[0] + 0.5, turned[1] + 0.5)
+    across, down = x - middle, y - middle
+    if clamped:
+        across, down = across.clamp(0, width - 1), down.clamp(0, height - 1)
+    left, top = across.floor().long().clamp(0, width - 1), down.floor().long().clamp(0, height - 1)
+    right, bottom = (left + 1).clamp(max=width - 1 + last), (top + 1).clamp(max=height - 1 + last)
+    u, v = (across - left, down - top) if near else (1 - (across - left), 1 - (down - top))
+    upper = feature[:, top, left] * (1 - u) + feature[:, top, right] * u
+    return upper * (1 - v) + (feature[:, bottom, left] * (1 - u) + feature[:, bottom, right] * u) * v
 
 
-@mistake("the mean of the four", "You average the four cells around the point. The nearer one is, the more it counts.")
-def mean_of_four(feature, x, y):
+def unclamped(feature: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    left, top = (x - 0.5).floor().long(), (y - 0.5).floor().long()
+    u, v = x - 0.5 - left, y - 0.5 - top
+    upper = feature[:, top, left] * (1 - u) * (1 - v) + feature[:, top, left + 1] * u * (1 - v)
+    return upper + feature[:, top + 1, left] * (1 - u) * v + feature[:, top + 1, left + 1] * u * v
+
+
+def corners_exchanged(feature: Tensor, x: Tensor, y: Tensor) -> Tensor:
     height, width = feature.shape[1:]
-    left, top = (x - 0.5).clamp(0, width - 1).floor().long(), (y - 0.5).clamp(0, height - 1).floor().long()
+    across, down = (x - 0.5).clamp(0, width - 1), (y - 0.5).clamp(0, height - 1)
+    left, top = across.long(), down.long()
     right, bottom = (left + 1).clamp(max=width - 1), (top + 1).clamp(max=height - 1)
-    corners_of = [feature[:, row, column] for row in (top, bottom) for column in (left, right)]
-    return sum(corners_of) / 4
+    u, v = across - left, down - top
+    ends = feature[:, top, left] * (1 - u) * (1 - v) + feature[:, bottom, right] * u * v
+    return ends + feature[:, top, right] * (1 - u) * v + feature[:, bottom, left] * u * (1 - v)
 
 
-@mistake("only along the rows", "You mix left and right, and take the upper row alone. Mix the two rows as well.")
-def rows_alone(feature, x, y):
-    return bilinear_sample(feature, x, (y - 0.5).clamp(min=0).floor() + 0.5)
+def in_the_middle(place: Tensor) -> Tensor:
+    return place.floor() + 0.5
 
 
-@mistake("only along the columns", "You mix above and below, and take the left column alone. Mix both directions.")
-def columns_alone(feature, x, y):
-    return bilinear_sample(feature, (x - 0.5).clamp(min=0).floor() + 0.5, y)
+MISTAKES = [
+    Mistake(
+        "half a cell off",
+        "You took a cell's value to belong to its left upper corner. It belongs to its middle: the value of column 0 "
+        "lies at x = 0.5.",
+        wrong=partial(mixed, middle=0.0),
+    ),
+    Mistake(
+        "x taken for rows",
+        "You used x along the rows. A map is (C, h, w): y chooses the row, x the column, and the column comes last.",
+        wrong=lambda feature, x, y: bilinear_sample(feature, y, x),
+    ),
+    Mistake(
+        "the cell instead of a mix",
+        "You return the value of the cell in which the point lies, or of the nearest middle, which is the same. Asked "
+        "is a mix of the four middles around the point.",
+        wrong=lambda feature, x, y: bilinear_sample(feature, in_the_middle(x), in_the_middle(y)),
+    ),
+    Mistake(
+        "the far cell counts more",
+        "Your weights are exchanged: of two cells, the one that is *further* away counts more. On a middle the value "
+        "must be that cell's own.",
+        wrong=partial(mixed, near=False),
+    ),
+    Mistake(
+        "two of the four exchanged",
+        "You gave the right upper cell the weight of the left lower one, or took the one for the other. To the right "
+        "is a larger *column*.",
+        wrong=corners_exchanged,
+    ),
+    Mistake(
+        "mixed along the rows alone",
+        "You mixed left and right, and took the row in which the point lies. Mix upper and lower, too.",
+        wrong=lambda feature, x, y: bilinear_sample(feature, x, in_the_middle(y)),
+    ),
+    Mistake(
+        "mixed along the columns alone",
+        "You mixed upper and lower, and took the column in which the point lies. Mix left and right, too.",
+        wrong=lambda feature, x, y: bilinear_sample(feature, in_the_middle(x), y),
+    ),
+    Mistake(
+        "beyond the middles it goes on",
+        "Right inside. Beyond the outermost middles you continue the slope between the last two cells. Clamp the "
+        "*point*, not only the cells: there is the rim's value.",
+        wrong=partial(mixed, clamped=False),
+    ),
+    Mistake(
+        "the last cell's neighbour",
+        "You read a cell behind the last one. A point on the outermost middle, or beyond it, has no cell further on: "
+        "clamp that one, too.",
+        wrong=partial(mixed, last=1),
+    ),
+    Mistake(
+        "nothing clamped",
+        "Points beyond the outermost middles have no four middles around them. You read column −1, which Python takes "
+        "for the last one, or one behind the last. Clamp.",
+        wrong=unclamped,
+    ),
+    Mistake(
+        "zeros beyond the rim",
+        "You let the map fade to 0 beyond its outermost middles. Asked is the value of the rim.",
+        wrong=partial(by_grid_sample, padding="zeros"),
+    ),
+]
 
-
-@mistake(
-    "zeros outside",
-    "Right between the middles. Beyond the outermost ones you fade to 0; there the value of the rim goes on.",
-)
-def zeros_outside(feature, x, y):
-    height, width = feature.shape[1:]
-    if not len(x):
-        return feature.new_zeros(len(feature), 0)
-    grid = torch.stack([2 * x / width - 1, 2 * y / height - 1], dim=1)[None, None]
-    return F.grid_sample(feature[None], grid, padding_mode="zeros", align_corners=False)[0, :, 0]
-
-
-@mistake(
-    "goes on beyond the rim",
-    "Right between the middles. Beyond the outermost ones you go on with the slope of the last two cells, because a "
-    "share is below 0 or above 1. Limit `x` and `y` first.",
-)
-def extrapolated(feature, x, y):
-    height, width = feature.shape[1:]
-    left, top = (x - 0.5).floor().clamp(0, width - 1).long(), (y - 0.5).floor().clamp(0, height - 1).long()
-    right, bottom = (left + 1).clamp(max=width - 1), (top + 1).clamp(max=height - 1)
-    across, down = x - 0.5 - left, y - 0.5 - top
-    above = feature[:, top, left] * (1 - across) + feature[:, top, right] * across
-    below = feature[:, bottom, left] * (1 - across) + feature[:, bottom, right] * across
-    return above * (1 - down) + below * down
-
-
-EXERCISE = Exercise(
-    name="bilinear_sample",
-    reference=bilinear_sample,
-    cases=cases,
-    takes={"feature": Kind.MAP},
-    gives=Kind.NUMBERS,
-    mistakes=[
-        corners, other_way, exchanged, nearest, opposite, mean_of_four, rows_alone, columns_alone, zeros_outside,
-        extrapolated,
-    ],
-)  # fmt: skip
+EXERCISE = Exercise(name="bilinear_sample", reference=bilinear_sample, cases=cases, mistakes=MISTAKES)

@@ -1,105 +1,124 @@
-"""How much two masks agree, for all pairs."""
+"""How well each mask of one list covers each mask of another."""
+
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
+from torchvision.ops import box_iou
 
-from lib.exercises.engine.exercise import Case, Exercise, mistake
+from lib.exercises.engine.exercise import Case, Exercise, Mistake
+from lib.exercises.engine.inputs import random_uniform
 from lib.exercises.engine.kinds import Kind
-from lib.ops.masks import mask_iou
+from lib.ops.masks import mask_iou, masks_to_boxes
 
 
 def cases() -> list[Case]:
-    corner, row, empty = torch.zeros(3, 3, 4, dtype=torch.bool)
-    corner[:2, :2], row[1, :3] = True, True  # 4 pixels, 3 pixels; 2 are shared
-    some, others = (torch.rand(n, 9, 7, generator=torch.Generator().manual_seed(n)) < 0.4 for n in (3, 5))
+    some = random_masks(3, 6, 5, seed=4)
+    empty = torch.zeros(1, 6, 5, dtype=torch.bool)
+    left = torch.arange(5).expand(1, 4, 5) < 2
+    large = torch.ones(2, 20, 30, dtype=torch.bool)
+    large[1, :7] = False
     named = {
-        "4 and 3 pixels, 2 of them shared": (corner[None], row[None]),
-        "one mask with three": (corner[None], torch.stack([row, corner, ~corner])),
-        "three masks with five": (some, others),
-        "an empty mask among others": (torch.stack([empty, row]), torch.stack([corner, empty])),
-        "no second masks": (some, others[:0]),
+        "2 masks and 3 masks of 3 × 4 pixels": (random_masks(2, 3, 4, seed=1), random_masks(3, 3, 4, seed=2)),
+        "as many on both sides": (random_masks(3, 4, 6, seed=5), random_masks(3, 4, 6, seed=6)),
+        "a mask with itself, and with its opposite": (some[:1], torch.stack([some[0], ~some[0]])),
+        "an empty mask on both sides": (torch.cat([some, empty]), torch.cat([empty, some[1:]])),
+        "masks side by side": (left, left.flip(2)),
+        "hundreds of pixels shared": (large, large.flip(1)),
     }
-    return [Case(label, masks, pair_by_pair(*masks)) for label, masks in named.items()]
+    return [Case(label, pair, by_pixels(*pair)) for label, pair in named.items()]
 
 
-def pair_by_pair(masks1: Tensor, masks2: Tensor) -> Tensor:
-    """The truth: pixels are counted."""
-    iou = torch.zeros(len(masks1), len(masks2))
-    for i, one in enumerate(masks1):
-        for j, other in enumerate(masks2):
-            either = int((one | other).sum())
-            iou[i, j] = int((one & other).sum()) / either if either else 0.0
-    return iou
+def random_masks(count: int, height: int, width: int, seed: int) -> Tensor:
+    return random_uniform(count, height, width, seed=seed) < 0.5  # (count, height, width)
 
 
-def _counts(masks1: Tensor, masks2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Pixels that each pair shares (N, M), and those of each mask (N, 1), (1, M)."""
-    one, other = masks1.flatten(1).float(), masks2.flatten(1).float()
-    return one @ other.T, one.sum(1)[:, None], other.sum(1)[None]
+def by_pixels(masks1: Tensor, masks2: Tensor) -> Tensor:
+    """The truth, pair by pair: masks as sets of places."""
+    table = torch.zeros(len(masks1), len(masks2))
+    places1, places2 = ([set(map(tuple, one.nonzero().tolist())) for one in masks] for masks in (masks1, masks2))
+    for i, one in enumerate(places1):
+        for j, other in enumerate(places2):
+            table[i, j] = len(one & other) / len(one | other) if one | other else 0.0
+    return table
 
 
-@mistake(
-    "shared pixels counted twice",
-    "You divide by the pixels of both masks added up. Those that they share are in that sum twice.",
-)
-def union_too_large(masks1, masks2):
-    shared, one, other = _counts(masks1, masks2)
-    return shared / (one + other).clamp(min=1)
+Counts = Callable[[Tensor, Tensor, Tensor], Tensor]  # shared (N, M), pixels of the one (N, 1), of the other (1, M)
 
 
-@mistake(
-    "Dice instead of IoU",
-    "You return twice the shared pixels, divided by the sum of both masks: that is the Dice score of lesson 04. IoU "
-    "divides by the pixels of *either*.",
-)
-def dice(masks1, masks2):
-    shared, one, other = _counts(masks1, masks2)
-    return 2 * shared / (one + other).clamp(min=1)
+def compared(
+    masks1: Tensor,
+    masks2: Tensor,
+    either: Counts = lambda shared, one, other: one + other - shared,
+    divide: Callable[[Tensor, Tensor], Tensor] = lambda shared, either: shared / either.clamp(min=1),
+    shared: Callable[[Tensor, Tensor], Tensor] = lambda one, other: one.float() @ other.float().T,
+) -> Tensor:
+    """`mask_iou` with its decisions open: how shared pixels are counted, by what they are divided, and how."""
+    one, other = masks1.flatten(1), masks2.flatten(1)  # (N, H · W), (M, H · W)
+    both = shared(one, other)  # (N, M)
+    return divide(both, either(both, one.sum(1, keepdim=True), other.sum(1)[None]))
 
 
-@mistake(
-    "divided by one mask",
-    "You divide the shared pixels by those of the first mask. IoU divides by the pixels of *either* mask.",
-)
-def of_the_first(masks1, masks2):
-    shared, one, _ = _counts(masks1, masks2)
-    return shared / one.clamp(min=1)
+def by_boxes(masks1: Tensor, masks2: Tensor) -> Tensor:
+    table = torch.zeros(len(masks1), len(masks2))
+    some1, some2 = (masks.flatten(1).any(1).nonzero()[:, 0] for masks in (masks1, masks2))
+    boxes1, boxes2 = (masks_to_boxes(masks[some]) for masks, some in ((masks1, some1), (masks2, some2)))
+    one_further = torch.tensor([0, 0, 1, 1])
+    table[some1[:, None], some2] = box_iou(boxes1 + one_further, boxes2 + one_further)
+    return table
 
 
-@mistake("divided by the second mask", "You divide by the pixels of the second mask. IoU divides by those of *either*.")
-def of_the_second(masks1, masks2):
-    shared, _, other = _counts(masks1, masks2)
-    return shared / other.clamp(min=1)
-
-
-@mistake(
-    "divided by the smaller mask",
-    "You divide by the pixels of the smaller of both masks, so that a mask inside of another has 1. IoU divides by the "
-    "pixels of *either*.",
-)
-def of_the_smaller(masks1, masks2):
-    shared, one, other = _counts(masks1, masks2)
-    return shared / torch.minimum(one, other).clamp(min=1)
-
-
-@mistake("pixels of the picture", "You divide by all pixels of the picture. Divide by those of either mask.")
-def of_the_picture(masks1, masks2):
-    return _counts(masks1, masks2)[0] / masks1[0].numel()
-
-
-@mistake("only counted", "You return how many pixels are shared. Divide by how many pixels either mask has.")
-def not_divided(masks1, masks2):
-    return _counts(masks1, masks2)[0]
-
-
-@mistake(
-    "0 / 0",
-    "Right, but where both masks are empty: no pixel divided by no pixel is nan. There the answer is 0.",
-)
-def nan_for_empty(masks1, masks2):
-    shared, one, other = _counts(masks1, masks2)
-    return shared / (one + other - shared)
-
+MISTAKES = [
+    Mistake(
+        "shared pixels counted twice",
+        "You divided by the pixels of the one plus those of the other. There the shared ones count twice: take them "
+        "away once. A mask with itself gives ½ in yours.",
+        wrong=partial(compared, either=lambda shared, one, other: one + other),
+    ),
+    Mistake(
+        "Dice instead of IoU",
+        "That is Dice, 2 · shared / (one + other). Asked is the IoU: shared pixels / pixels of either.",
+        wrong=partial(
+            compared, either=lambda shared, one, other: (one + other) / 2, divide=lambda a, b: a / b.clamp(0.5)
+        ),
+    ),
+    Mistake(
+        "0 / 0 for empty masks",
+        "Right, but two empty masks give NaN: they have no pixel in either, and 0 / 0 is NaN. Asked is 0.",
+        wrong=partial(compared, divide=torch.div),
+    ),
+    Mistake(
+        "empty masks agree",
+        "Right, but two empty masks give 1. They share no pixel: asked is 0.",
+        wrong=partial(compared, divide=lambda shared, either: torch.where(either > 0, shared / either, 1.0)),
+    ),
+    Mistake(
+        "only counted",
+        "You return how many pixels are shared. Divide by the pixels of either.",
+        wrong=partial(compared, divide=lambda shared, either: shared),
+    ),
+    Mistake(
+        "divided by all pixels of the picture",
+        "You divided by all pixels, for instance with `mean`. Pixels that neither mask has do not count.",
+        wrong=lambda masks1, masks2: compared(masks1, masks2, either=lambda *_: torch.tensor(masks1[0].numel())),
+    ),
+    Mistake(
+        "pixels of neither count as shared",
+        "You count each pixel on which the masks agree, so also those that neither has. Shared is what *both* have.",
+        wrong=partial(compared, shared=lambda one, other: (one[:, None] == other).sum(2)),
+    ),
+    Mistake(
+        "boxes compared",
+        "You compared the boxes around the masks. A box says nothing about which of its pixels belong to the thing.",
+        wrong=by_boxes,
+    ),
+    Mistake(
+        "counted in bytes",
+        "Right for small masks. You counted in `uint8`, which starts again from 0 after 255. Make floats of the masks.",
+        wrong=partial(compared, shared=lambda one, other: (one.byte() @ other.byte().T).float()),
+    ),
+]
 
 EXERCISE = Exercise(
     name="mask_iou",
@@ -107,7 +126,5 @@ EXERCISE = Exercise(
     cases=cases,
     takes={"masks1": Kind.MASK, "masks2": Kind.MASK},
     gives=Kind.NUMBERS,
-    mistakes=[
-        union_too_large, dice, of_the_first, of_the_second, of_the_smaller, of_the_picture, not_divided, nan_for_empty,
-    ],
-)  # fmt: skip
+    mistakes=MISTAKES,
+)

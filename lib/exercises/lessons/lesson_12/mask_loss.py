@@ -1,160 +1,157 @@
-"""The loss of the mask branch: yes or no in each cell, asked of the true class's mask alone."""
+"""Yes or no in each cell, asked of the true class's mask alone."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lib.exercises.engine.exercise import Case, Exercise, Probe, mistake
-from lib.exercises.engine.general import CUT_OFF
+from lib.exercises.engine.exercise import Case, Exercise, Mistake, Probe
 from lib.exercises.engine.inputs import random_classes, random_uniform, random_values
 from lib.exercises.engine.kinds import Kind
-from lib.models.mask_rcnn import mask_loss_across_classes
-
-
-def mask_loss(mask_logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
-    """The course's own, as in `lib.models.mask_rcnn`."""
-    if not len(labels):
-        return mask_logits.sum() * 0
-    return F.binary_cross_entropy_with_logits(of_true_class(mask_logits, labels), targets)
-
-
-def of_true_class(mask_logits: Tensor, labels: Tensor) -> Tensor:
-    return mask_logits[torch.arange(len(labels)), labels]  # (P, M, M)
+from lib.models.mask_rcnn import mask_loss, mask_loss_across_classes
 
 
 def cases() -> list[Case]:
-    def drawn(regions: int, classes: int, size: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-        logits = 2 * random_values(regions, classes, size, size, seed=seed)
-        labels = 1 + random_classes(regions, classes=classes - 1, seed=seed)
-        return logits, labels, random_uniform(regions, size, size, seed=seed)
-
-    logits, labels, targets = drawn(3, 4, 5, seed=4)
     named = {
-        "one region of class 2, of three classes and background, 2 × 2 cells": drawn(1, 4, 2, seed=1)[:1]
-        + (torch.tensor([2]), torch.tensor([[[1.0, 0.0], [0.5, 1.0]]])),
-        "four regions": drawn(4, 6, 3, seed=2),
-        "two regions of the same class": (*drawn(2, 3, 4, seed=3)[:1], torch.tensor([2, 2]), drawn(2, 3, 4, seed=3)[2]),
-        "logits of 100 and -100": (100 * logits.sign(), labels, targets.round()),
-        "no region": (logits[:0], labels[:0], targets[:0]),
+        "2 regions, 3 classes, 2 × 2 cells": (torch.tensor([2, 1]), 3, 2),
+        "6 regions, 5 classes, 3 × 3 cells": (1 + random_classes(6, classes=4, seed=1), 5, 3),
+        "one region, 4 × 4 cells": (torch.tensor([3]), 4, 4),
+        "one class beside background": (torch.tensor([1, 1, 1]), 2, 2),
+        "no region": (torch.zeros(0, dtype=torch.int64), 3, 2),
     }
-    return [Case.from_truth(label, arguments, cell_by_cell, ("mask_logits",)) for label, arguments in named.items()]
+    made = []
+    for seed, (label, (labels, classes, size)) in enumerate(named.items()):
+        logits = 2 * random_values(len(labels), classes, size, size, seed=seed)
+        arguments = (logits, labels, random_uniform(len(labels), size, size, seed=seed + 10))
+        made.append(Case.from_truth(label, arguments, region_by_region, gradients_of=("mask_logits",)))
+    sure = torch.tensor([[[100.0, -100], [30, -30]], [[-100, 100], [-30, 30]]])  # (2, 2, 2)
+    logits = torch.stack([torch.zeros_like(sure), sure], dim=1)  # (2, 2, 2, 2)
+    wanted = torch.tensor([[[1.0, 0], [1, 0]], [[1, 0], [1, 0.5]]])
+    return [*made, Case.from_truth("very sure: ±100 and ±30", (logits, torch.tensor([1, 1]), wanted), region_by_region)]
 
 
-def cell_by_cell(mask_logits, labels, targets):
-    """The truth: -t log σ(x) - (1 - t) log σ(-x), region by region."""
+def region_by_region(mask_logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+    """The truth, by the definition; −log sigmoid(x) is softplus(−x)."""
+    total = mask_logits.sum() * 0
+    for logits, label, wanted in zip(mask_logits, labels.tolist(), targets, strict=True):
+        each = wanted * F.softplus(-logits[label]) + (1 - wanted) * F.softplus(logits[label])
+        total = total + each.mean() / len(labels)
+    return total
+
+
+def true_class(mask_logits: Tensor, labels: Tensor) -> Tensor:
+    return mask_logits[torch.arange(len(labels)), labels]  # (P, M, M)
+
+
+def of_class(
+    mask_logits: Tensor,
+    labels: Tensor,
+    targets: Tensor,
+    chosen: Callable[[Tensor, Tensor], Tensor] = true_class,
+    criterion: Callable[[Tensor, Tensor], Tensor] = F.binary_cross_entropy_with_logits,
+) -> Tensor:
+    """`mask_loss` with its decisions open: whose mask is judged, and how."""
     if not len(labels):
         return mask_logits.sum() * 0
-    regions = [
-        -(target * F.logsigmoid(masks[label]) + (1 - target) * F.logsigmoid(-masks[label]))  # (M, M)
-        for masks, label, target in zip(mask_logits, labels.tolist(), targets, strict=True)
-    ]
-    return torch.stack(regions).mean()
+    return criterion(chosen(mask_logits, labels), targets)
 
 
-@mistake(
-    "all classes",
-    "You compare the masks of *all* classes with the target. Only the true class's mask learns from a region.",
-)
-def all_classes(mask_logits, labels, targets):
-    if not len(labels):
-        return mask_logits.sum() * 0
-    return F.binary_cross_entropy_with_logits(mask_logits, targets[:, None].expand_as(mask_logits))
+def logarithm_afterwards(logits: Tensor, wanted: Tensor) -> Tensor:
+    share = logits.sigmoid()
+    return -(wanted * share.log() + (1 - wanted) * (1 - share).log()).mean()
 
 
-@mistake(
-    "the other classes must say no",
-    "You ask the masks of the other classes to be empty. They learn nothing from this region: only the true class's "
-    "mask is judged.",
-)
-def others_empty(mask_logits, labels, targets):
-    if not len(labels):
-        return mask_logits.sum() * 0
-    wanted = torch.zeros_like(mask_logits)
-    wanted[torch.arange(len(labels)), labels] = targets
-    return F.binary_cross_entropy_with_logits(mask_logits, wanted)
+def gradient_without_regions(function: Callable) -> bool:
+    nothing = torch.zeros(0, 3, 2, 2, requires_grad=True)
+    return function(nothing, torch.zeros(0, dtype=torch.int64), torch.zeros(0, 2, 2)).requires_grad
 
 
-@mistake(
-    "classes compete",
-    "You let the classes compete in each cell, by a softmax. Here each mask is asked yes or no, by a sigmoid.",
-)
-def softmax(mask_logits, labels, targets):
-    return mask_loss_across_classes(mask_logits, labels, targets)
-
-
-@mistake(
-    "class counted from 0",
-    "You take the mask of the class before. Background, class 0, has a mask too, so `labels` fit as they are.",
-)
-def one_less(mask_logits, labels, targets):
-    return mask_loss(mask_logits, labels - 1, targets)
-
-
-@mistake(
-    "class first, then region",
-    "You exchanged the two axes: the first counts regions, the second classes.",
-)
-def axes_exchanged(mask_logits, labels, targets):
-    return F.binary_cross_entropy_with_logits(mask_logits[labels, torch.arange(len(labels))], targets)
-
-
-@mistake("sigmoid twice", "You take the sigmoid of the logits, and then a loss that takes it once more.")
-def sigmoid_twice(mask_logits, labels, targets):
-    return mask_loss(mask_logits.sigmoid(), labels, targets)
-
-
-@mistake("background's mask", "You judge the mask of class 0, background. The true class is in `labels`.")
-def background(mask_logits, labels, targets):
-    return mask_loss(mask_logits, torch.zeros_like(labels), targets)
-
-
-@mistake(
-    "squared error",
-    "You take the squared error of the sigmoid. Binary cross-entropy is asked for: it also pulls at answers that are "
-    "surely wrong.",
-)
-def squared(mask_logits, labels, targets):
-    if not len(labels):
-        return mask_logits.sum() * 0
-    return F.mse_loss(of_true_class(mask_logits, labels).sigmoid(), targets)
-
-
-@mistake("sum over cells", "You add up the cells, and divide by the regions alone. Divide by regions and cells.")
-def cells_added(mask_logits, labels, targets):
-    return mask_loss(mask_logits, labels, targets) * targets[0].numel() if len(labels) else mask_logits.sum() * 0
-
-
-@mistake("sum over all", "You add everything up. The mean over regions and cells is asked for.")
-def everything_added(mask_logits, labels, targets):
-    return mask_loss(mask_logits, labels, targets) * targets.numel()
-
-
-@mistake(
-    "the mean of nothing",
-    "Right, but with no region: the mean of nothing is nan, and a nan in the sum of the losses ruins the step. "
-    "Return 0 then, one that gradients can run through.",
-)
-def nan_without_regions(mask_logits, labels, targets):
-    return F.binary_cross_entropy_with_logits(of_true_class(mask_logits, labels), targets)
-
-
-@mistake(
-    "logarithm of 0",
-    "Right, but for logits of ±100: there the sigmoid is exactly 0 or 1, and its logarithm is limited or infinite. Use "
-    "the loss that takes logits.",
-)
-def by_probabilities(mask_logits, labels, targets):
-    if not len(labels):
-        return mask_logits.sum() * 0
-    return F.binary_cross_entropy(of_true_class(mask_logits, labels).sigmoid(), targets)
-
-
-def gradient_arrives_without_regions(function: Callable) -> bool:
-    logits = torch.zeros(0, 3, 2, 2, requires_grad=True)
-    return function(logits, torch.zeros(0, dtype=torch.int64), torch.zeros(0, 2, 2)).requires_grad
-
+MISTAKES = [
+    Mistake(
+        "the mask of the class before",
+        "You judge the mask of class label − 1. Background is class 0 and has a mask too, though nobody uses it.",
+        wrong=partial(of_class, chosen=lambda logits, labels: true_class(logits, labels - 1)),
+    ),
+    Mistake(
+        "the masks of all classes",
+        "You compare the masks of *all* classes with the target. Only that of the true class is judged.",
+        wrong=partial(
+            of_class,
+            chosen=lambda logits, labels: logits,
+            criterion=lambda logits, wanted: F.binary_cross_entropy_with_logits(
+                logits, wanted[:, None].expand_as(logits)
+            ),
+        ),
+    ),
+    Mistake(
+        "background's mask",
+        "You judge the mask of class 0, background. Judge that of each region's true class.",
+        wrong=partial(of_class, chosen=lambda logits, labels: logits[:, 0]),
+    ),
+    Mistake(
+        "softmax",
+        "You took a softmax over the classes: then they compete for each cell. Here nobody but the true class is "
+        "asked, yes or no: a sigmoid.",
+        wrong=partial(
+            of_class,
+            chosen=lambda logits, labels: true_class(logits.softmax(dim=1), labels),
+            criterion=F.binary_cross_entropy,
+        ),
+    ),
+    Mistake(
+        "classes compete with background",
+        "You took a cross-entropy over the classes: thing or background. Here nobody but the true class is asked, yes "
+        "or no.",
+        wrong=mask_loss_across_classes,
+    ),
+    Mistake(
+        "sigmoid twice",
+        "`F.binary_cross_entropy_with_logits` takes the sigmoid itself, and you gave it shares. Give it the logits.",
+        wrong=partial(of_class, chosen=lambda logits, labels: true_class(logits, labels).sigmoid()),
+    ),
+    Mistake(
+        "logarithm after the sigmoid",
+        "Right for small logits. For large ones the sigmoid is exactly 0 or 1, and the logarithm of 0 is −∞. "
+        "`F.binary_cross_entropy_with_logits` or `F.logsigmoid` do both at once.",
+        wrong=partial(of_class, criterion=logarithm_afterwards),
+    ),
+    Mistake(
+        "logarithm after the sigmoid, cut off",
+        "Right for small logits. For large ones the sigmoid is exactly 0 or 1, and `F.binary_cross_entropy` cuts its "
+        "logarithm off at −100: a logit of 30 costs 100. `F.binary_cross_entropy_with_logits` takes logits.",
+        wrong=partial(of_class, criterion=lambda logits, wanted: F.binary_cross_entropy(logits.sigmoid(), wanted)),
+    ),
+    Mistake(
+        "sum instead of mean",
+        "You added up over regions and cells. Asked is the mean over both.",
+        wrong=partial(of_class, criterion=partial(F.binary_cross_entropy_with_logits, reduction="sum")),
+    ),
+    Mistake(
+        "cells added up",
+        "You took the mean over the regions, but added up their cells. Asked is the mean over both.",
+        wrong=partial(
+            of_class,
+            criterion=lambda logits, wanted: (
+                F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / len(wanted)
+            ),
+        ),
+    ),
+    Mistake(
+        "targets thresholded",
+        "You made 0 and 1 of the targets. A cell that the thing fills to 0.3 is 0.3.",
+        wrong=partial(
+            of_class,
+            criterion=lambda logits, wanted: F.binary_cross_entropy_with_logits(logits, (wanted > 0.5).float()),
+        ),
+    ),
+    Mistake(
+        "the mean of nothing",
+        "Right, but without regions you return NaN: the mean of no number. Asked is 0.",
+        wrong=lambda logits, labels, targets: F.binary_cross_entropy_with_logits(true_class(logits, labels), targets),
+    ),
+]
 
 EXERCISE = Exercise(
     name="mask_loss",
@@ -162,9 +159,13 @@ EXERCISE = Exercise(
     cases=cases,
     takes={"mask_logits": Kind.LOGITS, "labels": Kind.CLASSES},
     gives=Kind.LOSS,
-    probes=[Probe(CUT_OFF.name, CUT_OFF.explanation, passes=gradient_arrives_without_regions)],
-    mistakes=[
-        all_classes, others_empty, softmax, one_less, axes_exchanged, sigmoid_twice, background, squared, cells_added,
-        everything_added, nan_without_regions, by_probabilities,
+    mistakes=MISTAKES,
+    probes=[
+        Probe(
+            "no gradient without regions",
+            "The numbers are right. But without regions your 0 has no gradient, and `backward()` crashes. Make the 0 "
+            "from `mask_logits`, so that a gradient can run through it.",
+            passes=gradient_without_regions,
+        )
     ],
-)  # fmt: skip
+)

@@ -1,112 +1,140 @@
-"""What the mask branch is to draw: of each region's thing the part inside of the region."""
+"""What the mask branch is to say: the part of each region's thing that lies in the region, on a small grid."""
+
+import math
+from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import roi_align
+from torchvision.ops import masks_to_boxes, roi_align
 
-from lib.exercises.engine.exercise import Case, Exercise, mistake
+from lib.exercises.engine.exercise import Case, Exercise, Mistake
+from lib.exercises.engine.inputs import boxes_of
 from lib.exercises.engine.kinds import Kind
 from lib.exercises.engine.map_pictures import compare_maps
-from lib.ops.masks import masks_to_boxes, project_masks_on_boxes
+from lib.ops.masks import project_masks_on_boxes
 
 
 def mask_targets(masks: Tensor, boxes: Tensor, matched: Tensor, size: int) -> Tensor:
-    """The course's own, `lib.ops.masks.project_masks_on_boxes` without rounding."""
+    """The course's own, `lib.ops.masks.project_masks_on_boxes`, without rounding."""
     return project_masks_on_boxes(masks, boxes, matched, size, aligned=True)
 
 
 def cases() -> list[Case]:
-    masks = torch.zeros(3, 24, 32, dtype=torch.bool)
-    masks[0, 4:12, 6:14] = True  # a square
-    masks[1, 10:20, 16:30], masks[1, 10:14, 24:30] = True, False  # a step
-    masks[2] = torch.ones(24, 32).tril().bool()  # below the diagonal
-    boxes = torch.tensor(
-        [[6.0, 4, 14, 12], [15.0, 9, 31, 21], [2.5, 3.25, 11, 12.5], [10.0, 2, 26.5, 19], [0, 0, 32, 24]]
-    )
-    places = [torch.tensor(one) for one in ([0], [0], [1, 0, 0], [2, 1, 0, 1, 2], [], [1])]
+    low, high, lying = (2, 3, 9, 9, 0.7), (5, 1, 12, 8, -1.3), (1, 6, 15, 11, 0.3)
+    small = things(10, 12, low, high)
+    large = things(40, 50, (4, 6, 33, 35, 0.9), (12, 3, 46, 30, -0.5))
+    three = things(14, 16, low, high, lying)
+    askew = boxes_of((2.3, 1.2, 9.6, 8.7), (0.4, 3.7, 7.1, 12.8), (4.6, 2.1, 13.9, 9.4))
     named = {
-        "a square in its own box": (masks, boxes[:1], places[0], 4),
-        "the left part of the square": (masks, torch.tensor([[2.0, 4, 10, 12]]), places[1], 4),
-        "three regions of two things": (masks, boxes[1:4], places[2], 7),
-        "five regions in any order": (masks, boxes, places[3], 5),
-        "no region": (masks, boxes[:0], places[4].long(), 4),
-        "a region smaller than its grid": (masks, torch.tensor([[21.3, 11.2, 26.1, 15.9]]), places[5], 14),
+        "two things, two regions that are not their boxes": (small, boxes_of((4, 0, 12, 6), (1, 4, 7, 10)), [1, 0], 2),
+        "three regions, two of them of one thing": (three, askew, [2, 0, 2], 4),
+        "regions much larger than their grid": (large, boxes_of((3.4, 8.2, 30.9, 38.3), (9, 1, 48, 33)), [0, 1], 3),
+        "regions of three pixels": (three, boxes_of((4.2, 4.4, 7.3, 6.9), (8.6, 2.2, 11.4, 5.3)), [0, 1], 5),
+        "a region that misses its thing, and a small one": (small, boxes_of((0, 0, 2, 2), (6, 3, 11, 7)), [0, 1], 3),
+        "the whole picture, two things": (three, boxes_of((0, 0, 16, 14), (0, 0, 16, 14)), [1, 0], 4),
+        "no region": (three, torch.zeros(0, 4), [], 4),
     }
-    return [Case(label, arguments, one_at_a_time(*arguments)) for label, arguments in named.items()]
-
-
-def one_at_a_time(masks: Tensor, boxes: Tensor, matched: Tensor, size: int) -> Tensor:
-    """The truth: each region is cut out of its own mask by torchvision's function."""
-    targets = [
-        roi_align(masks[place][None, None].float(), [box[None]], size, 1.0, aligned=True)[0]
-        for box, place in zip(boxes, matched.tolist(), strict=True)
+    return [
+        Case.from_truth(label, (masks, boxes, torch.tensor(matched, dtype=torch.int64), size), point_by_point)
+        for label, (masks, boxes, matched, size) in named.items()
     ]
-    return torch.cat([torch.zeros(0, size, size), *targets])  # (P, M, M)
 
 
-@mistake(
-    "the thing's own box",
-    "You cut each mask by the thing's own box. Cut it by the *region*: the branch sees no more than that.",
-)
-def own_box(masks, boxes, matched, size):
-    true = masks_to_boxes(masks) + torch.tensor([0.0, 0, 1, 1])  # (N, 4)
-    return mask_targets(masks, true[matched], matched, size)
+def things(height: int, width: int, *which: tuple[float, ...]) -> Tensor:
+    """A thing each, (N, height, width) bool: the part of a box below a line through its middle with this slope."""
+    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    masks = []
+    for left, top, right, bottom, slope in which:
+        inside = (x > left) & (x < right) & (y > top) & (y < bottom)
+        masks.append(inside & (y - (top + bottom) / 2 > slope * (x - (left + right) / 2)))
+    return torch.stack(masks)
 
 
-@mistake(
-    "masks in their own order",
-    "You cut the first region out of the first mask, the second out of the second ... Which one a region shows is said "
-    "by `matched`.",
-)
-def in_order(masks, boxes, matched, size):
-    return mask_targets(masks, boxes, torch.arange(len(boxes)) % len(masks), size)
+def point_by_point(masks: Tensor, boxes: Tensor, matched: Tensor, size: int) -> Tensor:
+    """The truth, by `F.grid_sample`: as many points a cell as it has pixels, rounded up, and their mean."""
+    targets = [torch.zeros(0, size, size)]
+    height, width = masks.shape[1:]
+    for (left, top, right, bottom), thing in zip(boxes.tolist(), matched.tolist(), strict=True):
+        across, down = math.ceil((right - left) / size), math.ceil((bottom - top) / size)
+        x = left + (torch.arange(size * across) + 0.5) / (size * across) * (right - left)
+        y = top + (torch.arange(size * down) + 0.5) / (size * down) * (bottom - top)
+        grid_y, grid_x = torch.meshgrid(2 * y / height - 1, 2 * x / width - 1, indexing="ij")
+        grid = torch.stack([grid_x, grid_y], dim=2)[None]  # (1, points down, points across, 2)
+        read = F.grid_sample(masks[thing][None, None].float(), grid, padding_mode="border", align_corners=False)
+        targets.append(F.avg_pool2d(read, (down, across))[0])  # (1, size, size)
+    return torch.cat(targets)
 
 
-@mistake("always the first mask", "You cut all regions out of the first mask. `matched` says which one each shows.")
-def the_first(masks, boxes, matched, size):
-    return mask_targets(masks, boxes, torch.zeros_like(matched), size)
+def cut(masks: Tensor, boxes: Tensor, matched: Tensor, size: int, points: int = -1, aligned: bool = True) -> Tensor:
+    """`mask_targets` with the settings of RoIAlign open."""
+    regions = torch.cat([matched[:, None].float(), boxes], dim=1)  # (P, 5)
+    return roi_align(masks[:, None].float(), regions, size, 1.0, points, aligned)[:, 0]
 
 
-@mistake(
-    "all things at once", "Your masks show all things of the picture. A region's target shows its own thing alone."
-)
-def all_things(masks, boxes, matched, size):
-    return mask_targets(masks.any(dim=0, keepdim=True), boxes, torch.zeros_like(matched), size)
+def resized(masks: Tensor, boxes: Tensor, matched: Tensor, size: int, cropped: bool = True) -> Tensor:
+    targets = [torch.zeros(0, size, size)]
+    for (left, top, right, bottom), mask in zip(boxes.round().int().tolist(), masks[matched].float()):
+        crop = mask[top:bottom, left:right] if cropped else mask
+        targets.append(F.interpolate(crop[None, None], (size, size), mode="bilinear")[0])
+    return torch.cat(targets)
 
 
-@mistake(
-    "half a pixel off",
-    "Everything is half a pixel too far left and up, as without `aligned=True`: a pixel's value belongs to its middle.",
-)
-def not_aligned(masks, boxes, matched, size):
-    return project_masks_on_boxes(masks, boxes, matched, size, aligned=False)
+def nothing_but_0_and_1(got: Tensor, expected: Tensor, case: Case) -> bool:
+    return bool(((got == 0) | (got == 1)).all() and ((got - expected).abs() <= 0.501).all())
 
 
-@mistake(
-    "made yes or no",
-    "You made the targets 0 or 1. A cell that the thing covers in part has that part: 0.5 says where the edge runs.",
-)
-def thresholded(masks, boxes, matched, size):
-    return (mask_targets(masks, boxes, matched, size) > 0.5).float()
-
-
-@mistake(
-    "the whole picture",
-    "You brought the whole mask to `size`, whatever the region. Only what is inside of the region counts.",
-)
-def whole_picture(masks, boxes, matched, size):
-    whole = torch.tensor([0.0, 0, masks.shape[2], masks.shape[1]]).expand(len(boxes), 4)
-    return mask_targets(masks, whole, matched, size)
-
-
-@mistake(
-    "other points",
-    "You gave `sampling_ratio` a value. Leave it as it is, so that a bin has as many points as it has pixels.",
-)
-def two_points(masks, boxes, matched, size):
-    regions = torch.cat([matched[:, None].float(), boxes], dim=1)
-    return roi_align(masks[:, None].float(), regions, size, 1.0, 2, aligned=True)[:, 0]
-
+MISTAKES = [
+    Mistake(
+        "the thing's own box cut",
+        "You cut each mask by the box around the thing. The branch sees the *region*: asked is what of the thing lies "
+        "in `boxes`.",
+        wrong=lambda masks, boxes, matched, size: cut(masks, masks_to_boxes(masks)[matched], matched, size),
+    ),
+    Mistake(
+        "`matched` ignored",
+        "You cut the first region from the first mask, the second from the second. `matched` says which thing each "
+        "region shows.",
+        wrong=lambda masks, boxes, matched, size: cut(masks, boxes, torch.arange(len(boxes)), size),
+    ),
+    Mistake(
+        "always the first mask",
+        "You cut every region from the first mask. `roi_align` takes its first argument for pictures, and needs to be "
+        "told from which one each region is cut: `matched` says so.",
+        wrong=lambda masks, boxes, matched, size: cut(masks, boxes, torch.zeros_like(matched), size),
+    ),
+    Mistake(
+        "half a pixel off",
+        "Your masks are cut half a pixel too far right and down: `roi_align` wants `aligned=True`.",
+        wrong=partial(cut, aligned=False),
+    ),
+    Mistake(
+        "too few points",
+        "Right for small regions. You read 2 × 2 points in every cell (`sampling_ratio=2`). A cell of many pixels is "
+        "then full or empty by chance: leave `sampling_ratio` as it is.",
+        wrong=partial(cut, points=2),
+    ),
+    Mistake(
+        "regions rounded",
+        "You rounded the regions to whole pixels. Nothing is rounded here.",
+        wrong=lambda masks, boxes, matched, size: cut(masks, boxes.round(), matched, size),
+    ),
+    Mistake(
+        "cropped and resized",
+        "You cut out whole pixels and resized them. Cut by `roi_align`, which does not round.",
+        wrong=resized,
+    ),
+    Mistake(
+        "the whole picture resized",
+        "You made the whole mask small. Asked is the part of it in the region.",
+        wrong=partial(resized, cropped=False),
+    ),
+    Mistake(
+        "nothing but 0 and 1",
+        "All your numbers are 0 or 1. Asked is the *share* of the thing in each cell: do not round or compare.",
+        when=nothing_but_0_and_1,
+    ),
+]
 
 EXERCISE = Exercise(
     name="mask_targets",
@@ -114,9 +142,6 @@ EXERCISE = Exercise(
     cases=cases,
     takes={"masks": Kind.MASK, "boxes": Kind.BOXES, "matched": Kind.INDICES},
     gives=Kind.MAP,
-    mistakes=[
-        own_box, in_order, the_first, all_things, not_aligned, thresholded, whole_picture,
-        two_points,
-    ],
+    mistakes=MISTAKES,
     picture=compare_maps,
-)  # fmt: skip
+)

@@ -1,34 +1,34 @@
-"""RoIAlign for one region: four points a bin, read between the cells."""
+"""Cut a region out of a feature map, and round nothing."""
+
+from collections.abc import Callable
+from functools import partial
 
 import torch
-import torch.nn.functional as F
 import torchvision
 from torch import Tensor
 
-from lib.exercises.engine.exercise import Case, Exercise, mistake
+from lib.exercises.engine.exercise import Case, Exercise, Mistake
 from lib.exercises.engine.inputs import random_values
 from lib.exercises.engine.kinds import Kind
 from lib.exercises.engine.map_pictures import compare_maps
+from lib.exercises.lessons.lesson_12.bilinear_sample import bilinear_sample
 from lib.ops import roi
 
 
 def roi_align_one(feature: Tensor, box: Tensor, output_size: int, spatial_scale: float) -> Tensor:
-    """The course's own road, `lib.ops.roi.roi_align`, for one picture and one box."""
-    return aligned(feature, box, output_size, spatial_scale)
-
-
-def aligned(feature: Tensor, box: Tensor, bins: int, scale: float, points: int = 2, middles: bool = True) -> Tensor:
-    return roi.roi_align(feature[None], [box[None]], bins, scale, points, aligned=middles)[0]
+    """The course's own, `lib.ops.roi.roi_align`, for one map and one box."""
+    return roi.roi_align(feature[None], [box[None]], output_size, spatial_scale, sampling_ratio=2, aligned=True)[0]
 
 
 def cases() -> list[Case]:
     named = {
-        "a region of 2.5 × 1.5 cells in 2 × 2 bins": ((1, 6, 6), [12, 20, 32, 32], 2, 1 / 8),
-        "one bin": ((2, 6, 6), [9, 13, 30, 37], 1, 1 / 8),
-        "a region of 7.1 × 4.2 cells in 3 × 3 bins": ((3, 12, 12), [9.2, 25, 66, 58.6], 3, 1 / 8),
-        "a small region in 5 × 5 bins": ((2, 12, 12), [41, 50.5, 49, 57], 5, 1 / 8),
-        "a region that ends at the picture's edge": ((2, 12, 12), [60, 30, 96, 96], 3, 1 / 8),
-        "a map of 6 × 9 cells, stride 16": ((2, 6, 9), [17, 20, 120, 74], 3, 1 / 16),
+        "a box of 38 × 22 pixels, stride 8, 2 × 2 bins": ((1, 6, 8), [9, 13, 47, 35], 2, 1 / 8),
+        "a box with fractions of pixels, 3 × 3 bins": ((3, 8, 8), [10.5, 21.25, 52.75, 60.6], 3, 1 / 8),
+        "the left upper corner of the picture": ((2, 6, 6), [0, 0, 21, 13], 3, 1 / 8),
+        "the right lower corner of the picture": ((2, 6, 7), [30, 35, 56, 48], 4, 1 / 8),
+        "a box smaller than a cell, stride 16": ((2, 6, 6), [41, 50, 46, 57], 2, 1 / 16),
+        "a box larger than its bins have points, stride 4": ((2, 16, 16), [3, 5, 61, 58], 2, 1 / 4),
+        "one bin": ((2, 6, 8), [12, 9, 33, 40], 1, 1 / 8),
     }
     return [
         Case.from_truth(
@@ -41,94 +41,93 @@ def cases() -> list[Case]:
     ]
 
 
-def by_torchvision(feature, box, output_size, spatial_scale):
-    regions = [box[None]]
-    return torchvision.ops.roi_align(feature[None], regions, output_size, spatial_scale, 2, aligned=True)[0]
+def by_torchvision(
+    feature: Tensor, box: Tensor, output_size: int, spatial_scale: float, aligned: bool = True
+) -> Tensor:
+    return torchvision.ops.roi_align(feature[None], [box[None]], output_size, spatial_scale, 2, aligned)[0]
 
 
-@mistake("scale forgotten", "You took pixels for cells. Multiply the box by `spatial_scale` first.")
-def scale_forgotten(feature, box, output_size, spatial_scale):
-    return aligned(feature, box, output_size, 1.0)
+def cut(
+    feature: Tensor,
+    box: Tensor,
+    output_size: int,
+    spatial_scale: float,
+    cells: Callable[[Tensor], Tensor] = lambda cells: cells,
+    at: tuple[float, ...] = (0.25, 0.75),
+    together: Callable[[Tensor], Tensor] = lambda read: read.mean(dim=(2, 4)),
+) -> Tensor:
+    """`roi_align_one` with its decisions open.
+
+    Args:
+        cells: from the box in cells (4,) to the one that is cut.
+        at: where in a bin its points lie.
+        together: from the points' values (C, bins, points, bins, points) to the result.
+    """
+    region = cells(box * spatial_scale)  # (4,)
+    steps = torch.arange(output_size)[:, None] + torch.tensor(at)  # (bins, points)
+    x, y = (start + steps.flatten() * side / output_size for start, side in zip(region[:2], region[2:] - region[:2]))
+    grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")  # (bins · points, bins · points) each
+    read = bilinear_sample(feature, grid_x.flatten(), grid_y.flatten())  # (C, all points)
+    return together(read.view(len(feature), output_size, len(at), output_size, len(at)))
 
 
-@mistake(
-    "half a cell off",
-    "You read everything half a cell too far right and down. Is half a cell subtracted twice, or not at all? "
-    "`bilinear_sample` takes places in cells, where the first middle is at 0.5.",
-)
-def half_a_cell_off(feature, box, output_size, spatial_scale):
-    return aligned(feature, box + 0.5 / spatial_scale, output_size, spatial_scale)
-
-
-@mistake(
-    "half a cell off, the other way",
-    "You read everything half a cell too far left and up: `bilinear_sample` subtracts the half cell already.",
-)
-def subtracted_twice(feature, box, output_size, spatial_scale):
-    return aligned(feature, box - 0.5 / spatial_scale, output_size, spatial_scale)
-
-
-@mistake("rounded to whole cells", "You rounded the region to whole cells. Here nothing is rounded.")
-def rounded(feature, box, output_size, spatial_scale):
-    return aligned(feature, (box * spatial_scale).round(), output_size, 1.0)
-
-
-@mistake("rounded down to whole cells", "You rounded the region down to whole cells. Here nothing is rounded.")
-def rounded_down(feature, box, output_size, spatial_scale):
-    return aligned(feature, (box * spatial_scale).floor(), output_size, 1.0)
-
-
-@mistake("one point a bin", "You read each bin at one point, its middle. Four are asked for, and their mean.")
-def one_point(feature, box, output_size, spatial_scale):
-    return aligned(feature, box, output_size, spatial_scale, points=1)
-
-
-def _read(feature: Tensor, box: Tensor, bins: int, scale: float, places: Tensor) -> Tensor:
-    """Points at `places` (bins · 2,), 0 at the left or upper edge, 1 at the other: (C, 2 · bins, 2 · bins)."""
-    left, top, right, bottom = box * scale
-    rows, columns = top + places * (bottom - top), left + places * (right - left)
-    height, width = feature.shape[1:]
-    grid = torch.stack(torch.meshgrid(2 * columns / width - 1, 2 * rows / height - 1, indexing="xy"), dim=2)
-    return F.grid_sample(feature[None], grid[None], padding_mode="border", align_corners=False)[0]
-
-
-@mistake(
-    "points from edge to edge",
-    "Your points are spread from the region's one edge to its other, both included. The first one lies a quarter of a "
-    "bin inside.",
-)
-def edge_to_edge(feature, box, output_size, spatial_scale):
-    values = _read(feature, box, output_size, spatial_scale, torch.linspace(0, 1, 2 * output_size))
-    return F.avg_pool2d(values, 2)
-
-
-@mistake(
-    "points at the bins' upper left corners",
-    "Your points begin at the upper left corner of the region, at 0 and a half of each bin. They are at a quarter and "
-    "at three quarters.",
-)
-def upper_left(feature, box, output_size, spatial_scale):
-    places = torch.arange(2 * output_size) / (2 * output_size)
-    return F.avg_pool2d(_read(feature, box, output_size, spatial_scale, places), 2)
-
-
-@mistake("the largest of the points", "You keep the largest of a bin's four points. RoIAlign takes their mean.")
-def largest(feature, box, output_size, spatial_scale):
-    places = (torch.arange(2 * output_size) + 0.5) / (2 * output_size)
-    return F.max_pool2d(_read(feature, box, output_size, spatial_scale, places), 2)
-
-
-@mistake("the sum of the points", "You add up a bin's four points. RoIAlign takes their mean.")
-def added_up(feature, box, output_size, spatial_scale):
-    return 4 * aligned(feature, box, output_size, spatial_scale)
-
-
-@mistake(
-    "rows and columns exchanged", "Your cut-out is mirrored at its diagonal: the rows come first, then the columns."
-)
-def turned(feature, box, output_size, spatial_scale):
-    return aligned(feature, box, output_size, spatial_scale).mT
-
+MISTAKES = [
+    Mistake(
+        "rounded to whole cells",
+        "You rounded the box to whole cells, as RoI pooling does. Here nothing is rounded: a region may begin at 1.1 "
+        "cells.",
+        wrong=partial(cut, cells=torch.round),
+    ),
+    Mistake(
+        "rounded down to whole cells",
+        "You cut the decimals off the box in cells. Here nothing is rounded: a region may begin at 1.1 cells.",
+        wrong=partial(cut, cells=torch.floor),
+    ),
+    Mistake(
+        "box not scaled",
+        "You took pixels for cells. A box of 40 pixels is 5 cells wide on a map of stride 8.",
+        wrong=lambda feature, box, output_size, spatial_scale: cut(feature, box, output_size, 1.0),
+    ),
+    Mistake(
+        "one point in the middle",
+        "You read one point in the middle of each bin. Asked are 2 × 2 points a bin, and their mean.",
+        wrong=partial(cut, at=(0.5,)),
+    ),
+    Mistake(
+        "points in the bin's corners",
+        "You read each bin at its four corners, so that neighbours share their points. Evenly spread means at ¼ and ¾ "
+        "of the bin.",
+        wrong=partial(cut, at=(0.0, 1.0)),
+    ),
+    Mistake(
+        "points at 0 and ½",
+        "Your points lie at 0 and ½ of each bin: all too far left and up. Each stands for a half of the bin, and lies "
+        "in *its* middle, at ¼ and ¾.",
+        wrong=partial(cut, at=(0.0, 0.5)),
+    ),
+    Mistake(
+        "half a cell off, to the left and up",
+        "You took half a cell away from the box, and `bilinear_sample` takes it away once more. Places in cells are "
+        "what it asks for.",
+        wrong=partial(cut, cells=lambda cells: cells - 0.5),
+    ),
+    Mistake(
+        "not aligned",
+        "That is the first version of RoIAlign (`aligned=False`): half a cell too far right and down, and no region "
+        "smaller than a cell.",
+        wrong=partial(by_torchvision, aligned=False),
+    ),
+    Mistake(
+        "maximum instead of mean",
+        "You keep the largest of a bin's points. Asked is their mean.",
+        wrong=partial(cut, together=lambda read: read.amax(dim=(2, 4))),
+    ),
+    Mistake(
+        "every point returned",
+        "You return every point: 2n × 2n. Asked is one number a bin, the mean of its four points.",
+        wrong=partial(cut, together=lambda read: read.flatten(3).flatten(1, 2)),
+    ),
+]
 
 EXERCISE = Exercise(
     name="roi_align_one",
@@ -136,9 +135,6 @@ EXERCISE = Exercise(
     cases=cases,
     takes={"feature": Kind.MAP, "box": Kind.BOXES},
     gives=Kind.MAP,
-    mistakes=[
-        scale_forgotten, half_a_cell_off, subtracted_twice, rounded, rounded_down, one_point, edge_to_edge, upper_left,
-        largest, added_up, turned,
-    ],
+    mistakes=MISTAKES,
     picture=compare_maps,
-)  # fmt: skip
+)
