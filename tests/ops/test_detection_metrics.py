@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from lib.ops.detection_metrics import average_precision
+from lib.ops.masks import encode_masks
 
 KEYS = (
     "AP",
@@ -33,52 +35,53 @@ SHARED = Path(os.environ.get("COURSE_SHARED_DATA") or Path(__file__).resolve().p
 COCO_MINI = SHARED / "coco_mini"
 
 
-def by_pycocotools(predictions, targets):
+def records(pictures, iou_type):
+    """Boxes, or masks, as the annotations of a COCO file."""
+    result = []
+    for number, picture in enumerate(pictures, 1):
+        boxes = picture["boxes"].double()
+        sides = boxes[:, 2:] - boxes[:, :2]
+        masks = encode_masks(picture["masks"] > 0.5) if iou_type == "segm" else []
+        areas = torch.tensor([coco_mask.area(mask) for mask in masks]) if iou_type == "segm" else sides.prod(1)
+        areas = picture.get("area", areas).tolist()
+        crowds = picture.get("iscrowd", torch.zeros(len(boxes))).tolist()
+        for i, (box, side, label) in enumerate(zip(boxes, sides, picture["labels"].tolist())):
+            result.append(
+                {
+                    "id": len(result) + 1,
+                    "image_id": number,
+                    "category_id": label,
+                    "iscrowd": int(crowds[i]),
+                    "area": areas[i],
+                    "bbox": [*box[:2].tolist(), *side.tolist()],
+                }
+                | ({"segmentation": masks[i]} if iou_type == "segm" else {})
+            )
+    return result
+
+
+def by_pycocotools(predictions, targets, iou_type="bbox"):
     """The twelve numbers and the AP of each class, from the authors' own code; its -1 becomes nan."""
     categories = sorted({label for each in [*predictions, *targets] for label in each["labels"].tolist()})
-    truth, found = [], []
-    for number, (prediction, target) in enumerate(zip(predictions, targets), 1):
-        boxes = target["boxes"].double()
-        sides = boxes[:, 2:] - boxes[:, :2]
-        areas = target.get("area", sides.prod(1)).tolist()
-        crowds = target.get("iscrowd", torch.zeros(len(boxes))).tolist()
-        for box, side, label, area, crowd in zip(boxes, sides, target["labels"].tolist(), areas, crowds):
-            truth.append(
-                {
-                    "id": len(truth) + 1,
-                    "image_id": number,
-                    "category_id": label,
-                    "iscrowd": int(crowd),
-                    "area": area,
-                    "bbox": [*box[:2].tolist(), *side.tolist()],
-                }
-            )
-        boxes = prediction["boxes"].double()
-        sides = boxes[:, 2:] - boxes[:, :2]
-        for box, side, label, score in zip(boxes, sides, prediction["labels"].tolist(), prediction["scores"].tolist()):
-            found.append(
-                {
-                    "id": len(found) + 1,
-                    "image_id": number,
-                    "category_id": label,
-                    "score": score,
-                    "iscrowd": 0,
-                    "area": (side[0] * side[1]).item(),
-                    "bbox": [*box[:2].tolist(), *side.tolist()],
-                }
-            )
-    sets = []
+    truth = records(targets, iou_type)
+    found = records(predictions, iou_type)
+    for each, score in zip(found, [score for one in predictions for score in one["scores"].tolist()], strict=True):
+        each["score"] = score
+    sets, segm = [], iou_type == "segm"
     with contextlib.redirect_stdout(io.StringIO()):
         for annotations in (truth, found):
             coco = COCO()
             coco.dataset = {
-                "images": [{"id": number + 1} for number in range(len(targets))],
+                "images": [
+                    {"id": number + 1} | (dict(zip(("height", "width"), each["masks"].shape[1:])) if segm else {})
+                    for number, each in enumerate(targets)
+                ],
                 "categories": [{"id": label} for label in categories],
                 "annotations": annotations,
             }
             coco.createIndex()
             sets.append(coco)
-        evaluation = COCOeval(*sets, iouType="bbox")
+        evaluation = COCOeval(*sets, iouType=iou_type)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -90,8 +93,9 @@ def by_pycocotools(predictions, targets):
     return result | {"AP_per_class": per_class}
 
 
-def assert_same(predictions, targets):
-    result, expected = average_precision(predictions, targets), by_pycocotools(predictions, targets)
+def assert_same(predictions, targets, iou_type="bbox"):
+    result = average_precision(predictions, targets, iou_type)
+    expected = by_pycocotools(predictions, targets, iou_type)
     assert list(result) == [*KEYS, "AP_per_class"] and all(type(result[key]) is float for key in KEYS)
     for key in KEYS:
         assert result[key] == pytest.approx(expected[key], abs=1e-6, nan_ok=True), key
@@ -194,6 +198,72 @@ def test_equal_where_overlaps_hit_thresholds_and_tie(seed):
     assert assert_same(predictions, targets)["AP"] > 0.01
 
 
+def with_masks(pictures, height=220, width=300):
+    """An ellipse in each box, as far as it is on the picture; detections say how sure they are of each pixel."""
+    rows, columns = torch.arange(height)[:, None] + 0.5, torch.arange(width) + 0.5
+    result = []
+    for picture in pictures:
+        left, top, right, bottom = (side[:, None, None] for side in picture["boxes"].unbind(1))
+        across = (columns - (left + right) / 2) / ((right - left) / 2).clamp(min=1e-6)  # (N, 1, W)
+        down = (rows - (top + bottom) / 2) / ((bottom - top) / 2).clamp(min=1e-6)  # (N, H, 1)
+        radius = across**2 + down**2  # (N, H, W), 1 on the rim
+        result.append(picture | {"masks": (-radius).exp2() if "scores" in picture else radius < 1})
+    return result
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"noise": 0.03},
+        {"ties": True},
+        {"areas": True},
+        {"crowds": 0.3},
+        {"areas": True, "crowds": 0.5, "ties": True},
+    ],
+    ids=str,
+)
+def test_masks_equal_to_pycocotools(seed, options):
+    predictions, targets = scenes(seed, size=180.0, pictures=6, **options)
+    result = assert_same(with_masks(predictions), with_masks(targets), "segm")
+    assert 0.05 < result["AP50"] < 0.95 and result["AP"] != average_precision(predictions, targets)["AP"]
+
+
+def test_the_scenes_have_masks_of_all_sizes_to_find():
+    predictions, targets = scenes(0, size=180.0)
+    result = average_precision(with_masks(predictions), with_masks(targets), "segm")
+    assert all(0.05 < result[key] < 0.95 for key in ("AP50", "AR100", "AR_small", "AR_medium", "AR_large"))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_masks_equal_where_overlaps_hit_thresholds_and_tie(seed):
+    """Five pixels: many IoUs are 1/2, 3/5, 3/4 exactly, several objects overlap a detection alike, some are empty."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def some(count, share):
+        return {
+            "boxes": torch.zeros(count, 4),
+            "labels": torch.ones(count, dtype=torch.int64),
+            "masks": torch.rand(count, 1, 5, generator=generator) < share,
+        }
+
+    targets = [some(12, 0.4) | {"iscrowd": torch.rand(12, generator=generator) < 0.2} for _ in range(8)]
+    predictions = [some(40, 0.5) | {"scores": torch.randint(9, (40,), generator=generator) / 8} for _ in range(8)]
+    assert not all(target["masks"].any(-1).all() for target in targets)
+    assert assert_same(predictions, targets, "segm")["AP"] > 0.01
+
+
+def test_a_mask_is_judged_and_its_box_is_not():
+    masks = torch.zeros(2, 4, 8)
+    masks[0, :, :4] = masks[1, :, 2:6] = 1
+    truth = one([[0, 0, 4, 4], [2, 0, 6, 4]]) | {"masks": masks > 0}
+    found = one([[7, 7, 8, 8], [0, 0, 1, 1]], scores=[0.9, 0.8]) | {"masks": masks * 0.51}
+    assert average_precision([found], [truth], "segm")["AP"] == pytest.approx(1)
+    assert average_precision([found], [truth])["AP"] == 0
+    assert average_precision([found | {"masks": masks * 0.5}], [truth], "segm")["AP"] == 0, "half sure is not yes"
+
+
 def one(boxes, labels=None, scores=None):
     boxes = torch.tensor(boxes, dtype=torch.float32).view(-1, 4)
     labels = torch.ones(len(boxes), dtype=torch.int64) if labels is None else torch.tensor(labels, dtype=torch.int64)
@@ -276,6 +346,39 @@ def test_equal_on_real_coco_annotations():
     assert 0.1 < assert_same(predictions, targets)["AP"] < 0.9
 
 
+@pytest.mark.skipif(not COCO_MINI.is_dir(), reason=f"no COCO pictures in {COCO_MINI}; see data/README.md")
+def test_masks_equal_on_real_coco_annotations():
+    """Every second row and column of the masks: a quarter of the memory."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO(str(next((COCO_MINI / "annotations").glob("instances*.json"))))
+    targets, predictions = [], []
+    generator = torch.Generator().manual_seed(0)
+    for image in coco.dataset["images"]:
+        mine = coco.loadAnns(coco.getAnnIds(image["id"]))
+        size = (len(range(0, image["height"], 2)), len(range(0, image["width"], 2)))
+        masks = [torch.from_numpy(coco.annToMask(each)[::2, ::2].copy()).bool() for each in mine]
+        truth = {
+            "boxes": torch.zeros(len(mine), 4),
+            "labels": torch.tensor([each["category_id"] for each in mine], dtype=torch.int64),
+            "masks": torch.stack(masks) if mine else torch.zeros(0, *size, dtype=torch.bool),
+        }
+        area = torch.tensor([each["area"] / 4 for each in mine], dtype=torch.float64)
+        targets.append(truth | {"area": area, "iscrowd": torch.tensor([each["iscrowd"] == 1 for each in mine])})
+        moves = torch.randint(-4, 5, (len(mine), 2), generator=generator).tolist()
+        moved = [mask.roll(move, (0, 1)) for mask, move in zip(masks, moves, strict=True)]
+        predictions.append(
+            truth
+            | {"scores": torch.rand(len(mine), generator=generator)}
+            | ({"masks": torch.stack(moved)} if mine else {})
+        )
+    assert sum(target["iscrowd"].sum().item() for target in targets) == 6
+    assert 0.1 < assert_same(predictions, targets, "segm")["AP"] < 0.9
+
+
+def masked(picture, *shape):
+    return picture | {"masks": torch.zeros(shape)}
+
+
 @pytest.mark.parametrize(
     "predictions, targets, start",
     [
@@ -291,3 +394,40 @@ def test_equal_on_real_coco_annotations():
 def test_bad_input_is_named(predictions, targets, start):
     with pytest.raises(ValueError, match=f"^{start}"):
         average_precision(predictions, targets)
+
+
+NONE, TWO = one([], scores=[]), one([[0, 0, 1, 1], [0, 0, 2, 2]])
+
+
+@pytest.mark.parametrize(
+    "predictions, targets, start",
+    [
+        ([NONE], [masked(one([]), 0, 4, 4)], r"predictions\[0\] has boxes, labels, scores; expected .*masks"),
+        ([masked(NONE, 0, 4, 4)], [one([])], r"targets\[0\] has boxes, labels; expected boxes, labels, masks"),
+        (
+            [masked(NONE, 0, 4, 4)],
+            [masked(TWO, 3, 4, 4)],
+            r"targets\[0\]\['masks'\] is \(3, 4, 4\); expected \(2, 4, 4\)",
+        ),
+        ([masked(NONE, 0, 4, 4)], [masked(TWO, 2, 1, 4, 4)], r"targets\[0\]\['masks'\] is \(2, 1, 4, 4\)"),
+        ([masked(NONE, 0, 4)], [masked(TWO, 2, 4)], r"predictions\[0\]\['masks'\] is \(0, 4\)"),
+        (
+            [masked(NONE, 0, 4, 4)],
+            [masked(TWO, 2, 4, 5)],
+            r"predictions\[0\]\['masks'\] and targets\[0\]\['masks'\] are of",
+        ),
+        (
+            [masked(NONE, 0, 4, 4)],
+            [masked(TWO, 2, 4, 4) | {"masks": torch.full((2, 4, 4), math.nan)}],
+            r"targets\[0\].* nan",
+        ),
+    ],
+)
+def test_bad_masks_are_named(predictions, targets, start):
+    with pytest.raises(ValueError, match=f"^{start}"):
+        average_precision(predictions, targets, "segm")
+
+
+def test_an_unknown_iou_type_is_named():
+    with pytest.raises(ValueError, match="^iou_type is 'keypoints'; expected 'bbox' or 'segm'"):
+        average_precision([], [], "keypoints")

@@ -48,6 +48,15 @@ def test_the_tensors_of_toyworld(tmp_path, monkeypatch):
     assert torch.equal(same_images, images)
     for index, target in enumerate(things):
         assert torch.equal(target["boxes"], world[index].boxes) and torch.equal(target["labels"], world[index].labels)
+        assert list(target) == ["boxes", "labels"]
+    for index, target in enumerate(toyworld_detection(world, masks=True)[1]):
+        assert list(target) == ["boxes", "labels", "masks"] and torch.equal(target["boxes"], world[index].boxes)
+        assert target["masks"].dtype == torch.bool and target["masks"].shape == (len(target["boxes"]), 32, 32)
+        for mask, box in zip(target["masks"], target["boxes"].tolist()):
+            rows, columns = torch.where(mask)
+            assert [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] == box
+    whole = list(Batches(*toyworld_detection(world, masks=True), 2))
+    assert torch.equal(whole[1][1][0]["masks"], world[2].masks)
 
 
 @pytest.mark.parametrize("images, targets", [(IMAGES, TARGETS), THINGS])

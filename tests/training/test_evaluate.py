@@ -84,6 +84,32 @@ def test_detections_of_all_batches_are_counted_together():
     assert evaluate_detection(model.train(), [(images, targets)]) == result and model.training
 
 
+class Painter(Finder):
+    """The same boxes, and in each the mask that lies above its left half."""
+
+    def forward(self, images):
+        found = super().forward(images)
+        for one in found:
+            left, top, right, bottom = one["boxes"][0].int().tolist()
+            one["masks"] = torch.zeros(1, 40, 40)
+            one["masks"][0, top:bottom, left : (left + right) // 2] = 0.7
+        return found
+
+
+def test_masks_are_judged_where_asked_for():
+    images, targets = detection_case()
+    with torch.no_grad():
+        found = Painter().eval()(images)
+    truth = [target | {"masks": each["masks"] > 0.5} for target, each in zip(targets, found)]
+    model = Painter().train()
+    result = evaluate_detection(model, [(images[:2], truth[:2]), (images[2:], truth[2:])], iou_type="segm")
+    assert result["AP"] == pytest.approx(1) and result == average_precision(found, truth, "segm") and model.training
+    assert evaluate_detection(model, [(images, truth)])["AP"] < 0.9, "boxes are another matter"
+    with pytest.raises(ValueError, match="masks"):
+        evaluate_detection(model, [(images, targets)], iou_type="segm")
+    assert model.training
+
+
 def test_predict_may_use_the_targets():
     images, targets = detection_case()
     given = [target | {"proposals": target["boxes"]} for target in targets]
