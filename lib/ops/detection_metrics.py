@@ -182,7 +182,7 @@ def _numpy(where: str, picture: dict[str, Tensor], needed: tuple[str, ...]) -> d
         if name not in picture:
             raise ValueError(f"{where} has {', '.join(picture) or 'no entry'}; expected {', '.join(needed)}")
         array = picture[name].detach().cpu().numpy()
-        expected = (len(picture["boxes"]), *{"boxes": (4,), "masks": array.shape[1:][-2:]}.get(name, ()))
+        expected = (len(picture["boxes"]), *{"boxes": (4,), "masks": array.shape[-2:]}.get(name, ()))
         if array.shape != expected:
             raise ValueError(
                 f"{where}[{name!r}] is {array.shape}; expected {expected}, as there are {len(picture['boxes'])} boxes"

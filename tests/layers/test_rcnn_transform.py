@@ -2,7 +2,7 @@ import pytest
 import torch
 from torchvision.models.detection.transform import GeneralizedRCNNTransform as Theirs
 
-from lib.layers.rcnn_transform import GeneralizedRCNNTransform, resize_boxes
+from lib.layers.rcnn_transform import GeneralizedRCNNTransform, resize_boxes, resize_masks
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
 
@@ -39,6 +39,32 @@ def test_proposals_move_with_the_boxes():
     target = {"boxes": torch.tensor([[1.0, 2, 3, 4]]), "proposals": torch.tensor([[10.0, 10, 20, 30]])}
     (moved,) = transform.resize_targets([target], batch)
     assert moved["proposals"].tolist() == [[20, 20, 40, 60]] and target["proposals"][0, 0] == 10
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8])
+def test_masks_move_as_torchvisions_do(dtype):
+    torch.manual_seed(0)
+    images = [torch.rand(3, *size) for size in ((60, 90), (33, 47), (150, 100), (70, 100))]
+    targets = [
+        {"boxes": torch.rand(count, 4), "masks": (torch.rand(count, *image.shape[1:]) < 0.5).to(dtype)}
+        for image, count in zip(images, (3, 1, 4, 0), strict=True)
+    ]
+    ours, theirs = GeneralizedRCNNTransform(100, 180, MEAN, STD), Theirs(100, 180, list(MEAN), list(STD)).eval()
+    batch = ours(images)
+    _, expected = theirs(images, targets)
+    for mine, other, size in zip(ours.resize_targets(targets, batch), expected, batch.image_sizes, strict=True):
+        assert mine["masks"].dtype == dtype and mine["masks"].shape[1:] == size
+        assert torch.equal(mine["masks"].byte(), other["masks"])
+    (kept,) = ours.resize_targets(targets[2:3], ours(images[2:3]))
+    assert kept["masks"] is targets[2]["masks"], "a picture of the right size"
+
+
+def test_masks_are_copied_not_smoothed():
+    masks = torch.tensor([[[True, False], [False, True]]])
+    assert torch.equal(resize_masks(masks, (4, 6)), masks.repeat_interleave(2, 1).repeat_interleave(3, 2))
+    assert resize_masks(masks[:0], (4, 6)).shape == (0, 4, 6)
+    soft = torch.tensor([[[0.25, 0.75]]])
+    assert resize_masks(soft, (1, 4)).tolist() == [[[0.25, 0.25, 0.75, 0.75]]]
 
 
 def test_boxes_follow_width_and_height_by_themselves():
