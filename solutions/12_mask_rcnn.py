@@ -37,7 +37,7 @@ shown = {}
 for number in (50, 156, 38):
     image = val_world[number].image                             # (3, 96, 96)
     shown[f"scene {number}"] = (image, sure(net(image[None].to(device))[0]))
-draw_instances(shown)
+draw_instances(shown, CLASSES)
 plt.show()
 print({title: f"{len(found['labels'])} things" for title, (_, found) in shown.items()})
 assert all(len(found["labels"]) >= 3 for _, found in shown.values())

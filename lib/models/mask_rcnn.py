@@ -159,8 +159,8 @@ class MaskRCNN(nn.Module):
         features = self.backbone(batch.tensors)  # by name (B, C, h, w)
         output = self.rpn.predict(batch, features)
         proposals = [one["boxes"] for one in self.rpn.filter_proposals(output, batch.image_sizes)]
-        losses = self.rpn.loss(output, targets)
         samples = self.roi_heads.select_training_samples(proposals, targets)
+        losses = self.rpn.loss(output, targets)
         losses |= self.roi_heads.loss_of_samples(features, samples, batch.image_sizes)
         return losses | {"loss_mask": self.loss_of_masks(features, samples, batch.image_sizes, targets)}
 

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from torch import Tensor
 
 from lib.ops.masks import check_masks
@@ -15,12 +16,16 @@ from lib.viz.detection.boxes import box_patch, check_boxes, class_colour, show_p
 
 
 def draw_instances(
-    pictures: dict[str, tuple[Tensor, dict[str, Tensor]]], boxes: bool = True, size: float = 3
+    pictures: dict[str, tuple[Tensor, dict[str, Tensor]]],
+    names: Sequence[str] | None = None,
+    boxes: bool = True,
+    size: float = 3,
 ) -> Figure:
     """Pictures with the masks of the things in them, each in the colour of its class, with a line around it.
 
     Args:
         pictures: by title the picture (3, H, W) and {"masks": (N, H, W) bool or 0..1, "labels": (N,), "boxes": (N, 4)}.
+        names: of the classes from label 1 on, for the legend; None: no legend.
         boxes: whether to draw the boxes too.
         size: width of a picture in inches.
 
@@ -39,6 +44,10 @@ def draw_instances(
             if boxes:
                 box_patch(axis, box, class_colour(label), width=1.0)
         axis.set(xlim=(0, image.shape[2]), ylim=(image.shape[1], 0))
+    seen = sorted({label for _, found in pictures.values() for label in found["labels"].tolist()})
+    if names is not None and seen:
+        handles = [Patch(facecolor=class_colour(label), label=names[label - 1]) for label in seen]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(seen), frameon=False, fontsize=9)
     return figure
 
 
@@ -107,7 +116,15 @@ def draw_mixing(values: Tensor, point: tuple[float, float], shares: Sequence[flo
         middle = (column + place % 2 + 0.5, row + place // 2 + 0.5)
         axis.plot((x, middle[0]), (y, middle[1]), color="#D55E00", linewidth=1)
         axis.plot(*middle, "o", color="#202020", markersize=4)
-        axis.text(middle[0], middle[1] + 0.3, f"× {share:g}", ha="center", va="center", fontsize=9, color="#D55E00")
+        axis.text(
+            middle[0] + 0.12 * (place % 2),
+            middle[1] + 0.3,
+            f"× {share:g}",
+            ha="center",
+            va="center",
+            fontsize=9,
+            color="#D55E00",
+        )
     axis.plot(x, y, "o", color="#D55E00", markersize=8, markeredgecolor="white")
     axis.set_title(f"the point ({x:g}, {y:g}) and its four cells", fontsize=10)
     return figure
