@@ -168,7 +168,7 @@ EXERCISE = Exercise(
         in_order("clipped after the suppression", CLIPPED_LATE, "best suppress clip drop cut"),
         in_order(
             "clipped last",
-            f"{CLIPPED_LATE} And you drop the tiny boxes first; a box outside becomes tiny only by clipping.",
+            f"{CLIPPED_LATE} And you drop the tiny boxes before; a box outside becomes tiny only by clipping.",
             "best drop suppress cut clip",
         ),
         in_order(
