@@ -166,14 +166,6 @@ def at_most_pre(boxes, scores, size, pre, post, threshold):
     return in_order(boxes, scores, size, pre, max(pre, post), threshold)
 
 
-def suppressed_as_they_came(boxes, scores, size, pre, post, threshold):
-    """The choice is made by the boxes inside the picture, but the overlap is taken outside, too."""
-    order = scores.argsort(descending=True)[:pre]
-    order = order[remove_small_boxes(clip_boxes_to_image(boxes[order], size), 1e-3)]
-    keep = order[nms(boxes[order], scores[order], threshold)[:post]]
-    return clip_boxes_to_image(boxes[keep], size)
-
-
 def as_middle_and_size(boxes, scores, size, pre, post, threshold):
     x1, y1, x2, y2 = in_order(boxes, scores, size, pre, post, threshold).T
     return torch.stack([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1], dim=1)
@@ -230,11 +222,7 @@ WRONG = {
         ("boxes read as middle and size", anchors_as_cxcywh),
         ("four rows instead of four columns", four_rows),
     ],
-    "filter_proposals": [
-        ("post_nms ignored", at_most_pre),
-        ("clipped after the suppression", suppressed_as_they_came),
-        ("middle and size returned", as_middle_and_size),
-    ],
+    "filter_proposals": [("post_nms ignored", at_most_pre), ("middle and size returned", as_middle_and_size)],
     "rpn_loss": [
         ("returned in another order", other_order),
         ("added together", one_number),
