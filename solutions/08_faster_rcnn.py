@@ -202,7 +202,8 @@ print("sizes:", sizes, "pixels; ratios, height / width:", ratios)
 #   The **middle** of each anchor of cell (row, column) lies at (column · stride, row · stride).
 # - The order matters, because the network's answers will come in the same:
 #   row by row, cell by cell, and for each cell all sizes of the first ratio, then all sizes of the second, ...
-# - Round the four numbers of an anchor around the point (0, 0) to whole pixels, as torchvision does, before you move it to its place.
+# - Round the four numbers of an anchor around the point (0, 0) to whole pixels, before you move it to its place.
+#   Round as torchvision does, a half to the even number: 2.5 to 2, and 3.5 to 4.
 
 # %% tags=["exercise"]
 def make_anchors(height: int, width: int, stride: int, sizes: tuple, ratios: tuple) -> torch.Tensor:

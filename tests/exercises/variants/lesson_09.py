@@ -221,6 +221,11 @@ def nothing_counts_in_full(answers, classes, boxes, labels, stride):
     return with_masks(answers, classes, boxes, labels, stride) * torch.tensor([1, 1, 1, 2, 1])
 
 
+def confidence_through_a_sigmoid(answers, classes, boxes, labels, stride):
+    confidence = answers[..., 4:].sigmoid()
+    return with_masks(torch.cat([answers[..., :4], confidence], dim=3), classes, boxes, labels, stride)
+
+
 # --- kmeans_round -----------------------------------------------------------------------------------------------------
 
 
@@ -341,6 +346,7 @@ WRONG = {
         ("gradient cut off", no_gradient_at_all),
         ("the five numbers in another order", object_after_nothing),
         ("only the number for nothing", nothing_counts_in_full),
+        ("only the numbers for object and nothing", confidence_through_a_sigmoid),
     ],
     "kmeans_round": [
         ("an empty anchor is NaN", by_one_hot_with_nan),

@@ -64,54 +64,46 @@ def walked(
 
 
 def cases() -> list[Case]:
-    square, wide, three = (96, 96), (40, 80), [[10, 10, 30, 30], [11, 10, 31, 30], [50, 40, 70, 60]]
-    apart = [[0, 0, 9, 9], [20, 0, 29, 9], [40, 0, 49, 9]]
+    three, apart = (
+        [[10, 10, 30, 30], [11, 10, 31, 30], [50, 40, 70, 60]],
+        [[0, 0, 9, 9], [20, 0, 29, 9], [40, 0, 49, 9]],
+    )
     crowd = [[10, 10, 30, 30], [50, 40, 70, 60], [50, 41, 70, 61], [0, 70, 20, 90]]
     first_outside = [[-30, 0, -5, 20], [10, 10, 30, 30], [50, 50, 70, 70]]
     outside = [[100, 10, 120, 30], [10, 10, 30, 30], [-9, 5, 0, 30], [20, 97, 40, 120]]
-    tiny = [[10, 10, 10.5, 10.5], [40, 10, 40, 30], [50, 50, 70, 70]]
+    thin, tiny = [[10, 10, 10.0005, 30], [40, 10, 50, 30]], [[10, 10, 10.5, 10.5], [40, 10, 40, 30], [50, 50, 70, 70]]
     row = [[10, 10, 30, 30], [18, 10, 38, 30], [26, 10, 46, 30]]
-    named = {
-        "three boxes, two of them nearly the same": (three, [0.5, 2.0, 0.3], square, 10, 10, 0.7),
-        "the best comes last": (apart, [-3.0, -2.0, 1.0], square, 10, 10, 0.7),
-        "all logits below 0": (apart, [-3.0, -1.0, -2.0], square, 10, 10, 0.7),
-        "only the best two may come in": (crowd, [0.0, 3.0, 2.0, 1.0], square, 2, 10, 0.7),
-        "of the best two one lies outside": (first_outside, [5.0, 4.0, 3.0], square, 2, 10, 0.7),
-        "only the best two may go out": ([*apart, [21, 0, 30, 9]], [1.0, 3.0, 2.0, 2.5], square, 10, 2, 0.5),
-        "boxes that reach out of a wide picture": (
-            [[60, 20, 90, 60], [-20, -10, 15, 15]],
-            [1.0, 2.0],
-            wide,
-            10,
-            10,
-            0.7,
+    half_out = [[-60, 10, 30, 40], [0, 10, 30, 40]]
+    return [
+        case("three boxes, two of them nearly the same", three, [0.5, 2.0, 0.3]),
+        case("the best comes last", apart, [-3.0, -2.0, 1.0]),
+        case("all logits below 0", apart, [-3.0, -1.0, -2.0]),
+        case("only the best two may come in", crowd, [0.0, 3.0, 2.0, 1.0], pre_nms=2),
+        case("of the best two one lies outside", first_outside, [5.0, 4.0, 3.0], pre_nms=2),
+        case("only the best two may go out", [*apart, [21, 0, 30, 9]], [1.0, 3.0, 2.0, 2.5], post_nms=2, threshold=0.5),
+        case(
+            "boxes that reach out of a wide picture", [[60, 20, 90, 60], [-20, -10, 15, 15]], [1.0, 2.0], size=(40, 80)
         ),
-        "boxes that lie outside": (outside, [3.0, 2.0, 1.0, 0.5], square, 10, 10, 0.7),
-        "the best lies outside, and only one may go out": (outside[:2], [3.0, 2.0], square, 10, 1, 0.7),
-        "a box that is 0.0005 pixels wide": (
-            [[10, 10, 10.0005, 30], [40, 10, 50, 30]],
-            [2.0, 1.0],
-            square,
-            10,
-            10,
-            0.7,
-        ),
-        "a box of half a pixel, and one without width": (tiny, [3.0, 2.0, 1.0], square, 10, 10, 0.7),
-        "the same once the part outside is cut off": (
-            [[-60, 10, 30, 40], [0, 10, 30, 40]],
-            [1.0, 2.0],
-            square,
-            10,
-            10,
-            0.7,
-        ),
-        "threshold 0.3": (row, [3.0, 2.0, 1.0], square, 10, 10, 0.3),
-    }
-    tried = {
-        label: (torch.tensor(boxes, dtype=torch.float32), torch.tensor(objectness), *rest)
-        for label, (boxes, objectness, *rest) in named.items()
-    }
-    return [Case(label, arguments, by_torchvision(*arguments)) for label, arguments in tried.items()]
+        case("boxes that lie outside", outside, [3.0, 2.0, 1.0, 0.5]),
+        case("the best lies outside, and only one may go out", outside[:2], [3.0, 2.0], post_nms=1),
+        case("a box that is 0.0005 pixels wide", thin, [2.0, 1.0]),
+        case("a box of half a pixel, and one without width", tiny, [3.0, 2.0, 1.0]),
+        case("the same once the part outside is cut off", half_out, [1.0, 2.0]),
+        case("threshold 0.3", row, [3.0, 2.0, 1.0], threshold=0.3),
+    ]
+
+
+def case(
+    label: str,
+    boxes: list[list[float]],
+    objectness: list[float],
+    size: Size = (96, 96),
+    pre_nms: int = 10,
+    post_nms: int = 10,
+    threshold: float = 0.7,
+) -> Case:
+    arguments = torch.tensor(boxes).float(), torch.tensor(objectness), size, pre_nms, post_nms, threshold
+    return Case(label, arguments, by_torchvision(*arguments))
 
 
 def by_torchvision(
@@ -121,6 +113,11 @@ def by_torchvision(
     before, after = ({"training": count, "testing": count} for count in (pre_nms, post_nms))
     network = RegionProposalNetwork(None, None, 0.7, 0.3, 256, 0.5, before, after, threshold).eval()
     return network.filter_proposals(boxes[None], objectness[None], [image_size], [len(boxes)])[0][0]
+
+
+def in_order(name: str, explanation: str, steps: str) -> Mistake:
+    """The mistake of taking these steps."""
+    return Mistake(name, explanation, wrong=partial(in_steps, steps))
 
 
 def with_those(sure: Callable[[Tensor, float], Tensor]) -> Callable[..., Tensor]:
@@ -153,6 +150,7 @@ def scores_left_behind(boxes, objectness, image_size, pre_nms, post_nms, thresho
 
 
 CLIPPED_LATE = "You clip after suppressing. Two boxes that differ only outside of the picture are then both kept."
+CUT_EARLY = "You cut to `post_nms` before suppressing. Doubles then take the places of other objects."
 
 EXERCISE = Exercise(
     name="filter_proposals",
@@ -161,30 +159,32 @@ EXERCISE = Exercise(
     takes={"boxes": Kind.BOXES},
     gives=Kind.BOXES,
     mistakes=[
-        Mistake(
-            "not clipped",
-            "Some of your boxes reach out of the picture.",
-            wrong=partial(in_steps, "best drop suppress cut"),
+        in_order("not clipped", "Some of your boxes reach out of the picture.", "best drop suppress cut"),
+        in_order(
+            "neither clipped nor dropped",
+            "You neither cut the boxes at the border nor drop the tiny ones: steps 2 and 3.",
+            "best suppress cut",
         ),
-        Mistake(
-            "clipped after the suppression",
-            CLIPPED_LATE,
-            wrong=partial(in_steps, "best suppress clip drop cut"),
-        ),
-        Mistake(
+        in_order("clipped after the suppression", CLIPPED_LATE, "best suppress clip drop cut"),
+        in_order(
             "clipped last",
-            f"{CLIPPED_LATE} And you look for tiny boxes before: a box outside becomes tiny only by clipping.",
-            wrong=partial(in_steps, "best drop suppress cut clip"),
+            f"{CLIPPED_LATE} And you drop the tiny boxes before; a box outside becomes tiny only by clipping.",
+            "best drop suppress cut clip",
         ),
-        Mistake(
+        in_order(
             "clipped and dropped last",
             f"{CLIPPED_LATE} And those outside, dropped at the end, have taken the places of others.",
-            wrong=partial(in_steps, "best suppress cut clip drop"),
+            "best suppress cut clip drop",
         ),
-        Mistake(
+        in_order(
+            "clipped last, and none dropped",
+            f"{CLIPPED_LATE} And the tiny boxes are still there.",
+            "best suppress cut clip",
+        ),
+        in_order(
             "small ones dropped before clipping",
             "You drop the tiny boxes before you clip. A box that lies outside becomes tiny only by clipping.",
-            wrong=partial(in_steps, "best drop clip suppress cut"),
+            "best drop clip suppress cut",
         ),
         Mistake(
             "width before height",
@@ -201,32 +201,29 @@ EXERCISE = Exercise(
             "You drop boxes of half a pixel too. The limit is 0.001 pixels.",
             wrong=partial(in_steps, ALL, least=1.0),
         ),
-        Mistake(
+        in_order(
             "pre_nms comes after clipping",
             "You drop the boxes outside first and take the best `pre_nms` of the rest. The first step comes first: a "
             "box outside uses up a place.",
-            wrong=partial(in_steps, "clip drop best suppress cut"),
+            "clip drop best suppress cut",
         ),
-        Mistake(
+        in_order(
             "pre_nms comes after",
             "You suppress first and cut to `pre_nms` then. It is there to save the work: only the best `pre_nms` go "
             "into the suppression.",
-            wrong=partial(in_steps, "clip drop suppress best cut"),
+            "clip drop suppress best cut",
         ),
+        in_order("pre_nms ignored", "You let all boxes in, not the best `pre_nms`.", "clip drop suppress cut"),
+        in_order("post_nms ignored", "You give back more than `post_nms` boxes.", "best clip drop suppress"),
+        in_order("cut to post_nms at once", CUT_EARLY, "best cut clip drop suppress"),
+        in_order("cut to post_nms before the suppression", CUT_EARLY, "best clip drop cut suppress"),
         Mistake(
-            "pre_nms ignored",
-            "You let all boxes in, not the best `pre_nms`.",
-            wrong=partial(in_steps, "clip drop suppress cut"),
-        ),
-        Mistake(
-            "post_nms ignored",
-            "You give back more than `post_nms` boxes.",
-            wrong=partial(in_steps, "best clip drop suppress"),
-        ),
-        Mistake(
-            "post_nms comes before",
-            "You cut to `post_nms` before suppressing. Doubles then take the places of other objects.",
-            wrong=partial(in_steps, "best cut clip drop suppress"),
+            "post_nms instead of pre_nms",
+            "You let the best `post_nms` in and cut no more. The best `pre_nms` come in; `post_nms` is for what is "
+            "left after suppressing.",
+            wrong=lambda boxes, objectness, size, pre, post, threshold: filter_proposals(
+                boxes, objectness, size, post, post, threshold
+            ),
         ),
         Mistake(
             "worst first",
@@ -245,11 +242,7 @@ EXERCISE = Exercise(
             "The right boxes, but not in the right order. The best comes first.",
             wrong=in_their_old_order,
         ),
-        Mistake(
-            "nothing suppressed",
-            "Boxes that lie on each other are still there.",
-            wrong=partial(in_steps, "best clip drop cut"),
-        ),
+        in_order("nothing suppressed", "Boxes that lie on each other are still there.", "best clip drop cut"),
         Mistake(
             "objectness not chosen along",
             "After one of your steps the boxes and their objectness no longer belong together. Choose among both in "
@@ -272,26 +265,20 @@ EXERCISE = Exercise(
             "You return the places of the boxes, as `nms` gives them. Asked are the boxes themselves.",
             wrong=places_returned,
         ),
-        Mistake(
+        in_order(
             "tiny ones dropped last",
             "You drop the tiny boxes after the cut to `post_nms`. By then they have taken the place of others.",
-            wrong=partial(in_steps, "best clip suppress cut drop"),
+            "best clip suppress cut drop",
         ),
-        Mistake(
+        in_order(
             "dropped instead of clipped",
             "You drop every box that reaches out of the picture. It is cut at the border, and stays.",
-            wrong=partial(in_steps, "best inside drop suppress cut"),
+            "best inside drop suppress cut",
         ),
         Mistake(
             "boxes returned as they came",
             "You chose rightly, but return the boxes before they were cut at the border.",
             wrong=unclipped_returned,
-        ),
-        Mistake(
-            "cut to post_nms before the suppression",
-            "You keep `post_nms` boxes and suppress then, so too few are left. Suppress first: duplicates take no "
-            "place.",
-            wrong=partial(in_steps, "best clip drop cut suppress"),
         ),
         Mistake(
             "0.7 whatever is asked",

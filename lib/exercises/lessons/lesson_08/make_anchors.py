@@ -1,14 +1,14 @@
 """Boxes of a few sizes and shapes at every place of a map."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from lib.exercises.engine.box_pictures import compare_boxes
-from lib.exercises.engine.exercise import Case, Exercise, mistake
+from lib.exercises.engine.exercise import Case, Exercise, Mistake, mistake
 from lib.exercises.engine.kinds import Kind
 from lib.ops.anchors import cell_anchors, grid_anchors
 
@@ -26,7 +26,7 @@ def cases() -> list[Case]:
         "one cell, one size, three ratios": (1, 1, 8, (16,), (0.5, 1.0, 2.0)),
         "two rows of three cells, two sizes, three ratios": (2, 3, 8, (10, 18), (0.5, 1.0, 2.0)),
         "a tall map, stride 16": (3, 2, 16, (32, 64), (1.0, 3.0)),
-        "stride 3, and sides that must be rounded": (2, 2, 3, (10, 14.6), (0.7, 1.0)),
+        "stride 3, and halves that must be rounded": (2, 2, 3, (10, 14.6, 5, 7), (0.7, 1.0)),
     }
     return [Case(label, numbers, anchors_by_torchvision(*numbers)) for label, numbers in named.items()]
 
@@ -125,19 +125,20 @@ def ratios_of_each_size(height: int, width: int, stride: int, sizes: Numbers, ra
     return spread(anchors, height, width, stride).reshape(-1, 4)
 
 
-@mistake(
-    "not rounded",
-    "Right but for fractions of a pixel. Round the four numbers around (0, 0) to whole pixels.",
-)
-def not_rounded(height: int, width: int, stride: int, sizes: Numbers, ratios: Numbers) -> Tensor:
-    return spread(around_zero(sizes, ratios).reshape(-1, 4), height, width, stride).reshape(-1, 4)
+def rounded_by(round_: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
+    """`make_anchors` with another way to round the numbers around (0, 0)."""
+    return lambda height, width, stride, sizes, ratios: spread(
+        round_(around_zero(sizes, ratios)).reshape(-1, 4), height, width, stride
+    ).reshape(-1, 4)
 
 
 @mistake(
-    "twice too large", "Your anchors reach a whole width to the left and right of their middle. Half of it is enough."
+    "rounded after moving",
+    "You rounded the anchors at their places. A half goes to the even number, and which that is depends on the place. "
+    "Round around (0, 0), then move.",
 )
-def twice_as_large(height: int, width: int, stride: int, sizes: Numbers, ratios: Numbers) -> Tensor:
-    return spread((2 * around_zero(sizes, ratios)).reshape(-1, 4).round(), height, width, stride).reshape(-1, 4)
+def rounded_at_their_places(height: int, width: int, stride: int, sizes: Numbers, ratios: Numbers) -> Tensor:
+    return rounded_by(lambda anchors: anchors)(height, width, stride, sizes, ratios).round()
 
 
 @mistake(
@@ -159,14 +160,6 @@ def sides_rounded(height: int, width: int, stride: int, sizes: Numbers, ratios: 
 
 
 @mistake(
-    "cut off instead of rounded",
-    "You cut the decimals off. Round the four numbers around (0, 0) to the nearest whole pixel.",
-)
-def cut_off(height: int, width: int, stride: int, sizes: Numbers, ratios: Numbers) -> Tensor:
-    return spread(around_zero(sizes, ratios).reshape(-1, 4).trunc(), height, width, stride).reshape(-1, 4)
-
-
-@mistake(
     "each size with one ratio",
     "You went through sizes and ratios side by side. Each size comes with *each* ratio.",
 )
@@ -174,6 +167,8 @@ def sizes_with_their_ratios(height: int, width: int, stride: int, sizes: Numbers
     pairs = [around_zero([size], [ratio]).reshape(-1, 4) for size, ratio in zip(sizes, ratios)]
     return spread(torch.cat(pairs).round(), height, width, stride).reshape(-1, 4)
 
+
+HALVES = "As in torchvision, a half goes to the even number: 2.5 to 2, and 3.5 to 4."
 
 EXERCISE = Exercise(
     name="make_anchors",
@@ -191,11 +186,34 @@ EXERCISE = Exercise(
         anchors_before_cells,
         column_by_column,
         ratios_of_each_size,
-        not_rounded,
-        twice_as_large,
+        Mistake(
+            "not rounded",
+            "Right but for fractions of a pixel. Round the four numbers around (0, 0) to whole pixels.",
+            wrong=rounded_by(lambda anchors: anchors),
+        ),
+        Mistake(
+            "twice too large",
+            "Your anchors reach a whole width to the left and right of their middle. Half of it is enough.",
+            wrong=rounded_by(lambda anchors: (2 * anchors).round()),
+        ),
         corner_at_the_place,
         sides_rounded,
-        cut_off,
+        Mistake(
+            "cut off instead of rounded",
+            "You cut the decimals off. Round the four numbers around (0, 0) to the nearest whole pixel.",
+            wrong=rounded_by(torch.trunc),
+        ),
+        Mistake(
+            "a half rounded up",
+            f"You round a half up: 2.5 to 3, and −2.5 to −2. {HALVES}",
+            wrong=rounded_by(lambda anchors: (anchors + 0.5).floor()),
+        ),
+        Mistake(
+            "a half rounded away from 0",
+            f"You round a half away from 0: 2.5 to 3, and −2.5 to −3. {HALVES}",
+            wrong=rounded_by(lambda anchors: anchors.sign() * (anchors.abs() + 0.5).floor()),
+        ),
+        rounded_at_their_places,
         sizes_with_their_ratios,
     ],
     picture=compare_boxes,

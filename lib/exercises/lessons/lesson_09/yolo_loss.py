@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -154,18 +155,19 @@ def cross_entropy(answers, classes, boxes, labels, stride):
     return torch.cat([yolo_loss(answers, classes, boxes, labels, stride)[:4], kind[None]])
 
 
-def only(place: int) -> Mistake:
-    """Nothing else was recognised, but four of the five numbers are right."""
+def only(*places: int) -> Mistake:
+    """Nothing else was recognised, but the other numbers are right."""
 
-    def wrong_alone(got: Any, expected: Any, case: Case) -> bool:
+    def others_right(got: Any, expected: Any, case: Case) -> bool:
         same = torch.isclose(got, expected, rtol=1e-4, atol=1e-5).tolist()
-        return not same[place] and sum(same) == 4
+        return all(same[i] for i in range(5) if i not in places)
 
+    parts = [PARTS[place] for place in places]
     return Mistake(
-        f"only the number for {PARTS[place]}",
-        f"Four of your five numbers are right. The one for *{PARTS[place]}* is not: over which boxes or cells does it "
-        "go, against which target, and with which weight?",
-        when=wrong_alone,
+        f"only the number{'s' if len(parts) > 1 else ''} for {' and '.join(parts)}",
+        f"Your numbers are right but for {' and '.join(f'*{part}*' for part in parts)}. Over which boxes or cells does "
+        "such a sum go, against which target, and with which weight?",
+        when=others_right,
     )
 
 
@@ -279,6 +281,6 @@ EXERCISE = Exercise(
             "Your five numbers are right, but not in the order place, size, object, nothing, class.",
             when=in_another_order,
         ),
-        *map(only, range(5)),
+        *(only(*places) for count in (1, 2) for places in combinations(range(5), count)),
     ],
 )
