@@ -53,7 +53,7 @@ assert all(len(found["labels"]) >= 3 for _, found in shown.values())
 #
 # | | |
 # | --- | --- |
-# | Time | 90 minutes to read and do, about 45 seconds of computing on two cores |
+# | Time | 95 minutes to read and do, about 25 seconds of computing on two cores |
 # | Builds on | lesson 05 (IoU, AP), 07 (RoI pooling), 08 (Faster R-CNN) |
 # | Papers | He, Gkioxari, Dollár & Girshick 2017, *Mask R-CNN* |
 #
