@@ -138,14 +138,6 @@ def by_grid_sample(feature, box, output_size, spatial_scale):
     return F.adaptive_avg_pool2d(read, output_size)[0]
 
 
-def linspaced(feature, box, output_size, spatial_scale):
-    x1, y1, x2, y2 = (box * spatial_scale).tolist()
-    x, y = torch.linspace(x1, x2, 2 * output_size), torch.linspace(y1, y2, 2 * output_size)
-    yy, xx = torch.meshgrid(y, x, indexing="ij")
-    read = four_weights(feature, xx.flatten(), yy.flatten()).view(-1, 2 * output_size, 2 * output_size)
-    return F.avg_pool2d(read, 2)
-
-
 def half_taken_twice(feature, box, output_size, spatial_scale):
     return bin_by_bin(feature, box - 0.5 / spatial_scale, output_size, spatial_scale)
 
@@ -305,14 +297,6 @@ def all_masks(mask_logits, labels, targets):
     return F.binary_cross_entropy_with_logits(mask_logits, wanted)
 
 
-def one_hot_targets(mask_logits, labels, targets):
-    """The masks of the other classes are to be empty."""
-    if len(labels) == 0:
-        return mask_logits.sum() * 0
-    wanted = F.one_hot(labels, mask_logits.shape[1])[:, :, None, None] * targets[:, None]
-    return F.binary_cross_entropy_with_logits(mask_logits, wanted)
-
-
 def per_region(mask_logits, labels, targets):
     own = mask_logits[torch.arange(len(labels)), labels]
     return F.binary_cross_entropy_with_logits(own, targets, reduction="none").mean(dim=(1, 2))
@@ -343,7 +327,6 @@ WRONG = {
     ],
     "roi_align_one": [
         ("points at 0 and ½", lambda *given: all_points_at_once(*given, first=0.0)),
-        (None, linspaced),
         ("half a cell off, to the left and up", half_taken_twice),
         ("rounded to whole cells", whole_cells),
         ("one point in the middle", lambda *given: bin_by_bin(*given, places=(0.5,))),
@@ -377,7 +360,6 @@ WRONG = {
     "mask_loss": [
         ("no gradient without regions", plain_zero),
         ("the masks of all classes", all_masks),
-        (None, one_hot_targets),
         ("wrong shape", per_region),
         ("the mask of the class before", lambda logits, labels, targets: gathered(logits, labels - 1, targets)),
         ("sigmoid twice", lambda logits, *rest: one_hot_chosen(logits.sigmoid(), *rest)),

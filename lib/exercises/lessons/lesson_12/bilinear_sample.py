@@ -86,6 +86,14 @@ def corners_exchanged(feature: Tensor, x: Tensor, y: Tensor) -> Tensor:
     return ends + feature[:, top, right] * (1 - u) * v + feature[:, bottom, left] * u * (1 - v)
 
 
+def mean_of_the_four(feature: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    height, width = feature.shape[1:]
+    left, top = (x - 0.5).clamp(0, width - 1).long(), (y - 0.5).clamp(0, height - 1).long()
+    right, bottom = (left + 1).clamp(max=width - 1), (top + 1).clamp(max=height - 1)
+    upper, lower = (feature[:, row, left] + feature[:, row, right] for row in (top, bottom))  # (C, P) each
+    return (upper + lower) / 4
+
+
 def in_the_middle(place: Tensor) -> Tensor:
     return place.floor() + 0.5
 
@@ -107,6 +115,11 @@ MISTAKES = [
         "You return the value of the cell in which the point lies, or of the nearest middle, which is the same. Asked "
         "is a mix of the four middles around the point.",
         wrong=lambda feature, x, y: bilinear_sample(feature, in_the_middle(x), in_the_middle(y)),
+    ),
+    Mistake(
+        "the mean of the four",
+        "You took the plain mean of the four cells. The nearer one is, the more it counts.",
+        wrong=mean_of_the_four,
     ),
     Mistake(
         "the far cell counts more",

@@ -84,6 +84,22 @@ MISTAKES = [
         ),
     ),
     Mistake(
+        "divided by the pixels of the first mask",
+        "You divided by the pixels of the first mask alone. Asked are those of *either*.",
+        wrong=partial(compared, either=lambda shared, one, other: one),
+    ),
+    Mistake(
+        "divided by the pixels of the second mask",
+        "You divided by the pixels of the second mask alone. Asked are those of *either*.",
+        wrong=partial(compared, either=lambda shared, one, other: other),
+    ),
+    Mistake(
+        "divided by the pixels of the smaller mask",
+        "You divided by the pixels of the smaller mask, so that one inside of another gives 1. Asked are those of "
+        "*either*.",
+        wrong=partial(compared, either=lambda shared, one, other: torch.minimum(one, other)),
+    ),
+    Mistake(
         "0 / 0 for empty masks",
         "Right, but two empty masks give NaN: they have no pixel in either, and 0 / 0 is NaN. Asked is 0.",
         wrong=partial(compared, divide=torch.div),

@@ -63,6 +63,12 @@ def logarithm_afterwards(logits: Tensor, wanted: Tensor) -> Tensor:
     return -(wanted * share.log() + (1 - wanted) * (1 - share).log()).mean()
 
 
+def others_empty(mask_logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+    wanted = torch.zeros_like(mask_logits)
+    wanted[torch.arange(len(labels)), labels] = targets
+    return F.binary_cross_entropy_with_logits(mask_logits, wanted) if len(labels) else mask_logits.sum() * 0
+
+
 def gradient_without_regions(function: Callable) -> bool:
     nothing = torch.zeros(0, 3, 2, 2, requires_grad=True)
     return function(nothing, torch.zeros(0, dtype=torch.int64), torch.zeros(0, 2, 2)).requires_grad
@@ -84,6 +90,17 @@ MISTAKES = [
                 logits, wanted[:, None].expand_as(logits)
             ),
         ),
+    ),
+    Mistake(
+        "the others must say no",
+        "You ask the other classes' masks to be empty. They learn nothing from this region: only the mask of the true "
+        "class is judged.",
+        wrong=others_empty,
+    ),
+    Mistake(
+        "squared error",
+        "You took the squared error of the sigmoid. Asked is the binary cross-entropy.",
+        wrong=partial(of_class, criterion=lambda logits, wanted: F.mse_loss(logits.sigmoid(), wanted)),
     ),
     Mistake(
         "background's mask",

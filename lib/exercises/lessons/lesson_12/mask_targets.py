@@ -92,6 +92,19 @@ MISTAKES = [
         wrong=lambda masks, boxes, matched, size: cut(masks, masks_to_boxes(masks)[matched], matched, size),
     ),
     Mistake(
+        "the thing's own box cut, up to its edge",
+        "You cut each mask by the box around the thing. The branch sees the *region*: asked is what of the thing lies "
+        "in `boxes`.",
+        wrong=lambda masks, boxes, matched, size: cut(
+            masks, (masks_to_boxes(masks) + torch.tensor([0, 0, 1, 1]))[matched], matched, size
+        ),
+    ),
+    Mistake(
+        "all things at once",
+        "Your masks show all things of the picture. A region's target shows its own thing alone.",
+        wrong=lambda masks, boxes, matched, size: cut(masks.any(0, keepdim=True), boxes, 0 * matched, size),
+    ),
+    Mistake(
         "`matched` ignored",
         "You cut the first region from the first mask, the second from the second. `matched` says which thing each "
         "region shows.",

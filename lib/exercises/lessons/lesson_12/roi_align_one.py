@@ -71,6 +71,13 @@ def cut(
     return together(read.view(len(feature), output_size, len(at), output_size, len(at)))
 
 
+def edge_to_edge(feature: Tensor, box: Tensor, output_size: int, spatial_scale: float) -> Tensor:
+    left, top, right, bottom = (box * spatial_scale).tolist()
+    x, y = torch.linspace(left, right, 2 * output_size), torch.linspace(top, bottom, 2 * output_size)
+    read = bilinear_sample(feature, x.repeat(len(y)), y.repeat_interleave(len(x)))  # (C, all points)
+    return read.view(len(feature), output_size, 2, output_size, 2).mean(dim=(2, 4))
+
+
 MISTAKES = [
     Mistake(
         "rounded to whole cells",
@@ -98,6 +105,12 @@ MISTAKES = [
         "You read each bin at its four corners, so that neighbours share their points. Evenly spread means at ¼ and ¾ "
         "of the bin.",
         wrong=partial(cut, at=(0.0, 1.0)),
+    ),
+    Mistake(
+        "points from edge to edge",
+        "Your points are spread from one edge of the region to the other, both included. The first lies a quarter of a "
+        "bin inside.",
+        wrong=edge_to_edge,
     ),
     Mistake(
         "points at 0 and ½",
