@@ -1,6 +1,8 @@
 import copy
+import json
 import math
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torchvision.models.detection.backbone_utils import _resnet_fpn_extractor
 from torchvision.models.detection.roi_heads import maskrcnn_inference, maskrcnn_loss, paste_masks_in_image
 from torchvision.ops import FrozenBatchNorm2d, roi_pool
 
+from lib.datasets.toyworld import Toyworld
 from lib.models.mask_rcnn import (
     MaskRCNNHeads,
     MaskRCNNPredictor,
@@ -21,9 +24,12 @@ from lib.models.mask_rcnn import (
 from lib.ops.boxes import box_iou
 from lib.ops.masks import mask_iou, project_masks_on_boxes
 from lib.ops.matching import BalancedPositiveNegativeSampler
+from lib.training import Batches, evaluate_detection, load_checkpoint, toyworld_detection
 from tests.models.peers import centre, close, redraw, some_pictures, some_targets
 
 MIN_SIZE, MAX_SIZE = 160, 266
+
+CHECKPOINTS = Path(__file__).resolve().parents[2] / "data" / "checkpoints"
 
 
 def ellipses(boxes, height, width):
@@ -390,3 +396,15 @@ def test_bad_pictures_are_named():
     for images in ([], torch.rand(3, 96, 96), torch.rand(1, 2, 96, 96)):
         with pytest.raises(ValueError, match="^images "):
             tiny()(images)
+
+
+def test_the_shipped_weights_fit_and_know_toyworld():
+    model = mask_rcnn_small()
+    made = load_checkpoint(model, CHECKPOINTS / "12_mask_rcnn.safetensors")
+    scenes = Batches(*toyworld_detection(Toyworld("val", 20), masks=True))
+    assert evaluate_detection(model, scenes, iou_type="segm")["AP50"] > 0.6 and made["steps"] == 2000
+    runs = json.loads((CHECKPOINTS / "12_runs.json").read_text())
+    assert made["val"] == runs["runs/RoIAlign/0"]["val"]
+    for seed in range(3):
+        aligned, pooled = (runs[f"runs/{kind}/{seed}"]["test"] for kind in ("RoIAlign", "RoI pooling"))
+        assert all(aligned[which] > pooled[which] + 0.15 for which in ("box AP75", "mask AP75"))
