@@ -1,7 +1,9 @@
 # %% [markdown]
 # # 12 · Mask R-CNN: a mask for every box
 #
-# Three scenes that the network has never seen, and all that it found in them.
+# Here are three scenes that the network has never seen, with all that it found in them.
+# It is not perfect: in the second the small cylinder is missed and the figure's mask takes in a piece of the cone;
+# in the third the cylinder is found twice, as cylinder and as crate.
 # For each thing it gives a class, a box, and now also a mask: which pixels are the thing's.
 
 # %%
@@ -47,7 +49,7 @@ assert all(len(found["labels"]) >= 3 for _, found in shown.values())
 #
 # - cut a region out of a feature map without rounding, from a point between four cells up to RoIAlign;
 # - say what a mask branch is to learn from a region, and paste its answer back into the picture;
-# - count the places at which rounding used to creep in, and what each of them costs;
+# - say where a fraction of a pixel gets lost on the way, and what it costs;
 # - explain why classes do not compete for a cell of the mask, and what happens if they do;
 # - give a trained detector a new head, and watch it learn to draw.
 #
@@ -57,7 +59,7 @@ assert all(len(found["labels"]) >= 3 for _, found in shown.values())
 # | Builds on | lesson 05 (IoU, AP), 07 (RoI pooling), 08 (Faster R-CNN) |
 # | Papers | He, Gkioxari, Dollár & Girshick 2017, *Mask R-CNN* |
 #
-# A number printed with ≈ was measured, and may come out a little different on your machine.
+# A number printed with ≈ is measured as you run it, and may come out a little different on your machine.
 
 # %%
 from torch import nn
@@ -79,7 +81,7 @@ from lib.viz.masks.instances import draw_mixing, draw_moved, draw_small_masks, d
 # **The whole, before its parts.**
 # All of it is the Faster R-CNN of lesson 08, but for the three framed parts.
 # Regions are cut out of the map by **RoIAlign** instead of RoI pooling.
-# A **mask branch** looks at each box that was found, and draws a small mask.
+# For each box that was found, RoIAlign cuts the map once more, and a **mask branch** draws a small mask.
 # Then each small mask is **pasted** into the picture.
 
 # %%
@@ -95,7 +97,8 @@ plt.show()
 # A box around a person is not.
 #
 # **Predict.**
-# Of the pixels in its true box, which share belongs to a crate, and which to a figure?
+# What share of its true box does a crate fill, and what share a figure?
+# (Visible pixels count: what stands before a thing is not the thing's. So two true masks never share a pixel.)
 
 # %% jupyter={"outputs_hidden": true}
 val_images, val_targets = toyworld_detection(val_world, masks=True)
@@ -166,7 +169,7 @@ print(f"IoU of the boxes {of_boxes:.2f}, of the masks {of_masks:.2f}")
 # %% [markdown]
 # With mask IoU in the place of box IoU, average precision is what it was in lesson 05.
 # It is called **mask AP**; AP of boxes is **box AP**.
-# *AP75* counts an answer only from an IoU of 0.75 on: it asks for exact places, and this lesson is about exactness.
+# *AP75* accepts an answer only if its IoU is 0.75 or more: it asks for exact places, and this lesson is about exactness.
 #
 # ## 2. Between the cells
 #
@@ -181,7 +184,7 @@ plt.show()
 # %% [markdown]
 # What is read is not what was asked for.
 # For the *class* of a thing that hardly matters.
-# For a mask it does: the branch would draw the thing where the coloured cells are, and be pasted where the box is.
+# For a mask it does: the branch would draw what the coloured cells show, and its drawing would be pasted where the box is.
 #
 # RoIAlign rounds nothing.
 # It takes a few **points** in each bin, wherever they lie, and reads the map there.
@@ -212,7 +215,7 @@ print("10 .. 20 at 0.75:", 10 + 0.75 * 10, "· 30 .. 60 at 0.75:", 30 + 0.75 * 3
 
 # %% [markdown]
 # That is **bilinear** interpolation: along the row, then along the column.
-# Lesson 02 enlarged maps by it.
+# Lesson 02 enlarged maps that way.
 #
 # ### Exercise 2 · `bilinear_sample`
 #
@@ -336,7 +339,7 @@ print("equal to torchvision's, for all", len(mine), "channels:", tuple(mine.shap
 # One number of the cut-out: the channel that changes most, in the bin in the middle.
 #
 # **Predict.**
-# How many times does the pooled number change on the way of 16 pixels?
+# How many times does the pooled number, the maximum of its bin, change over these 16 pixels?
 # And where does the aligned number jump?
 
 # %% jupyter={"outputs_hidden": true}
@@ -349,7 +352,7 @@ in_the_middle = {name: one[:, channel, 1, 1] for name, one in cut.items()}      
 draw_moved(shifts, in_the_middle, "the number in the middle bin")
 plt.show()
 steps = {name: int((one.diff().abs() > 1e-5).sum()) for name, one in in_the_middle.items()}
-print("the number changes in so many of 256 steps:", steps)
+print("steps, of 256, in which the number changes:", steps)
 assert steps["RoI pooling"] < 10 < 200 < steps["RoIAlign"]
 
 # %% [markdown]
@@ -376,7 +379,8 @@ for aligned in (False, True):
 # ## 4. What the branch is to draw
 #
 # The mask branch is a small fully convolutional network, as in lesson 03.
-# Its input is the region, cut to 7 × 7 cells; its answer has 14 × 14 cells (28 × 28 in the paper), and **one mask for each class**.
+# Its input is the region, cut to 7 × 7 cells; its answer has 14 × 14 cells, as in the paper without a pyramid (28 × 28 with one).
+# It gives **one mask for each class**, and an idle one for background.
 # Nothing is flattened: a cell of the answer knows where it is because it *is* there.
 
 # %%
@@ -391,7 +395,7 @@ print("region", tuple(regions.shape), "→", tuple(hidden.shape), "→ masks", t
 # So it can draw only what is in the region: the target is the thing's mask, **cut by the region**, brought to 14 × 14.
 #
 # **Predict.**
-# A region covers the left half of a ball, and nothing else.
+# A region is as large as a ball, and lies half of its width too far left.
 # Which cells of its target are 1?
 #
 # And how is a mask cut to 14 × 14?
@@ -408,7 +412,7 @@ print("region", tuple(regions.shape), "→", tuple(hidden.shape), "→ masks", t
 #   `size`: M.
 # - Returns (P, M, M) float, 0..1: for each region the mask of *its* thing, cut by that *region*.
 # - Cut with torchvision's `roi_align`, `aligned=True`; a cell of the mask is a pixel, so `spatial_scale` is 1.
-#   Leave `sampling_ratio` as it is: then a bin has as many points as it has pixels.
+#   Leave `sampling_ratio` as it is: then the points are about a pixel apart.
 
 # %% tags=["exercise"]
 def mask_targets(masks: torch.Tensor, boxes: torch.Tensor, matched: torch.Tensor,
@@ -506,41 +510,48 @@ paste_mask = use(paste_mask)
 # **There and back.**
 # A true mask, cut by its true box to 14 × 14 and pasted back: what is lost on the way?
 # No network could do better than that.
-# torchvision's two functions, which Mask R-CNN has been trained with for years, still round:
-# masks are cut half a pixel off (`aligned=False`), and the box is rounded to whole pixels before pasting.
+# torchvision's two functions, which Mask R-CNN has been trained with for years, misplace by a fraction of a pixel:
+# masks are cut half a pixel off (`aligned=False`), and before pasting the box is cut down to whole pixels and made one pixel wider and higher.
 #
-# **Predict** the mean IoU with the true mask: without any rounding, and with torchvision's.
+# **Predict** the mean IoU with the true mask: with both ways exact, and with torchvision's.
 
 # %% jupyter={"outputs_hidden": true}
-def there_and_back(size: int, aligned: bool) -> float:
-    """The mean IoU of all true masks with what is left of them."""
+def there_and_back(size: int, cut: bool, paste: bool) -> float:
+    """The mean IoU of all true masks with what is left of them; `cut`, `paste`: which way is exact."""
     left = []
     for target in val_targets:
-        things = torch.arange(len(target["boxes"]))
-        small = project_masks_on_boxes(target["masks"], target["boxes"], things, size, aligned=aligned)
-        back = paste_masks_in_image(small, target["boxes"], (96, 96), aligned=aligned) > 0.5
+        boxes, things = target["boxes"], torch.arange(len(target["boxes"]))
+        small = project_masks_on_boxes(target["masks"], boxes, things, size, aligned=cut)
+        back = paste_masks_in_image(small, boxes, (96, 96), aligned=paste) > 0.5
         left.append(mask_iou(back, target["masks"]).diagonal())
     return torch.cat(left).mean().item()
 
-
+# %% jupyter={"outputs_hidden": true}
 best = {}
-for size in (7, 14, 28):
-    best[size, False], best[size, True] = there_and_back(size, False), there_and_back(size, True)
-    print(f"{size:>2} × {size:<2} cells: as in torchvision {best[size, False]:.3f},",
-          f"nothing rounded {best[size, True]:.3f}")
-assert best[14, True] > best[28, False] + 0.05
+for title, cut, paste in (("both exact", True, True), ("torchvision's pasting", True, False),
+                          ("torchvision's cutting", False, True), ("both torchvision's", False, False)):
+    for size in (14, 28):
+        best[title, size] = there_and_back(size, cut, paste)
+    print(f"{title:<22} {best[title, 14]:.3f} with 14 × 14 cells, {best[title, 28]:.3f} with 28 × 28")
+assert best["both exact", 14] > best["both torchvision's", 28] + 0.05
+assert (boxes == boxes.round()).all()                           # true boxes: whole numbers
 
 # %% [markdown]
-# Rounding costs a tenth of the IoU, and **more cells do not bring it back**.
-# Our things are small, half of them between 15 and 28 pixels: half a pixel on each side is much.
-# On photos with things of 200 pixels nobody sees it.
+# Half a pixel costs a tenth of the IoU, and **more cells do not bring it back**.
+# Nothing was rounded here at all: true boxes are whole numbers.
+# It is the shift of half a pixel in cutting, and the box that is one pixel too large in pasting.
+# Together they cost no more than the first alone.
+# Boxes that a detector finds are no whole numbers; there rounding comes on top.
+# Our things are small, half of them between 15 and 28 pixels on a side (root of the area): half a pixel is much.
+# For a thing ten times as large it is a tenth of that.
 #
-# So there were three places where rounding crept in: when the region is cut out of the map, when the target is cut, and when the answer is pasted.
+# So a fraction of a pixel or cell gets lost at three places:
+# when the region is cut out of the map, when the target is cut, and when the answer is pasted.
 #
 # ## 6. No competition
 #
 # The branch gives K masks for each region, one for each class.
-# Which one is learned from, and how?
+# Which of them learns, and from what?
 #
 # In lesson 03 a pixel had to choose: all classes competed in a softmax.
 # Here the *class head* has chosen already.
@@ -681,7 +692,8 @@ assert reached[-1] > filled.mean() + 0.05
 # %% [markdown]
 # (The last number is the baseline: a mask that is 1 in all of its true box.)
 # A blob comes first, then a trunk with a hint of arms.
-# Legs never come, and the network's own branch (section 9) draws none either: they are 3 pixels wide, and a cell of the map has 8.
+# This figure's legs never come, nor does the network's own branch (section 9) part them: the gap between them is 2 or 3 pixels, and a cell of the map has 8.
+# The larger figure at the top of the lesson has legs.
 # A new branch needs a few seconds only, since the frozen map knows where things end already: it was trained with masks, by another branch.
 #
 # ## 8. What each part brings
@@ -758,12 +770,11 @@ assert mean_of("masks pooled", "mask AP75") < mean_of("boxes pooled", "mask AP75
 assert abs(mean_of("masks pooled", "box AP75") - mean_of("RoIAlign", "box AP75")) < 0.03
 
 # %% [markdown]
-# Both, and the masks' own rounding a little more.
+# Both, and the masks' own rounding more: pooled masks cost 0.13 of mask AP75, pooled boxes 0.09, and both together 0.27.
 # *boxes pooled* draws as well as RoIAlign does in true boxes (the last column), but is handed worse ones.
 # *masks pooled* has boxes as good as RoIAlign's, and draws worse in any box.
-# In mask AP the two costs nearly add up: 0.06 and 0.13, and 0.20 for both.
 #
-# **The other two roundings**, of section 5, in training and in pasting: the network itself is the same.
+# **The other two places**, of section 5: targets cut and masks pasted as torchvision does it (*rounded targets*); the network itself is the same.
 
 # %% jupyter={"outputs_hidden": true}
 table("RoIAlign", "rounded targets")
@@ -773,7 +784,7 @@ assert min(values_of("RoIAlign", "mask AP")) > max(values_of("rounded targets", 
 # It costs 0.045 of mask AP here, where things are small, and nothing of box AP.
 #
 # **Competition.**
-# Every cell of the mask a softmax over all classes, instead of yes or no for the true class.
+# Now each cell of the mask takes a softmax over all classes, instead of yes or no for the true class.
 #
 # **Predict.**
 # The masks for true boxes are read for the *true* class in both cases.
@@ -785,7 +796,7 @@ assert min(values_of("RoIAlign", "mask AP")) > max(values_of("across classes", "
 assert iou_of("RoIAlign") > iou_of("across classes") + 0.08
 
 # %% [markdown]
-# It matters most of all then.
+# It does: the IoU falls from 0.83 to 0.71 although the class is given.
 # A likely reason: in a softmax, a cell that is *perhaps crate, perhaps cylinder* gives half to each, and neither passes 0.5.
 # There is a hole in the mask then, even if the class head knows what it is.
 # Box AP falls a little, too.
@@ -806,7 +817,7 @@ print("difference, seed by seed", [f"{a - b:+.3f}" for a, b in zip(both, alone)]
 # ## 9. Look inside
 #
 # What do the *other* classes' masks draw?
-# Nobody ever corrected the crate's mask on a region that shows a figure.
+# Nobody ever corrected the crate's mask on a region that was matched to a figure.
 #
 # 1. Look at the six masks of the figure's true box, below.
 #    Which of them draws a figure?
@@ -829,18 +840,18 @@ assert (six[5] > 0.5).sum() > 1.5 * (six[1:5] > 0.5).sum(dim=(1, 2)).max()
 # <details><summary>What there is to see</summary>
 #
 # 1. Only the figure's.
-#    The cone's mask draws the tip of the cone that stands behind, and those of the others find pieces of edges.
-#    Each looks for its own kind, though nobody told it to leave out what is not: it never saw such regions in training.
-#    The background's mask is noise, since nothing was ever asked of it.
+#    The cone's mask draws the part of the cone beside the figure's head, and those of the others find pieces of edges.
+#    Each looks for its own kind: it learned from its own regions, and there too what stands before the thing counts as 0.
+#    The background's mask is a checkerboard: nothing was ever asked of it, so its random weights mix whatever the transposed convolution gives.
 # 2. Several: the edge of the ball, and where the figure ends and the cone begins.
-#    A cell has 8 pixels, so they are coarse; the branch reads finer ones from how much of a cell each channel says is edge.
+#    A cell has 8 pixels, so they are coarse; the branch may recover finer ones from how strongly each channel answers.
 # </details>
 #
 # ## 10. At full size
 #
 # `maskrcnn_resnet50_fpn` has the pyramid of lesson 11 under it: each region is cut from the map that suits its size.
 # Its branch has four convolutions of 256 channels, and masks of 28 × 28.
-# It is torchvision's: the same random weights in both give the same answers.
+# It is torchvision's (so it cuts and pastes as torchvision does): the same random weights in both give the same answers.
 
 # %%
 from functools import partial
@@ -1027,7 +1038,7 @@ plt.show()
 # **What we found.**
 # RoIAlign instead of RoI pooling: box AP75 from 0.42 to 0.70, mask AP75 from 0.35 to 0.62.
 # Rounding hurts masks twice, by worse boxes and by worse masks in them.
-# Rounding once more when targets are cut and masks are pasted costs 0.045 of mask AP, with things as small as ours.
+# Targets cut half a pixel off, and boxes rounded for pasting, cost 0.045 of mask AP, with things as small as ours.
 # Classes that compete for a cell cost 0.07 of mask AP.
 #
 # **What the paper reported**, on COCO.
@@ -1038,7 +1049,7 @@ plt.show()
 #
 # **What was simpler here.**
 # One map of stride 8 instead of a pyramid, two convolutions in the branch instead of four, masks of 14 × 14.
-# Nothing is rounded in targets and pasting, which torchvision still does.
+# One thing is more exact: how targets are cut and masks are pasted.
 #
 # **Words of this lesson.**
 # *Instance segmentation*: a mask for each thing.
@@ -1080,7 +1091,7 @@ plt.show()
 #
 # **3.**
 # Targets are cut from the thing's own true box instead of from the region.
-# The loss falls as well as before.
+# The loss falls, and nothing crashes.
 # What do the masks look like?
 # (a) as before (b) too small or moved wherever the found box is not exact (c) empty
 #

@@ -101,7 +101,7 @@ def in_the_middle(place: Tensor) -> Tensor:
 MISTAKES = [
     Mistake(
         "half a cell off",
-        "You took a cell's value to belong to its left upper corner. It belongs to its middle: the value of column 0 "
+        "You took a cell's value to belong to its upper left corner. It belongs to its middle: the value of column 0 "
         "lies at x = 0.5.",
         wrong=partial(mixed, middle=0.0),
     ),

@@ -10,7 +10,12 @@ from torch import Tensor
 from lib.exercises.engine.exercise import Case, Exercise, Mistake, Probe
 from lib.exercises.engine.inputs import random_classes, random_uniform, random_values
 from lib.exercises.engine.kinds import Kind
-from lib.models.mask_rcnn import mask_loss, mask_loss_across_classes
+from lib.models import mask_rcnn
+
+
+def mask_loss(mask_logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+    """The course's own, `lib.models.mask_rcnn.mask_loss`."""
+    return mask_rcnn.mask_loss(mask_logits, labels, targets)
 
 
 def cases() -> list[Case]:
@@ -121,7 +126,7 @@ MISTAKES = [
         "classes compete with background",
         "You took a cross-entropy over the classes: thing or background. Here nobody but the true class is asked, yes "
         "or no.",
-        wrong=mask_loss_across_classes,
+        wrong=mask_rcnn.mask_loss_across_classes,
     ),
     Mistake(
         "sigmoid twice",

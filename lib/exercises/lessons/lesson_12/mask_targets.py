@@ -123,8 +123,8 @@ MISTAKES = [
     ),
     Mistake(
         "too few points",
-        "Right for small regions. You read 2 × 2 points in every cell (`sampling_ratio=2`). A cell of many pixels is "
-        "then full or empty by chance: leave `sampling_ratio` as it is.",
+        "Right where a cell has at most 2 × 2 pixels. You read 2 × 2 points in every cell (`sampling_ratio=2`); a cell "
+        "of more pixels is judged by four of them then. Leave `sampling_ratio` as it is.",
         wrong=partial(cut, points=2),
     ),
     Mistake(

@@ -129,7 +129,7 @@ MISTAKES = [
     ),
     Mistake(
         "half a pixel off",
-        "You asked at each pixel's left upper corner. Ask at its middle: column i has it at i + 0.5.",
+        "You asked at each pixel's upper left corner. Ask at its middle: column i has it at i + 0.5.",
         wrong=partial(pasted, middle=0.0),
     ),
     Mistake(

@@ -24,7 +24,7 @@ def cases() -> list[Case]:
     named = {
         "a box of 38 × 22 pixels, stride 8, 2 × 2 bins": ((1, 6, 8), [9, 13, 47, 35], 2, 1 / 8),
         "a box with fractions of pixels, 3 × 3 bins": ((3, 8, 8), [10.5, 21.25, 52.75, 60.6], 3, 1 / 8),
-        "the left upper corner of the picture": ((2, 6, 6), [0, 0, 21, 13], 3, 1 / 8),
+        "the upper left corner of the picture": ((2, 6, 6), [0, 0, 21, 13], 3, 1 / 8),
         "the right lower corner of the picture": ((2, 6, 7), [30, 35, 56, 48], 4, 1 / 8),
         "a box smaller than a cell, stride 16": ((2, 6, 6), [41, 50, 46, 57], 2, 1 / 16),
         "a box larger than its bins have points, stride 4": ((2, 16, 16), [3, 5, 61, 58], 2, 1 / 4),
