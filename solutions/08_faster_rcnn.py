@@ -1146,7 +1146,7 @@ from lib.pretrained import efficientnet_lite0, halfway_features
 
 network = efficientnet_lite0().to(device).requires_grad_(False)
 rcnn = RCNN(partial(halfway_features, network), 448, num_classes=6, context=5).to(device)
-load_checkpoint(rcnn, folder / "06_rcnn.safetensors")
+of_rcnn = load_checkpoint(rcnn, folder / "06_rcnn.safetensors")          # its runs
 
 # %% jupyter={"source_hidden": true}
 plans = {"R-CNN": rcnn_plan(rcnn, picture, time_rcnn(rcnn, picture, search_ms)),
@@ -1158,7 +1158,7 @@ def runs_of(name: str) -> dict:
     return json.loads((folder / f"{name}.json").read_text())
 
 
-validated = {"R-CNN": [run["whole"] for run in runs_of("06_rcnn")["val"]],
+validated = {"R-CNN": [run["whole"] for run in of_rcnn["val"]],
              "Fast R-CNN": [run["val"] for run in runs_of("07_fast_rcnn")["runs"]["end to end"]],
              "Faster R-CNN": [run["val"] for run in runs_of("08_faster_rcnn")["runs"]]}
 mean = {name: {which: sum(run[which] for run in runs) / len(runs) for which in ("AP", "AP50")}

@@ -163,7 +163,7 @@ for place, colour in ((2, "#E69F00"), (3, "#56B4E9")):          # a cone, and a 
     paint_mask(axes[1], scene.masks[place], colour)
 plt.show()
 pair = scene.masks[[2, 3]]                                      # (2, 96, 96)
-of_boxes, of_masks = box_iou(*scene.boxes[2:4, None])[0, 0], mask_iou(pair, pair)[0, 1]
+of_boxes, of_masks = box_iou(scene.boxes, scene.boxes)[2, 3], mask_iou(pair, pair)[0, 1]
 print(f"IoU of the boxes {of_boxes:.2f}, of the masks {of_masks:.2f}")
 
 # %% [markdown]
@@ -178,11 +178,12 @@ print(f"IoU of the boxes {of_boxes:.2f}, of the masks {of_masks:.2f}")
 
 # %%
 region = torch.tensor([35.0, 30.0, 55.0, 50.0])                 # xyxy pixels
-draw_roi_grid(scene.image, region, stride=8, output_size=2, quantised=True)
+draw_roi_grid(scene.image, region, stride=8, output_size=2, quantised=True, around=18)
 plt.show()
 
 # %% [markdown]
-# What is read is not what was asked for.
+# What is read is not what was asked for: the coloured cells reach 9 pixels too far to the right.
+# (They are three rows and three columns, so two bins share the cells in between.)
 # For the *class* of a thing that hardly matters.
 # For a mask it does: the branch would draw what the coloured cells show, and its drawing would be pasted where the box is.
 #
@@ -190,7 +191,7 @@ plt.show()
 # It takes a few **points** in each bin, wherever they lie, and reads the map there.
 
 # %%
-draw_roi_grid(scene.image, region, stride=8, output_size=2, quantised=False)
+draw_roi_grid(scene.image, region, stride=8, output_size=2, quantised=False, around=18)
 plt.show()
 
 # %% [markdown]
@@ -225,7 +226,8 @@ print("10 .. 20 at 0.75:", 10 + 0.75 * 10, "· 30 .. 60 at 0.75:", 30 + 0.75 * 3
 #   `x`, `y`: (P,) floats, points in *cells*: the cell in row r and column c covers x from c to c + 1 and y from r to r + 1,
 #   and its value belongs to its middle, (c + 0.5, r + 0.5).
 # - Returns (C, P): the value of each channel at each point, mixed from the four middles around it.
-# - A point beyond the outermost middles, or outside of the map, has the value of the nearest place between them: `x` counts as at least 0.5 and at most w − 0.5,
+# - A point beyond the outermost middles, or outside of the map, has the value of the nearest place between them:
+#   `x` counts as at least 0.5 and at most w − 0.5,
 #   `y` as at least 0.5 and at most h − 0.5.
 #   A map may have a single row or column.
 # - Gradients reach `feature`.
@@ -623,12 +625,17 @@ for name, loss in (("true class alone", mask_loss), ("across classes", mask_loss
 # It learns from regions that the frozen detector proposes, by *your* targets and *your* loss.
 
 # %%
-from lib.models.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from lib.models.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor, regions_of_things
 
 torch.manual_seed(0)
-branch = nn.Sequential(MaskRCNNHeads(96, (48, 48)), MaskRCNNPredictor(48, 48, 6))
+branch = nn.Sequential(MaskRCNNHeads(96, (48, 48)), MaskRCNNPredictor(48, 48, 6)).to(device)
 
+# %% [markdown]
+# What does it learn from?
+# As the second stage of lesson 08: from a few of the proposals, drawn by chance.
+# A region that shows background has no mask, so only those count that show a thing; `matched_idxs` of lesson 08 says which one.
 
+# %%
 @torch.no_grad()
 def regions_to_learn(images: torch.Tensor, targets: list) -> tuple:
     """From the frozen detector: regions that show a thing (P, 96, 7, 7), classes, boxes, things."""
@@ -636,10 +643,8 @@ def regions_to_learn(images: torch.Tensor, targets: list) -> tuple:
     maps = net.backbone(batch.tensors)
     proposals = [one["boxes"] for one in net.rpn(batch, maps)]
     samples = net.roi_heads.select_training_samples(proposals, targets)
-    shows = [labels > 0 for labels in samples.labels]
-    boxes, things, labels = ([one[shown] for one, shown in zip(several, shows)] for several in
-                             (samples.proposals, samples.matched_idxs, samples.labels))
-    return net.mask_roi_pool(maps, boxes, batch.image_sizes), torch.cat(labels), boxes, things
+    boxes, things, labels = regions_of_things(samples)
+    return net.mask_roi_pool(maps, boxes, batch.image_sizes), labels, boxes, things
 
 # %%
 def branch_loss(branch: nn.Module, batch: tuple) -> torch.Tensor:
@@ -656,31 +661,42 @@ def branch_loss(branch: nn.Module, batch: tuple) -> torch.Tensor:
 # What does the mask look like after 15 steps, and at the end: noise, a blob, a figure with arms and legs?
 
 # %% jupyter={"outputs_hidden": true}
-film = {}
+def draws(branch: nn.Module, maps: dict, boxes: list, labels: torch.Tensor) -> torch.Tensor:
+    """What a branch draws into boxes, told their classes: (N, 14, 14) 0..1."""
+    cut = net.mask_roi_pool(maps, [one.to(device) for one in boxes], [(96, 96)] * len(boxes))
+    return branch(cut).sigmoid()[torch.arange(len(labels)), labels].cpu()
+
+
+def quality(branch: nn.Module) -> float:
+    """The mean IoU of what it draws into the true boxes of 60 scenes."""
+    scores = []
+    for images, targets in Batches(val_images[:60], val_targets[:60]):
+        boxes = [target["boxes"] for target in targets]
+        labels = torch.cat([target["labels"] for target in targets])
+        small = draws(branch, net.backbone(images.to(device)), boxes, labels)   # (N, 14, 14)
+        for one, target in zip(small.split([len(some) for some in boxes]), targets):
+            drawn = paste_masks_in_image(one, target["boxes"], (96, 96), aligned=True) > 0.5
+            scores.append(mask_iou(drawn, target["masks"]).diagonal())
+    return torch.cat(scores).mean().item()
+
+# %% jupyter={"outputs_hidden": true}
+film = []
 
 
 def look(branch: nn.Module) -> dict:
-    scores = []
-    for images, targets in Batches(val_images[:60], val_targets[:60]):
-        boxes = [target["boxes"].to(device) for target in targets]
-        labels = torch.cat([target["labels"] for target in targets])
-        cut = net.mask_roi_pool(net.backbone(images.to(device)), boxes, [(96, 96)] * len(images))
-        small = branch(cut).sigmoid()[torch.arange(len(labels)), labels].cpu()          # (N, 14, 14)
-        for one, target in zip(small.split([len(box) for box in boxes]), targets):
-            drawn = paste_masks_in_image(one, target["boxes"], (96, 96), aligned=True) > 0.5
-            scores.append(mask_iou(drawn, target["masks"]).diagonal())
-    figure_box = scene.boxes[3:4].to(device)
-    film[len(film)] = branch(net.mask_roi_pool(features, [figure_box], [(96, 96)]))[0, 5].sigmoid().cpu()
-    return {"mask IoU": torch.cat(scores).mean().item()}
+    film.append(draws(branch, features, [scene.boxes[3:4]], scene.labels[3:4])[0])      # the figure
+    return {"mask IoU": quality(branch)}
 
 
-look(branch.to(device))                                         # before the first step
+with torch.no_grad():
+    look(branch)                                                # before the first step
 train_images, train_targets = toyworld_detection(Toyworld("train", length=2000), masks=True)
 batches = Batches(train_images, train_targets, batch_size=8, shuffle=True)
-history = fit(branch, batches, branch_loss, steps=300, learning_rate=1e-2, validate=look, validations=20)
+history = fit(branch, batches, branch_loss, steps=300, learning_rate=1e-2, validate=look, validations=20,
+              title="the new mask branch")
 
 # %% jupyter={"outputs_hidden": true}
-seen = dict(zip((0, *history.metric_steps), film.values()))
+seen = dict(zip((0, *history.metric_steps), film))
 draw_small_masks({f"step {step}": seen[step] for step in (0, 15, 60, 150, 300)} |
                  {"the truth": mask_targets(scene.masks, scene.boxes[3:4], torch.tensor([3]), 14)[0]})
 plt.show()
@@ -717,7 +733,8 @@ def mean_of(kind: str, which: str) -> float:
 PAIR = ("RoIAlign", "RoI pooling")
 BOTH = ("box AP75", "mask AP75")
 draw_runs({f"{which}, {kind}": values_of(kind, which) for which in BOTH for kind in PAIR},
-          label="AP75 on 200 validation scenes, 2,000 steps; a dot for each seed", size=2.9)
+          label="AP75 on 200 validation scenes, 2,000 steps; a dot for each seed", size=2.9,
+          colours=("#0072B2", "#D55E00") * 2)
 plt.show()
 for which in BOTH:
     print(which, {kind: f"{mean_of(kind, which):.3f}" for kind in PAIR})

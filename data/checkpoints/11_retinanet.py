@@ -18,7 +18,6 @@ where it was; delete the file to begin anew.
     .venv/bin/python data/checkpoints/11_retinanet.py
 """
 
-import json
 from collections.abc import Callable
 from functools import partial
 from itertools import product
@@ -29,7 +28,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib.datasets.toyworld import Toyworld
-from lib.files import write_atomically
 from lib.layers.fpn import BackboneWithPyramid, ConcatPyramid, FeaturePyramidNetwork, NoWayDown
 from lib.layers.small_backbone import SmallBackbone, SmallStages
 from lib.models.retinanet import RetinaNet, nine_anchors, retinanet_small, retinanet_small_fpn
@@ -38,6 +36,7 @@ from lib.ops.boxes import box_area, box_iou
 from lib.ops.losses import hard_negatives, sigmoid_focal_loss
 from lib.timing import milliseconds
 from lib.training import Batches, evaluate_detection, fit, save_checkpoint, toyworld_detection
+from lib.training.runs import once
 
 HERE = Path(__file__).parent
 STORE = HERE / "11_runs.json"
@@ -104,36 +103,26 @@ def main() -> None:
     train, val, test = (
         toyworld_detection(Toyworld(*split)) for split in (("train", PICTURES), ("val", 200), ("test", 200))
     )
-    done: dict[str, dict] = json.loads(STORE.read_text()) if STORE.exists() else {}
     for name, build in KINDS.items():
-        once(done, f"about/{name}", partial(about, build, val))
+        once(STORE, f"about/{name}", partial(about, build, val))
     chosen = {}
     for name in [kind for kind in KINDS if kind not in AS_TUNED]:
         found = {}
         for rate in LEARNING_RATES:
             make = partial(run, KINDS[name], train, TUNING_STEPS, 0, rate, val)
-            found[rate] = once(done, f"tuning/{name}/{rate}", make)["val"]["AP"]
+            found[rate] = once(STORE, f"tuning/{name}/{rate}", make)["val"]["AP"]
         chosen[name] = max(found, key=found.__getitem__)
     chosen |= {name: chosen[other] for name, other in AS_TUNED.items()}
     for seed in SEEDS:
         for name, build in KINDS.items():
             kept = KEPT.get(name) if seed == SEEDS[0] else None
             make = partial(run, build, train, STEPS, seed, chosen[name], val, test, kept=kept)
-            once(done, f"runs/{name}/{seed}", make)
+            once(STORE, f"runs/{name}/{seed}", make)
     for title, names, seeds, steps, loss in MORE:
         for seed, name in product(seeds, names):
             build = partial(one_level, PYRAMIDS[name], ALONE[title]) if title in ALONE else KINDS[name]
             make = partial(run, build, train, steps, seed, chosen[name], val, loss=loss)
-            once(done, f"more/{title}/{name}/{seed}", make)
-
-
-def once(done: dict[str, dict], name: str, make: Callable[[], dict]) -> dict:
-    """What is stored under `name`; if nothing is, it is made and written down."""
-    if name not in done:
-        done[name] = make()
-        write_atomically(STORE, (json.dumps(done, indent=1, ensure_ascii=False) + "\n").encode())
-        print(name, done[name], flush=True)
-    return done[name]
+            once(STORE, f"more/{title}/{name}/{seed}", make)
 
 
 def run(

@@ -18,7 +18,6 @@ on where it was; delete the file to begin anew.
     .venv/bin/python data/checkpoints/12_mask_rcnn.py
 """
 
-import json
 from collections.abc import Callable
 from functools import partial
 from itertools import product
@@ -29,11 +28,11 @@ from torch import Tensor
 from torchvision.ops import roi_pool
 
 from lib.datasets.toyworld import Toyworld
-from lib.files import write_atomically
 from lib.models.fast_rcnn import RoIPooling
 from lib.models.mask_rcnn import MaskRCNN, mask_rcnn_small
 from lib.ops.masks import mask_iou, paste_masks_in_image
 from lib.training import Batches, evaluate_detection, fit, save_checkpoint, toyworld_detection
+from lib.training.runs import once
 
 HERE = Path(__file__).parent
 STORE = HERE / "12_runs.json"
@@ -75,24 +74,14 @@ def main() -> None:
     train, val, test = (
         toyworld_detection(Toyworld(*split), masks=True) for split in (("train", PICTURES), ("val", 200), ("test", 200))
     )
-    done: dict[str, dict] = json.loads(STORE.read_text()) if STORE.exists() else {}
     found = dict.fromkeys(LEARNING_RATES, 0.0)
     for name, rate in product(TUNED, LEARNING_RATES):
         make = partial(run, name, train, TUNING_STEPS, 0, rate, val)
-        found[rate] += once(done, f"tuning/{name}/{rate}", make)["val"]["mask AP"]
+        found[rate] += once(STORE, f"tuning/{name}/{rate}", make)["val"]["mask AP"]
     chosen = max(found, key=found.__getitem__)
     for seed, name in product(SEEDS, KINDS):
         make = partial(run, name, train, STEPS, seed, chosen, val, test)
-        once(done, f"runs/{name}/{seed}", make)
-
-
-def once(done: dict[str, dict], name: str, make: Callable[[], dict]) -> dict:
-    """What is stored under `name`; if nothing is, it is made and written down."""
-    if name not in done:
-        done[name] = make()
-        write_atomically(STORE, (json.dumps(done, indent=1, ensure_ascii=False) + "\n").encode())
-        print(name, done[name], flush=True)
-    return done[name]
+        once(STORE, f"runs/{name}/{seed}", make)
 
 
 def run(

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib.layers.frozen_trunk import FrozenTrunk, cut_regions
-from lib.ops.charts import paste_in_boxes
+from lib.ops.masks import paste_in_boxes
 from lib.ops.targets import check_sets
 
 

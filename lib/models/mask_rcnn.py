@@ -81,7 +81,8 @@ class MaskRCNN(nn.Module):
         detector: a Faster R-CNN; its parts become this one's.
         mask_roi_pool: cuts regions out of maps for the mask branch; called as (features, boxes, image_sizes).
         mask_head: (R, C, m, m) -> (R, D, m, m). mask_predictor: -> logits (R, K, M, M), a mask for each class.
-        aligned: whether masks are cut for training and pasted back without rounding. torchvision rounds.
+        aligned: whether masks are cut for training and pasted back exactly where they are. False: as torchvision does
+            it, half a pixel off, and in boxes of whole pixels, one pixel too large.
         across_classes: whether the classes compete in each cell; see `mask_loss_across_classes`.
     """
 
@@ -118,14 +119,11 @@ class MaskRCNN(nn.Module):
         features = self.backbone(batch.tensors)  # by name (B, C, h, w)
         proposals = [one["boxes"] for one in self.rpn(batch, features)]  # (P, 4) each
         found = self.roi_heads(features, proposals, batch.image_sizes)
-        logits = self.predict_masks(
-            features, [one["boxes"] for one in found], batch.image_sizes
-        )  # (N_1 + ..., K, M, M)
-        masks = self.masks_of_labels(logits, torch.cat([one["labels"] for one in found]))  # (N_1 + ..., M, M)
+        boxes, labels = [one["boxes"] for one in found], torch.cat([one["labels"] for one in found])
+        logits = self.predict_masks(features, boxes, batch.image_sizes)  # (N_1 + ..., K, M, M)
+        masks = self.masks_of_labels(logits, labels).split([len(one) for one in boxes])  # (N_i, M, M) each
         found = self.transform.postprocess(found, batch)
-        for one, small, size in zip(
-            found, masks.split([len(one["boxes"]) for one in found]), batch.original_sizes, strict=True
-        ):
+        for one, small, size in zip(found, masks, batch.original_sizes, strict=True):
             one["masks"] = paste_masks_in_image(small, one["boxes"], size, aligned=self.aligned)
         return found
 
@@ -172,10 +170,7 @@ class MaskRCNN(nn.Module):
         targets: Targets,
     ) -> Tensor:
         """The loss of the mask branch. It learns from the regions that show a thing."""
-        shows = [labels > 0 for labels in samples.labels]  # (R_i,) bool each
-        boxes = [one[shown] for one, shown in zip(samples.proposals, shows, strict=True)]  # (P_i, 4) each
-        things = [one[shown] for one, shown in zip(samples.matched_idxs, shows, strict=True)]  # (P_i,) each
-        labels = torch.cat([one[shown] for one, shown in zip(samples.labels, shows, strict=True)])  # (P,)
+        boxes, things, labels = regions_of_things(samples)
         logits = self.predict_masks(features, boxes, image_sizes)  # (P, K, M, M)
         wanted = torch.cat(
             [
@@ -185,6 +180,16 @@ class MaskRCNN(nn.Module):
         )  # (P, M, M)
         criterion = mask_loss_across_classes if self.across_classes else mask_loss
         return criterion(logits, labels, wanted)
+
+
+def regions_of_things(samples: TrainingSamples) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    """Of the drawn regions those that show a thing: boxes (P_i, 4) and things (P_i,) of each picture, classes (P,)."""
+    shows = [labels > 0 for labels in samples.labels]  # (R_i,) bool each
+    boxes, things, labels = (
+        [one[shown] for one, shown in zip(several, shows, strict=True)]
+        for several in (samples.proposals, samples.matched_idxs, samples.labels)
+    )
+    return boxes, things, torch.cat(labels)
 
 
 def _check_target_masks(images: Tensor | list[Tensor], targets: Targets) -> None:

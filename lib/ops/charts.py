@@ -49,35 +49,6 @@ def crop_charts(parts: Tensor, uv: Tensor, boxes: Tensor, size: int) -> tuple[Te
     return cut_parts, cut_uv.permute(0, 3, 1, 2)
 
 
-def paste_in_boxes(maps: Tensor, boxes: Tensor, image_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Maps of boxes, stretched over their boxes on the picture: bilinear, read at the middle of each pixel.
-
-    Args:
-        maps: (K, C, S, S).
-        boxes: (K, 4) xyxy pixels; one may reach beyond the picture.
-        image_size: (height, width).
-
-    Returns:
-        (K, C, H, W), meaningless outside of the boxes; and (K, H, W) bool, whether a pixel's middle is in the box.
-
-    Raises:
-        ValueError: a shape does not fit.
-    """
-    check_boxes("boxes", boxes)
-    if maps.ndim != 4 or len(maps) != len(boxes):
-        raise ValueError(f"maps is {tuple(maps.shape)}; expected ({len(boxes)}, C, S, S)")
-    height, width = image_size
-    x = torch.arange(width, dtype=maps.dtype, device=maps.device) + 0.5  # (W,) middles of pixels
-    y = torch.arange(height, dtype=maps.dtype, device=maps.device) + 0.5
-    left, top, right, bottom = boxes.to(maps)[:, :, None].unbind(1)  # (K, 1) each
-    across, down = (x - left) / (right - left) * 2 - 1, (y - top) / (bottom - top) * 2 - 1  # (K, W), (K, H), -1..1
-    inside = (across.abs() <= 1)[:, None, :] & (down.abs() <= 1)[:, :, None]  # (K, H, W)
-    where = torch.stack(
-        [across[:, None, :].expand(-1, height, -1), down[:, :, None].expand(-1, -1, width)], dim=3
-    )  # (K, H, W, 2)
-    return F.grid_sample(maps, where, padding_mode="border", align_corners=False), inside
-
-
 def read_texture(texture: Tensor, parts: Tensor, uv: Tensor) -> Tensor:
     """The colour that is painted on the surface at each pixel.
 

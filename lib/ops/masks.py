@@ -113,7 +113,8 @@ def paste_masks_in_image(
     if not len(masks):
         return masks.new_zeros(0, *img_shape)
     if aligned:
-        return _read_at_pixels(masks, boxes, img_shape)
+        read, inside = paste_in_boxes(masks[:, None], boxes, img_shape)  # (N, 1, H, W), (N, H, W)
+        return read[:, 0] * inside
     size = masks.shape[-1]
     masks = F.pad(masks, (padding,) * 4)  # (N, M + 2 · padding, M + 2 · padding)
     whole = _grown(boxes, (size + 2 * padding) / size).long().tolist()  # towards zero
@@ -138,18 +139,36 @@ def _paste_one(mask: Tensor, box: list[int], img_shape: tuple[int, int]) -> Tens
     return canvas
 
 
-def _read_at_pixels(masks: Tensor, boxes: Tensor, img_shape: tuple[int, int]) -> Tensor:
-    """Each pixel whose middle is in the box reads the mask (N, M, M) there, between its cells; the others are 0.
+def paste_in_boxes(maps: Tensor, boxes: Tensor, image_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Maps of boxes, stretched over their boxes on the picture: bilinear, read at the middle of each pixel.
 
-    Between the rim and the middles of the outermost cells, these cells' values go on.
+    Args:
+        maps: (K, C, S, S).
+        boxes: (K, 4) xyxy pixels; one may reach beyond the picture.
+        image_size: (height, width).
+
+    Returns:
+        (K, C, H, W), meaningless outside of the boxes; and (K, H, W) bool, whether a pixel's middle is in the box.
+
+    Raises:
+        ValueError: a shape does not fit.
     """
-    left, top, right, bottom = (side[:, None] for side in boxes.unbind(1))  # (N, 1) each
-    rows, columns = (torch.arange(side, device=boxes.device, dtype=boxes.dtype) + 0.5 for side in img_shape)
-    across = 2 * (columns - left) / (right - left).clamp(min=1e-6) - 1  # (N, W), -1 at the left edge, 1 at the right
-    down = 2 * (rows - top) / (bottom - top).clamp(min=1e-6) - 1  # (N, H)
-    grid = torch.stack(torch.broadcast_tensors(across[:, None, :], down[:, :, None]), dim=-1)  # (N, H, W, 2)
-    read = F.grid_sample(masks[:, None], grid.to(masks), mode="bilinear", padding_mode="border", align_corners=False)
-    return read[:, 0] * (grid.abs() <= 1).all(dim=-1)  # (N, H, W)
+    check_boxes("boxes", boxes)
+    if maps.ndim != 4 or len(maps) != len(boxes):
+        raise ValueError(f"maps is {tuple(maps.shape)}; expected ({len(boxes)}, C, S, S)")
+    height, width = image_size
+    x = torch.arange(width, dtype=maps.dtype, device=maps.device) + 0.5  # (W,) middles of pixels
+    y = torch.arange(height, dtype=maps.dtype, device=maps.device) + 0.5
+    left, top, right, bottom = boxes.to(maps)[:, :, None].unbind(1)  # (K, 1) each
+    across, down = (
+        (x - left) / (right - left).clamp(min=1e-6) * 2 - 1,
+        (y - top) / (bottom - top).clamp(min=1e-6) * 2 - 1,
+    )  # (K, W), (K, H), -1..1
+    inside = (across.abs() <= 1)[:, None, :] & (down.abs() <= 1)[:, :, None]  # (K, H, W)
+    where = torch.stack(
+        [across[:, None, :].expand(-1, height, -1), down[:, :, None].expand(-1, -1, width)], dim=3
+    )  # (K, H, W, 2)
+    return F.grid_sample(maps, where, padding_mode="border", align_corners=False), inside
 
 
 def encode_masks(masks: Tensor) -> list[dict]:

@@ -53,7 +53,18 @@ def keeps_the_exception():
             kept = [error]
 
 
-LOOPS = [catches_everything, sleeps_and_catches, one_inside_the_other, keeps_the_exception]
+def gives_up_at_the_third_alarm():
+    for _ in range(2):
+        try:
+            while True:
+                pass
+        except BaseException:
+            pass
+    while True:
+        pass
+
+
+LOOPS = [catches_everything, sleeps_and_catches, one_inside_the_other, keeps_the_exception, gives_up_at_the_third_alarm]
 
 
 @ON_MAIN_THREAD

@@ -28,6 +28,34 @@ def centre(layer, inputs, spread):
     layer.bias -= layer(inputs).mean(dimensions)
 
 
+@torch.no_grad()
+def redraw_two_stages(theirs, images):
+    """New random weights for torchvision's detector with two stages, which then finds something on `images`.
+
+    Returns its pictures, maps and proposals: what a further head is to be centred on.
+    """
+    redraw(theirs, torch.Generator().manual_seed(0))
+    heads = theirs.roi_heads
+    batch, _ = theirs.transform(images)
+    features = theirs.backbone(batch.tensors)
+    hidden = theirs.rpn.head.conv(features["1"])
+    centre(theirs.rpn.head.cls_logits, hidden, 2.0)
+    centre(theirs.rpn.head.bbox_pred, hidden, 0.3)
+    proposals, _ = theirs.rpn(batch, features)
+    regions = heads.box_head(heads.box_roi_pool(features, proposals, batch.image_sizes))
+    centre(heads.box_predictor.cls_score, regions, 3.0)
+    centre(heads.box_predictor.bbox_pred, regions, 1.0)
+    return batch, features, proposals
+
+
+def equal_maps(features, their_features, names):
+    """The maps bear these names, hold something, and are equal."""
+    assert list(features) == list(their_features) == names
+    for name, expected in their_features.items():
+        assert expected.std() > 0.01, "an all but constant map would prove nothing"
+        close(features[name], expected)
+
+
 def close(ours, theirs, tolerance=1e-5):
     """Equal up to `tolerance` times the largest number."""
     assert ours.shape == theirs.shape

@@ -136,16 +136,21 @@ def scenes(seed, pictures=12, most=8, size=300.0, classes=4, noise=0.1, extra=6,
     return predictions, targets
 
 
+KINDS_OF_SCENES = [
+    {},
+    {"noise": 0.03},
+    {"ties": True},
+    {"areas": True},
+    {"crowds": 0.3},
+    {"areas": True, "crowds": 0.5, "ties": True},
+]
+
+
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize(
     "options",
     [
-        {},
-        {"noise": 0.03},
-        {"ties": True},
-        {"areas": True},
-        {"crowds": 0.3},
-        {"areas": True, "crowds": 0.5, "ties": True},
+        *KINDS_OF_SCENES,
         {"most": 1, "extra": 0},
         {"pictures": 1},
         {"classes": 1},
@@ -214,14 +219,7 @@ def with_masks(pictures, height=220, width=300):
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(
     "options",
-    [
-        {},
-        {"noise": 0.03},
-        {"ties": True},
-        {"areas": True},
-        {"crowds": 0.3},
-        {"areas": True, "crowds": 0.5, "ties": True},
-    ],
+    KINDS_OF_SCENES,
     ids=str,
 )
 def test_masks_equal_to_pycocotools(seed, options):

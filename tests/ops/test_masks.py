@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision
 from pycocotools import mask as coco_mask
 from torchvision.models.detection import roi_heads
@@ -13,6 +14,7 @@ from lib.ops.masks import (
     encode_masks,
     mask_iou,
     masks_to_boxes,
+    paste_in_boxes,
     paste_masks_in_image,
     project_masks_on_boxes,
 )
@@ -205,6 +207,13 @@ def test_nothing_in_nothing_out():
     assert decode_masks([], (6, 9)).dtype == torch.bool
 
 
+def test_paste_into_the_whole_picture_is_enlarging():
+    grids = torch.randn(1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    pasted, inside = paste_in_boxes(grids, torch.tensor([[0.0, 0, 24, 16]]), (16, 24))
+    torch.testing.assert_close(pasted, F.interpolate(grids, (16, 24), mode="bilinear"))
+    assert inside.all()
+
+
 MASKS, BOXES = torch.ones(2, 6, 9), torch.tensor([[0.0, 0, 4, 4]] * 2)
 
 
@@ -226,6 +235,8 @@ MASKS, BOXES = torch.ones(2, 6, 9), torch.tensor([[0.0, 0, 4, 4]] * 2)
         (lambda: paste_masks_in_image(MASKS, BOXES, (9, 9)), r"masks is \(2, 6, 9\); expected \(2, M, M\)"),
         (lambda: paste_masks_in_image(MASKS[:1, :, :6], BOXES, (9, 9)), r"masks is \(1, 6, 6\); expected \(2, M, M\)"),
         (lambda: paste_masks_in_image(MASKS[:, :, :6], BOXES[:, :2], (9, 9)), "boxes "),
+        (lambda: paste_in_boxes(MASKS[:1, None], BOXES, (4, 4)), "maps is "),
+        (lambda: paste_in_boxes(MASKS[:, None], BOXES[:, :3], (4, 4)), "boxes "),
         (lambda: encode_masks(MASKS[0]), "masks is "),
         (lambda: decode_masks(encode_masks(MASKS), (9, 6)), r"codes has a mask of size \(6, 9\); expected \(9, 6\)"),
         (lambda: check_masks("masks", [1]), r"masks is \[1\]; expected"),

@@ -157,6 +157,7 @@ def _call_with_alarm(function: Callable, arguments: tuple, seconds: float, scree
         result = _enter(function, arguments)
         return Run(error=Stopped()) if Stopped in rings else Run(result, printed=screen.getvalue())
     except BaseException as error:  # also SystemExit, KeyboardInterrupt, TimeIsUp
+        sys.settrace(tracer_before)  # or what `_insist` has set would raise once more in the next line's call
         return Run(error=error, printed=screen.getvalue())
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -152,12 +152,15 @@ def draw_cumulative(
     return figure
 
 
-def draw_runs(runs: dict[str, Sequence[float]], label: str = "AP", size: float = 3.2) -> Figure:
+def draw_runs(
+    runs: dict[str, Sequence[float]], label: str = "AP", size: float = 3.2, colours: Sequence[str] | None = None
+) -> Figure:
     """A dot for each run (seed), and a line at their mean, for several ways of doing the same.
 
     Args:
         runs: by name, one number for each seed.
         label: of the axis.
+        colours: of each way; None: each has its own, and its own marker.
 
     Raises:
         ValueError: there are no runs, or nothing to show for one of them.
@@ -167,8 +170,9 @@ def draw_runs(runs: dict[str, Sequence[float]], label: str = "AP", size: float =
     figure, axis = plt.subplots(figsize=(PAGE, size), layout="constrained", facecolor="white")
     for place, values in enumerate(runs.values()):
         mean = sum(values) / len(values)
-        axis.plot(values, [place] * len(values), MARKERS[place % 7], color=LINES[place % 7], alpha=0.8, markersize=7)
-        axis.plot((mean, mean), (place - 0.3, place + 0.3), color=LINES[place % 7], linewidth=2)
+        colour, marker = (LINES[place % 7], MARKERS[place % 7]) if colours is None else (colours[place], "o")
+        axis.plot(values, [place] * len(values), marker, color=colour, alpha=0.8, markersize=7)
+        axis.plot((mean, mean), (place - 0.3, place + 0.3), color=colour, linewidth=2)
         axis.annotate(f"{mean:.3f}", (mean, place - 0.34), ha="center", va="bottom", fontsize=9)
     axis.set_yticks(range(len(runs)), list(runs))
     axis.set(xlabel=label, ylim=(len(runs) - 0.4, -0.75))

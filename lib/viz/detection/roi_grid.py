@@ -48,7 +48,13 @@ def moved_edges(box: Tensor, region: Tensor) -> str:
 
 
 def draw_roi_grid(
-    image: Tensor, box: Tensor, stride: int, output_size: int, quantised: bool = True, size: float = 4.5
+    image: Tensor,
+    box: Tensor,
+    stride: int,
+    output_size: int,
+    quantised: bool = True,
+    size: float = 4.5,
+    around: float | None = None,
 ) -> Figure:
     """The picture with the cells of its feature map, a region, what is read of it, and the bins.
 
@@ -59,6 +65,7 @@ def draw_roi_grid(
         output_size: bins along each side.
         quantised: True rounds to whole cells (RoI pooling); False does not, and marks four points a bin (RoIAlign).
         size: width of the picture in inches.
+        around: how many pixels of the picture to show on each side of the region; None: all of it.
 
     Raises:
         ValueError: `box` is not (4,), or `stride` or `output_size` is below 1.
@@ -97,11 +104,14 @@ def draw_roi_grid(
             *points.reshape(-1, 2).T.numpy(),
             "o",
             color=POINTS,
-            markersize=3,
+            markersize=5,
             markeredgecolor="#202020",
             markeredgewidth=0.5,
         )
         handles.append(Patch(facecolor=POINTS, edgecolor="#202020", label="points that are read"))
     handles.append(Patch(facecolor="none", edgecolor=BINS, label=f"{output_size} × {output_size} bins"))
+    if around is not None:
+        left, top, right, bottom = box.tolist()
+        axis.set(xlim=(left - around, right + around), ylim=(bottom + around, top - around))
     figure.legend(handles=handles, loc="outside right center", frameon=False, fontsize=9)
     return figure

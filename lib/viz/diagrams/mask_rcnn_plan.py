@@ -50,7 +50,7 @@ def mask_rcnn_plan(model: MaskRCNN, image: Tensor) -> Plan:
 
 
 def _masks(small: Tensor):
-    four = torch.zeros(4, 1, *small.shape[1:])  # a square of four, the missing ones black
+    four = torch.full((4, 1, *small.shape[1:]), 0.5)  # a square of four, the missing ones grey
     four[: len(small), 0] = small[:4].cpu()
     tiles = make_grid(four, nrow=2, padding=1, pad_value=0.5)[0]
     return lambda axis: axis.imshow(tiles, cmap="gray", vmin=0, vmax=1, interpolation="nearest")

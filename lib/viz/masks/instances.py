@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lib.ops.masks import check_masks
 from lib.viz.basics.draw import PAGE, panels
-from lib.viz.detection.boxes import box_patch, check_boxes, class_colour, show_picture
+from lib.viz.detection.boxes import box_patch, check_boxes, class_colour, show_picture, thin_boxes
 
 
 def draw_instances(
@@ -42,7 +42,7 @@ def draw_instances(
         for mask, label, box in zip(found["masks"].cpu(), found["labels"].tolist(), found["boxes"].cpu(), strict=True):
             paint_mask(axis, mask > 0.5 if mask.is_floating_point() else mask, class_colour(label))
             if boxes:
-                box_patch(axis, box, class_colour(label), width=1.0)
+                thin_boxes(axis, box[None], class_colour(label), width=1.4, opacity=1.0)
         axis.set(xlim=(0, image.shape[2]), ylim=(image.shape[1], 0))
     seen = sorted({label for _, found in pictures.values() for label in found["labels"].tolist()})
     if names is not None and seen:
@@ -73,6 +73,7 @@ def draw_targets(image: Tensor, mask: Tensor, regions: dict[str, tuple[Tensor, T
         regions: by title a box (4,) xyxy, and its target (M, M), 0 black .. 1 white.
     """
     figure, axes = panels(2 * len(regions), len(regions), size)
+    figure.set_layout_engine("compressed")
     for place, (title, (box, target)) in enumerate(regions.items()):
         above, below = axes[place], axes[len(regions) + place]
         show_picture(above, image, title, dim=0.35)
@@ -87,6 +88,7 @@ def draw_targets(image: Tensor, mask: Tensor, regions: dict[str, tuple[Tensor, T
 def draw_small_masks(masks: dict[str, Tensor], columns: int = 6, size: float = 1.5) -> Figure:
     """Small masks (M, M) by title, all with one scale: 0 black .. 1 white."""
     figure, axes = panels(len(masks), columns, size)
+    figure.set_layout_engine("compressed")
     for axis, (title, mask) in zip(axes, masks.items(), strict=True):
         shown = axis.imshow(mask.detach().cpu(), cmap="gray", vmin=0, vmax=1)
         axis.set_title(title, fontsize=9)
@@ -111,20 +113,14 @@ def draw_mixing(values: Tensor, point: tuple[float, float], shares: Sequence[flo
     column, row = int(x - 0.5), int(y - 0.5)  # of the upper left one of the four
     for r in range(height):
         for c in range(width):
-            axis.text(c + 0.5, r + 0.3, f"{values[r, c].item():g}", ha="center", va="center", fontsize=11)
+            middle = 0.72 if r == row + 1 else 0.28  # above the upper middles, below the lower ones: beside the lines
+            axis.text(c + 0.5, r + middle, f"{values[r, c].item():g}", ha="center", va="center", fontsize=11)
     for place, share in enumerate(shares):
         middle = (column + place % 2 + 0.5, row + place // 2 + 0.5)
+        beyond = middle[1] + (-0.4 if place < 2 else 0.4)  # of the number
         axis.plot((x, middle[0]), (y, middle[1]), color="#D55E00", linewidth=1)
         axis.plot(*middle, "o", color="#202020", markersize=4)
-        axis.text(
-            middle[0] + 0.12 * (place % 2),
-            middle[1] + 0.3,
-            f"× {share:g}",
-            ha="center",
-            va="center",
-            fontsize=9,
-            color="#D55E00",
-        )
+        axis.text(middle[0], beyond, f"× {share:g}", ha="center", va="center", fontsize=9, color="#D55E00")
     axis.plot(x, y, "o", color="#D55E00", markersize=8, markeredgecolor="white")
     axis.set_title(f"the point ({x:g}, {y:g}) and its four cells", fontsize=10)
     return figure

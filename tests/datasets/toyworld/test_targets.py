@@ -3,8 +3,8 @@ import torch
 
 from lib.datasets.toyworld import PARTS, Toyworld
 from lib.datasets.toyworld.targets import densepose_target, depth_range, frustum_mesh, mesh_target, well_seen
-from lib.ops.charts import paste_in_boxes
 from lib.ops.frustum import frustum_to_camera
+from lib.ops.masks import paste_in_boxes
 from lib.ops.mesh_losses import chamfer_distance, f1_score
 from lib.ops.meshes import Meshes, cubify, sample_points_from_meshes
 from lib.training import Batches

@@ -60,7 +60,7 @@ def test_small_masks_share_a_scale():
 def test_the_four_cells_around_a_point_bear_their_shares():
     axis = draw_mixing(torch.arange(9.0).view(3, 3), (1.25, 1.75), (0.1875, 0.5625, 0.0625, 0.1875)).axes[0]
     places = {text.get_text(): text.get_position() for text in axis.texts if text.get_text().startswith("×")}
-    assert 1.5 <= places["× 0.5625"][0] < 2 and 1.5 < places["× 0.5625"][1] < 2
+    assert places["× 0.5625"] == pytest.approx((1.5, 1.1))
 
 
 def test_curves_are_drawn_in_steps():

@@ -48,7 +48,14 @@ def by_grid_sample(feature: Tensor, x: Tensor, y: Tensor, padding: str = "border
 
 
 def mixed(
-    feature: Tensor, x: Tensor, y: Tensor, middle: float = 0.5, near: bool = True, clamped: bool = True, last: int = 0
+    feature: Tensor,
+    x: Tensor,
+    y: Tensor,
+    middle: float = 0.5,
+    near: bool = True,
+    clamped: bool = True,
+    last: int = 0,
+    first: int = 0,
 ) -> Tensor:
     """`bilinear_sample` with its decisions open.
 
@@ -57,12 +64,14 @@ def mixed(
         near: whether the nearer cell counts more.
         clamped: whether points, and not only cells, are taken to the outermost middles.
         last: how many cells a neighbour may lie beyond the last one.
+        first: how many cells before the last one the cell before a point must lie.
     """
     height, width = feature.shape[1:]
     across, down = x - middle, y - middle
     if clamped:
         across, down = across.clamp(0, width - 1), down.clamp(0, height - 1)
-    left, top = across.floor().long().clamp(0, width - 1), down.floor().long().clamp(0, height - 1)
+    left = across.floor().long().clamp(0, max(width - 1 - first, 0))
+    top = down.floor().long().clamp(0, max(height - 1 - first, 0))
     right, bottom = (left + 1).clamp(max=width - 1 + last), (top + 1).clamp(max=height - 1 + last)
     u, v = (across - left, down - top) if near else (1 - (across - left), 1 - (down - top))
     upper = feature[:, top, left] * (1 - u) + feature[:, top, right] * u
@@ -148,6 +157,12 @@ MISTAKES = [
         "Right inside. Beyond the outermost middles you continue the slope between the last two cells. Clamp the "
         "*point*, not only the cells: there is the rim's value.",
         wrong=partial(mixed, clamped=False),
+    ),
+    Mistake(
+        "beyond the middles it goes on, on both sides",
+        "Right inside. Beyond the outermost middles you continue the slope between the last two cells. Clamp the "
+        "*point*, not only the cells: there is the rim's value.",
+        wrong=partial(mixed, clamped=False, first=1),
     ),
     Mistake(
         "the last cell's neighbour",

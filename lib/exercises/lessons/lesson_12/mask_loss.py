@@ -74,6 +74,10 @@ def others_empty(mask_logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor
     return F.binary_cross_entropy_with_logits(mask_logits, wanted) if len(labels) else mask_logits.sum() * 0
 
 
+def too_small_for_large_logits(got: Tensor, expected: Tensor, case: Case) -> bool:
+    return bool(case.label.startswith("very sure") and 0 < got < expected)
+
+
 def gradient_without_regions(function: Callable) -> bool:
     nothing = torch.zeros(0, 3, 2, 2, requires_grad=True)
     return function(nothing, torch.zeros(0, dtype=torch.int64), torch.zeros(0, 2, 2)).requires_grad
@@ -144,6 +148,12 @@ MISTAKES = [
         "Right for small logits. For large ones the sigmoid is exactly 0 or 1, and `F.binary_cross_entropy` cuts its "
         "logarithm off at −100: a logit of 30 costs 100. `F.binary_cross_entropy_with_logits` takes logits.",
         wrong=partial(of_class, criterion=lambda logits, wanted: F.binary_cross_entropy(logits.sigmoid(), wanted)),
+    ),
+    Mistake(
+        "logarithm after the sigmoid, limited",
+        "Right for small logits. For large ones your loss is too small: something limits the logarithm of the sigmoid, "
+        "such as a small number that is added. `F.binary_cross_entropy_with_logits` takes logits and needs no limit.",
+        when=too_small_for_large_logits,
     ),
     Mistake(
         "sum instead of mean",

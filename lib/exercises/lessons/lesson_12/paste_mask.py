@@ -105,6 +105,11 @@ MISTAKES = [
         wrong=onto_whole_pixels,
     ),
     Mistake(
+        "the box's decimals cut off",
+        "You cut the box's decimals off. Nothing is rounded: each pixel's middle asks where in the box it lies.",
+        wrong=lambda mask, box, img_shape: onto_whole_pixels(mask, box.trunc(), img_shape),
+    ),
+    Mistake(
         "torchvision's way",
         "You cut the box's decimals off, made it a pixel larger, and the mask fades out at its rim, as in torchvision. "
         "Asked is the mask as it is, in the box as it is.",
@@ -131,6 +136,12 @@ MISTAKES = [
         "half a pixel off",
         "You asked at each pixel's upper left corner. Ask at its middle: column i has it at i + 0.5.",
         wrong=partial(pasted, middle=0.0),
+    ),
+    Mistake(
+        "half a pixel off, and a row and a column less",
+        "You asked at each pixel's upper left corner, and whether that corner is in the box. Ask both of its middle: "
+        "column i has it at i + 0.5.",
+        wrong=partial(pasted, middle=0.0, inside=lambda grid, half_pixel: ((grid >= -1) & (grid < 1)).all(dim=2)),
     ),
     Mistake(
         "corners aligned",

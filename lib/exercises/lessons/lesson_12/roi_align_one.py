@@ -107,6 +107,18 @@ MISTAKES = [
         wrong=partial(cut, at=(0.0, 1.0)),
     ),
     Mistake(
+        "points at thirds",
+        "Your points lie at ⅓ and ⅔ of each bin. Each stands for a half of the bin, and lies in *its* middle, at ¼ and "
+        "¾.",
+        wrong=partial(cut, at=(1 / 3, 2 / 3)),
+    ),
+    Mistake(
+        "points of two rows mixed up",
+        "You took the points in fours, in the order in which they lie. A bin's four points are not neighbours there: "
+        "two are in one row of points, two in the next.",
+        wrong=partial(cut, together=lambda read: read.reshape(*read.shape[:2], -1, 4).mean(dim=3)),
+    ),
+    Mistake(
         "points from edge to edge",
         "Your points are spread from one edge of the region to the other, both included. The first lies a quarter of a "
         "bin inside.",
@@ -123,6 +135,12 @@ MISTAKES = [
         "You took half a cell away from the box, and `bilinear_sample` takes it away once more. Places in cells are "
         "what it asks for.",
         wrong=partial(cut, cells=lambda cells: cells - 0.5),
+    ),
+    Mistake(
+        "half a cell off, to the right and down",
+        "You added half a cell to the box. Places in cells are what `bilinear_sample` asks for: it takes the half cell "
+        "away itself.",
+        wrong=partial(cut, cells=lambda cells: cells + 0.5),
     ),
     Mistake(
         "not aligned",
