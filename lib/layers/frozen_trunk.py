@@ -7,6 +7,7 @@ from torchvision.ops import roi_align
 from lib.layers.backbone import Backbone
 from lib.layers.fpn import infer_scale
 from lib.layers.rcnn_transform import GeneralizedRCNNTransform, ImageList
+from lib.ops.targets import check_sets
 
 
 class FrozenTrunk(nn.Module):
@@ -40,6 +41,25 @@ class FrozenTrunk(nn.Module):
         """Pictures (B, 3, H, W), or a list of (3, H, W), 0..1 -> the batch, and maps by name (B, C, h, w)."""
         batch = self.transform(images)
         return batch, self.backbone(batch.tensors)
+
+    def regions(self, images: Tensor | list[Tensor], boxes: list[Tensor], output_size: int) -> Tensor:
+        """What the maps say in boxes. It never changes: whoever trains a head may cut once and keep the regions.
+
+        Args:
+            images: as for `forward`.
+            boxes: for each picture (K_i, 4) xyxy pixels; K_i may be 0.
+            output_size: S.
+
+        Returns:
+            (ΣK, C, S, S), see `cut_regions`.
+
+        Raises:
+            ValueError: pictures and sets of boxes do not fit together.
+        """
+        check_sets("boxes", boxes, len(images))
+        batch, features = self(images)
+        moved = self.transform.resize_targets([{"boxes": one} for one in boxes], batch)
+        return cut_regions(features, [one["boxes"] for one in moved], batch.image_sizes, output_size)
 
 
 def cut_regions(

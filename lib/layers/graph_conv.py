@@ -13,23 +13,26 @@ class GraphConv(nn.Module):
 
     Args:
         input_dim, output_dim: features of a vertex, before and after.
-        init: weights at the start, "normal" with a deviation of 0.01, or "zero"; biases are 0.
+        init: weights at the start: "normal" with a deviation of 0.01, "zero", or "kaiming", which keeps features as
+            large as they were, before a ReLU and with six neighbours, the mean on a closed mesh of triangles. Biases
+            are 0.
 
     Raises:
-        ValueError: `init` is neither of the two.
+        ValueError: `init` has another name.
 
     Source: Gkioxari et al. 2019, "Mesh R-CNN", section 3, "Graph Convolution", without its ReLU.
     """
 
     def __init__(self, input_dim: int, output_dim: int, init: str = "normal"):
         super().__init__()
-        if init not in ("normal", "zero"):
-            raise ValueError(f"init is {init!r}; expected 'normal' or 'zero'")
+        deviations = {"normal": (0.01, 0.01), "zero": (0.0, 0.0), "kaiming": (input_dim**-0.5, (6 * input_dim) ** -0.5)}
+        if init not in deviations:
+            raise ValueError(f"init is {init!r}; expected 'normal', 'zero' or 'kaiming'")
         self.input_dim, self.output_dim = input_dim, output_dim
         self.w0 = nn.Linear(input_dim, output_dim)
         self.w1 = nn.Linear(input_dim, output_dim)
-        for layer in (self.w0, self.w1):
-            nn.init.normal_(layer.weight, std=0.01 if init == "normal" else 0.0)
+        for layer, deviation in zip((self.w0, self.w1), deviations[init]):
+            nn.init.normal_(layer.weight, std=deviation)
             nn.init.zeros_(layer.bias)
 
     def forward(self, verts: Tensor, edges: Tensor) -> Tensor:

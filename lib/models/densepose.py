@@ -12,9 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lib.layers.frozen_trunk import FrozenTrunk, cut_regions
+from lib.layers.frozen_trunk import FrozenTrunk
 from lib.ops.masks import paste_in_boxes
-from lib.ops.targets import check_sets
 
 
 class DensePoseOutput(NamedTuple):
@@ -173,10 +172,10 @@ class DensePoseRCNN(nn.Module):
 
     def predict(self, images: Tensor | list[Tensor], boxes: list[Tensor]) -> DensePoseOutput:
         """Raw answers for all R = ΣK_i regions."""
-        check_sets("boxes", boxes, len(images))
-        batch, features = self.trunk(images)
-        moved = self.trunk.transform.resize_targets([{"boxes": one} for one in boxes], batch)
-        regions = cut_regions(features, [one["boxes"] for one in moved], batch.image_sizes, self.output_size)
+        return self.predict_in(self.trunk.regions(images, boxes, self.output_size))
+
+    def predict_in(self, regions: Tensor) -> DensePoseOutput:
+        """Raw answers for regions (R, C, output_size, output_size) that were cut out of the trunk's maps."""
         return self.predictor(self.head(regions))
 
     def loss(self, images: Tensor | list[Tensor], targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from lib.layers.graph_conv import GraphConv
+from lib.ops.meshes import cubify
 
 
 def loop_truth(layer, verts, edges):
@@ -70,6 +71,16 @@ def test_weights_at_the_start_and_their_names():
     assert not layer.w0.bias.any() and not layer.w1.bias.any()
     verts, edges = graph(features=40)
     assert not GraphConv(40, 50, init="zero").double()(verts, edges).any()
+
+
+def test_kaiming_keeps_features_as_large_as_they_were():
+    torch.manual_seed(0)
+    meshes = cubify(torch.ones(1, 6, 6, 6), 0.5)  # closed: a vertex has six neighbours less 12 / V, in the mean
+    layers = [GraphConv(64, 64, init="kaiming") for _ in range(3)]
+    features = torch.randn(len(meshes.verts[0]), 64)
+    for layer in layers:
+        features = layer(features, meshes.edges_packed()).relu()  # (V, 64)
+    assert 0.5 < features.square().mean() < 2
 
 
 @pytest.mark.parametrize(

@@ -270,7 +270,7 @@ def test_meshes_are_placed_in_metres():
 def test_the_small_one():
     model = mesh_rcnn_small(small_trunk()).eval()
     (found,) = model(torch.rand(1, 3, 96, 96), [torch.tensor([[5.0, 6, 30, 50]])])
-    assert found["voxels"].shape == (1, 12, 12, 12) and len(found["meshes"]) == 4
+    assert found["voxels"].shape == (1, 8, 8, 8) and len(found["meshes"]) == 4
     assert sum(one.numel() for one in model.parameters() if one.requires_grad) < 600_000
 
 
