@@ -270,6 +270,220 @@ def detached_losses(*given):
     return first, second.detach()
 
 
+# --- vert_align -------------------------------------------------------------------------------------------------------
+
+
+def along_a_column(feature, verts, xy=lambda verts: verts[:, :2], **settings):
+    """The vertices as a column of a grid; every setting but the defaults is spelled out."""
+    settings = {"padding_mode": "border", "align_corners": False} | settings
+    grid = xy(verts).reshape(1, -1, 1, 2)
+    return F.grid_sample(feature.unsqueeze(0), grid, **settings).squeeze(3).squeeze(0).t()
+
+
+def four_corners(feature, verts, move=-0.5, sides=(2, 1)):
+    x, y = verts[:, 0], verts[:, 1]
+    _, h, w = feature.shape
+    x = ((x + 1) / 2 * feature.shape[sides[0]] + move).clamp(0, w - 1)
+    y = ((y + 1) / 2 * feature.shape[sides[1]] + move).clamp(0, h - 1)
+    x0, y0 = x.detach().floor().long(), y.detach().floor().long()
+    x1, y1 = (x0 + 1).clamp(max=w - 1), (y0 + 1).clamp(max=h - 1)
+    cells = feature.permute(1, 2, 0)
+    u, v = (x - x0).unsqueeze(1), (y - y0).unsqueeze(1)
+    return (
+        cells[y0, x0] * (1 - u) * (1 - v)
+        + cells[y0, x1] * u * (1 - v)
+        + cells[y1, x0] * (1 - u) * v
+        + cells[y1, x1] * u * v
+    )
+
+
+def vertex_after_vertex(feature, verts):
+    c, h, w = feature.shape
+    padded = F.pad(feature[None], (1, 1, 1, 1), mode="replicate")[0]
+    rows = []
+    for x, y, _ in verts:
+        px = ((x + 1) * w / 2).clamp(0, w) + 0.5
+        py = ((y + 1) * h / 2).clamp(0, h) + 0.5
+        j, i = min(int(px), w), min(int(py), h)
+        upper = torch.lerp(padded[:, i, j], padded[:, i, j + 1], px - j)
+        lower = torch.lerp(padded[:, i + 1, j], padded[:, i + 1, j + 1], px - j)
+        rows.append(torch.lerp(upper, lower, py - i))
+    return torch.stack(rows) if rows else feature.new_zeros(0, c)
+
+
+def stacked_vertices(feature, verts):
+    return torch.stack([vertex_after_vertex(feature, vert[None])[0] for vert in verts])
+
+
+def cell_of_each(feature, verts):
+    _, h, w = feature.shape
+    column = ((verts[:, 0] + 1) / 2 * w).long().clamp(0, w - 1)
+    row = ((verts[:, 1] + 1) / 2 * h).long().clamp(0, h - 1)
+    return feature[:, row, column].T
+
+
+def in_floats(feature, verts):
+    """Numbers taken out of their tensors."""
+    places = torch.tensor(verts[:, :2].tolist()).reshape(-1, 2)
+    return along_a_column(feature, places)
+
+
+def stretched_over_the_middles(feature, verts):
+    """-1 and 1 are taken to the first and the last cell."""
+    last = torch.tensor([feature.shape[2] - 1, feature.shape[1] - 1])
+    cells = torch.minimum(((verts[:, :2] + 1) / 2 * last).clamp(min=0), last)
+    return four_corners(feature, (2 * cells + 1) / (last + 1) - 1)
+
+
+# --- graph_conv -------------------------------------------------------------------------------------------------------
+
+
+def table_of_neighbours(features, edges, w0, w1, own=0.0):
+    neighbours = own * torch.eye(len(features))
+    neighbours[edges[:, 0], edges[:, 1]] = 1.0
+    neighbours[edges[:, 1], edges[:, 0]] = 1.0
+    return features @ w0.T + neighbours @ features @ w1.T
+
+
+def edge_after_edge(features, edges, w0, w1, both=True):
+    rows = [w0 @ feature for feature in features]
+    for i, j in edges.tolist():
+        rows[i] = rows[i] + w1 @ features[j]
+        if both:
+            rows[j] = rows[j] + w1 @ features[i]
+    return torch.stack(rows)
+
+
+def both_directions_added(features, edges, w0, w1):
+    both = torch.cat([edges, edges[:, [1, 0]]], dim=0)
+    summed = torch.zeros_like(features)
+    summed = summed.scatter_add(0, both[:, :1].expand(-1, features.shape[1]), features[both[:, 1]])
+    return F.linear(features, w0) + F.linear(summed, w1)
+
+
+def accumulated(features, edges, w0, w1):
+    result = torch.mm(features, w0.t())
+    sent = torch.mm(features, w1.t())
+    result.index_put_((edges[:, 0],), sent[edges[:, 1]], accumulate=True)
+    return result.index_put_((edges[:, 1],), sent[edges[:, 0]], accumulate=True)
+
+
+def with_incidence(features, edges, w0, w1):
+    """One-hot ends: a table of who stands at which end of which edge."""
+    start, end = F.one_hot(edges, len(features)).float().unbind(1)
+    return torch.einsum("vc,dc->vd", features, w0) + (start.T @ end + end.T @ start) @ features @ w1.T
+
+
+def set_in_a_loop(features, edges, w0, w1, kept=True):
+    own = features @ w0.T
+    result = own.clone()
+    for i, j in edges.tolist():
+        result[i] = w1 @ features[j] + own[i] * kept
+        result[j] = w1 @ features[i] + own[j] * kept
+    return result
+
+
+def set_column_by_column(features, edges, w0, w1):
+    result, sent = F.linear(features, w0), F.linear(features, w1)
+    result[edges[:, 1]] = sent[edges[:, 0]]
+    result[edges[:, 0]] = sent[edges[:, 1]]
+    return result
+
+
+def joined_and_set(features, edges, w0, w1):
+    result, sent = features @ w0.T, features @ w1.T
+    places, others = torch.cat([edges, edges.flip(1)]).T
+    result[places] += sent[others]
+    return result
+
+
+def means_of_neighbours(features, edges, w0, w1):
+    both = torch.cat([edges, edges.flip(1)])
+    summed = torch.zeros(len(features), len(w1)).index_add(0, both[:, 0], F.linear(features[both[:, 1]], w1))
+    counts = torch.bincount(both[:, 0], minlength=len(features)).unsqueeze(1)
+    return F.linear(features, w0) + summed / counts
+
+
+def into_the_features(features, edges, w0, w1):
+    start, end = edges.T
+    features.index_add_(0, start, features[end].clone())
+    return features @ w0.T
+
+
+def untransposed(features, edges, w0, w1):
+    result = features @ w0
+    for i, j in edges.tolist():
+        result[i] += features[j] @ w1
+        result[j] += features[i] @ w1
+    return result
+
+
+def side_by_side(features, edges, w0, w1):
+    both = torch.cat([edges, edges.flip(1)])
+    summed = torch.zeros_like(features).index_add(0, both[:, 0], features[both[:, 1]])
+    return torch.cat([features @ w0.T, summed @ w1.T], dim=1)
+
+
+# --- chamfer_distance -------------------------------------------------------------------------------------------------
+
+
+def by_cdist(one, other, power=2):
+    far = torch.cdist(one, other)
+    return far.min(dim=1).values.pow(power).mean() + far.min(dim=0).values.pow(power).mean()
+
+
+def by_places(one, other, kept=lambda points: points):
+    with torch.no_grad():
+        far = ((one.unsqueeze(1) - other.unsqueeze(0)) ** 2).sum(-1)
+    there, back = far.argmin(dim=1), far.argmin(dim=0)
+    return (one - kept(other[there])).pow(2).sum(1).mean() + (other - kept(one[back])).pow(2).sum(1).mean()
+
+
+def point_after_point(one, other, best=min):
+    def way(points, to):
+        total = 0.0
+        for point in points:
+            total = total + best(((point - place) ** 2).sum() for place in to)
+        return total / len(points)
+
+    return way(one, other) + way(other, one)
+
+
+def squares_multiplied_out(one, other):
+    far = (one * one).sum(1)[:, None] + (other * other).sum(1)[None] - 2 * one @ other.T
+    far = far.clamp(min=0)
+    return far.amin(1).mean() + far.amin(0).mean()
+
+
+def sorted_ways(one, other):
+    far = (one.repeat_interleave(len(other), 0) - other.repeat(len(one), 1)).square().sum(1).view(len(one), len(other))
+    return torch.sort(far, dim=1)[0][:, 0].mean() + torch.topk(far, 1, dim=0, largest=False)[0].mean()
+
+
+def root_and_square(one, other):
+    far = ((one[:, None] - other[None]) ** 2).sum(2).sqrt()
+    return (far.min(1)[0] ** 2).mean() + (far.min(0)[0] ** 2).mean()
+
+
+def root_and_square_afterwards(one, other):
+    far = (one[:, None] - other[None]).square().sum(2)
+    return far.amin(1).sqrt().square().mean() + far.amin(0).sqrt().square().mean()
+
+
+def from_one_to_itself(one, other):
+    return torch.cdist(one, one).square().amin(1).mean() + torch.cdist(other, other).square().amin(1).mean()
+
+
+def second_half_stands_still(one, other):
+    far = torch.cdist(one, other.detach()).square()
+    return far.amin(1).mean() + far.amin(0).mean()
+
+
+def with_places(one, other):
+    far = torch.cdist(one, other).square()
+    return far.min(1)[1].float().mean() + far.min(0)[1].float().mean()
+
+
 WRONG = {
     "read_texture": [
         ("colours mixed", lambda *given: sampled(*given, mode="bilinear")),
@@ -319,10 +533,67 @@ WRONG = {
         ("wrong type", names_of_losses),
         ("gradient cut off", detached_losses),
     ],
+    "vert_align": [
+        ("axes swapped", lambda *given: along_a_column(*given).T),
+        ("zeros beyond the border; axes swapped", lambda *given: along_a_column(*given, padding_mode="zeros").T),
+        ("reshaped instead of transposed", lambda *given: along_a_column(*given).T.reshape(len(given[1]), -1)),
+        ("gradient cut off", lambda feature, verts: along_a_column(feature, verts.detach())),
+        ("gradient cut off", lambda feature, verts: along_a_column(feature.detach(), verts)),
+        ("gradient cut off", in_floats),
+        ("corners aligned", stretched_over_the_middles),
+        ("half a cell off", lambda *given: four_corners(*given, move=0)),
+        ("half a cell off, the other way", lambda *given: four_corners(*given, move=-1)),
+        ("width and height exchanged", lambda *given: four_corners(*given, sides=(1, 2))),
+        ("the cell instead of a mix", cell_of_each),
+        ("x and y swapped", lambda feature, verts: four_corners(feature.transpose(1, 2), verts)),
+        ("y upwards", lambda feature, verts: four_corners(feature.flip(1), verts)),
+        ("x to the left", lambda feature, verts: vertex_after_vertex(feature.flip(2), verts)),
+        ("z for y", lambda *given: along_a_column(*given, xy=lambda verts: verts[:, ::2])),
+        ("one axis too many", lambda *given: along_a_column(*given)[None]),
+        ("crashes for some inputs", stacked_vertices),
+    ],
+    "graph_conv": [
+        ("only the first of each edge receives", lambda *given: edge_after_edge(*given, both=False)),
+        ("one neighbour alone", set_in_a_loop),
+        ("one neighbour alone", joined_and_set),
+        ("written over by one neighbour", set_column_by_column),
+        ("written over by one neighbour", lambda *given: set_in_a_loop(*given, kept=False)),
+        ("its own neighbour", lambda *given: table_of_neighbours(*given, own=1.0)),
+        ("mean instead of sum, and 0 / 0", means_of_neighbours),
+        ("w0 and w1 exchanged", lambda features, edges, w0, w1: accumulated(features, edges, w1, w0)),
+        ("weights not transposed", lambda features, edges, w0, w1: with_incidence(features, edges, w0.T, w1.T)),
+        ("weights not transposed", untransposed),
+        ("axes swapped", lambda *given: both_directions_added(*given).T),
+        ("sign flipped", lambda *given: -both_directions_added(*given)),
+        ("wrong shape", side_by_side),
+        ("input changed in place", into_the_features),
+        ("gradient cut off", lambda features, *rest: table_of_neighbours(features.detach(), *rest)),
+        ("gradient cut off", lambda *given: accumulated(*given).detach()),
+    ],
+    "chamfer_distance": [
+        ("not squared", lambda *given: by_cdist(*given, power=1)),
+        (None, lambda *given: by_cdist(*given, power=3)),
+        ("the farthest for the nearest", lambda *given: point_after_point(*given, best=max)),
+        ("the nearest points stand still", lambda *given: by_places(*given, kept=torch.detach)),
+        ("no slope at 0", root_and_square),
+        ("no slope at 0", root_and_square_afterwards),
+        ("a cloud and itself", from_one_to_itself),
+        ("gradient cut off", second_half_stands_still),
+        ("places instead of distances", with_places),
+        ("root taken", lambda *given: by_cdist(*given).sqrt()),
+        ("mean of both halves", lambda *given: squares_multiplied_out(*given) / 2),
+        ("one axis too many", lambda *given: by_cdist(*given)[None]),
+        ("wrong type", lambda *given: by_cdist(*given).item()),
+        ("wrong type", lambda *given: (by_cdist(*given), None)),
+        ("gradient cut off", lambda *given: by_cdist(*given).detach()),
+    ],
 }
 
 RIGHT = {
     "read_texture": [part_by_part, by_edges, pixel_after_pixel, by_a_flat_list],
     "chart_targets": [with_loops, with_a_rim_of_nothing, by_grid_sample, flat_indices],
     "densepose_loss": [with_indices, by_definition, with_shifted_targets],
+    "vert_align": [along_a_column, four_corners, vertex_after_vertex],
+    "graph_conv": [table_of_neighbours, edge_after_edge, both_directions_added, accumulated, with_incidence],
+    "chamfer_distance": [by_cdist, by_places, point_after_point, squares_multiplied_out, sorted_ways],
 }
