@@ -26,8 +26,8 @@ def chart_targets(parts: Tensor, uv: Tensor, mask: Tensor, box: Tensor, size: in
 
 def cases() -> list[Case]:
     named = {
-        "2 × 2 cells in a box of 5.2 × 4.6 pixels": (6, 7, [0.9, 1.3, 6.1, 5.9], 2),
-        "a tall box": (14, 11, [2.3, 1.2, 8.9, 12.8], 5),
+        "2 × 2 cells in a box of 5.2 × 3.8 pixels": (6, 7, [0.9, 2.1, 6.1, 5.9], 2),
+        "a tall box": (14, 11, [2.3, 1.2, 8.9, 12.9], 5),
         "a wide box": (9, 15, [1.4, 2.8, 13.6, 7.3], 4),
         "more cells than pixels": (8, 9, [3.2, 2.4, 6.7, 5.3], 6),
         "a box that sticks out at the left and above": (8, 9, [-3.4, -2.6, 5.4, 6.1], 4),
@@ -37,7 +37,7 @@ def cases() -> list[Case]:
         "a cell for each pixel": (5, 5, [0, 0, 5, 5], 5),
     }
     made = []
-    for seed, (label, (height, width, box, size)) in enumerate(named.items()):
+    for seed, (label, (height, width, box, size)) in enumerate(named.items(), start=48):
         arguments = (*figures(height, width, seed), torch.tensor(box, dtype=torch.float32), size)
         made.append(Case.from_truth(label, arguments, cell_by_cell))
     return made
@@ -123,13 +123,22 @@ def clipped(box: Tensor, height: int, width: int) -> Tensor:
     return torch.minimum(box.clamp(min=0), torch.tensor([width, height, width, height]))
 
 
-def mixed(parts: Tensor, uv: Tensor, mask: Tensor, box: Tensor, size: int, parts_too: bool = False) -> Targets:
-    """Read between the middles of the four pixels around."""
+def sampled(
+    parts: Tensor,
+    uv: Tensor,
+    mask: Tensor,
+    box: Tensor,
+    size: int,
+    mode: str = "bilinear",
+    corners: bool = False,
+    parts_too: bool = True,
+) -> Targets:
+    """`chart_targets` by `F.grid_sample`."""
     sides = torch.tensor([parts.shape[1], parts.shape[0]])
     x, y = (2 * (box[k] + middles(size) * (box[k + 2] - box[k])) / sides[k] - 1 for k in (0, 1))
     grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=2)[None]  # (1, S, S, 2)
     own = torch.cat([parts[..., None], uv], dim=2) * mask[..., None]  # (H, W, 3)
-    read = F.grid_sample(own.permute(2, 0, 1)[None], grid, align_corners=False)[0]  # (3, S, S)
+    read = F.grid_sample(own.permute(2, 0, 1)[None], grid, mode, "zeros", corners)[0]  # (3, S, S)
     if parts_too:
         return read[0].round().long(), read[1:]
     cut_parts = chart_targets(parts, uv, mask, box, size)[0]
@@ -143,6 +152,10 @@ def averaged(parts: Tensor, uv: Tensor, mask: Tensor, box: Tensor, size: int, pa
         return read[0].round().long(), read[1:]
     cut_parts = chart_targets(parts, uv, mask, box, size)[0]
     return cut_parts, read[1:] * (cut_parts > 0)
+
+
+def targets_compared(got: Targets, expected: Targets, case: Case):
+    return compare_maps(*(torch.cat([parts[None], uv]) for parts, uv in (got, expected)), case)
 
 
 NOT_MIXED = "A place between those of an arm and of a leg lies on neither: take all from the one pixel."
@@ -170,6 +183,11 @@ MISTAKES = [
         "rounded",
         "You rounded the middles to whole numbers. Pixel 3 reaches from 3 to 4: a middle at 3.7 falls in it.",
         wrong=partial(cut, whole=torch.round),
+    ),
+    Mistake(
+        "rounded up",
+        "You rounded the middles up. Pixel 3 reaches from 3 to 4: a middle at 3.7 falls in it.",
+        wrong=partial(cut, whole=torch.ceil),
     ),
     Mistake(
         "decimals cut off below 0",
@@ -203,9 +221,25 @@ MISTAKES = [
         ),
     ),
     Mistake(
+        "no places",
+        "Your parts are right. But u and v are 0 everywhere: never filled in, or put into whole numbers?",
+        wrong=partial(cut, places_own=lambda shown, there: torch.zeros_like(shown)),
+    ),
+    Mistake(
+        "v before u",
+        "All right but for the order of u and v: u comes first.",
+        wrong=lambda parts, uv, *rest: chart_targets(parts, uv.flip(-1), *rest),
+    ),
+    Mistake(
         "the rim goes on",
         "Right in the picture. Beyond it you go on with the pixels of its rim; there is nothing: 0.",
         wrong=partial(cut, within=always, onto=lambda place, side: place.clamp(0, side - 1)),
+    ),
+    Mistake(
+        "the rim goes on, to the right and below",
+        "Right but to the right of the picture and below it: there you go on with the pixels of its rim. There is "
+        "nothing: 0.",
+        wrong=partial(cut, within=lambda place, side: place >= 0),
     ),
     Mistake(
         "read from the other side",
@@ -245,8 +279,13 @@ MISTAKES = [
     ),
     Mistake(
         "the width for both sides",
-        "Your cells are as high as they are wide. The box's height is divided into S, and its width for itself.",
-        wrong=of_another_box(lambda box, *sides: torch.cat([box[:3], box[1:2] + box[2:3] - box[0:1]])),
+        "You divided the box's width for both sides: your cells are as high as they are wide. Divide its height, too.",
+        wrong=of_another_box(lambda box, *sides: torch.stack([*box[:3], box[1] + box[2] - box[0]])),
+    ),
+    Mistake(
+        "the height for both sides",
+        "You divided the box's height for both sides: your cells are as wide as they are high. Divide its width, too.",
+        wrong=of_another_box(lambda box, *sides: torch.stack([*box[:2], box[0] + box[3] - box[1], box[3]])),
     ),
     Mistake(
         "the whole picture",
@@ -256,13 +295,19 @@ MISTAKES = [
     Mistake(
         "places mixed",
         f"Your parts are right. But u and v are mixed from the four pixels around. {NOT_MIXED}",
-        wrong=mixed,
+        wrong=partial(sampled, parts_too=False),
     ),
     Mistake(
         "parts and places mixed",
         "You mixed the four pixels around, the numbers of the parts as well, and rounded: half a 2 and half a 4 became "
         "a 3, which is another part. Take all from the one pixel.",
-        wrong=partial(mixed, parts_too=True),
+        wrong=sampled,
+    ),
+    Mistake(
+        "corners aligned",
+        "With `align_corners=True`, −1 and 1 are the *middles* of the outermost pixels. You put the picture's edges "
+        "there, which is right with `align_corners=False`.",
+        wrong=partial(sampled, mode="nearest", corners=True),
     ),
     Mistake(
         "places averaged",
@@ -284,5 +329,5 @@ EXERCISE = Exercise(
     takes={"mask": Kind.MASK, "box": Kind.BOXES},
     gives=(Kind.CLASSES, Kind.MAP),
     mistakes=MISTAKES,
-    picture=lambda got, expected, case: compare_maps(got[0], expected[0], case),
+    picture=targets_compared,
 )

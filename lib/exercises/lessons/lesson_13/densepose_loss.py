@@ -30,10 +30,9 @@ def cases() -> list[Case]:
     v = torch.tensor([[[0.2, 0.9], [0.4, 0.6]], [[0.7, 0.3], [0.8, 0.1]], [[0.1, 0.85], [0.3, 0.7]]])
     parts, uv = torch.tensor([[1, 2], [0, 2]]), torch.tensor([[[0.01, 0.4], [0.7, 0.9]], [[0.5, 0.05], [0.2, 0.75]]])
     named = {
-        "3 regions, 6 parts, 4 × 4 cells": (random_classes(3, 4, 4, classes=7, seed=1), 6, 0.0),
+        "3 regions, 6 parts, 3 × 3 cells": (random_classes(3, 3, 3, classes=7, seed=1), 6, 0.0),
         "answers far outside of 0..1": (random_classes(2, 3, 3, classes=4, seed=2), 3, 1.5),
         "a region without a figure beside one with": (torch.tensor([[[0, 0], [0, 0]], [[2, 0], [1, 3]]]), 3, 0.0),
-        "one part, on every cell": (torch.ones(2, 2, 2, dtype=torch.int64), 1, 0.0),
         "two regions, no cell with a part": (torch.zeros(2, 2, 2, dtype=torch.int64), 2, 0.0),
         "no region": (torch.zeros(0, 2, 2, dtype=torch.int64), 2, 0.0),
     }
@@ -78,18 +77,18 @@ def short_way(said: Tensor, true: Tensor) -> Tensor:
     return (said - true) - (said - true).round()
 
 
-def nearer(said: Tensor, true: Tensor) -> Tensor:
-    """Right for errors below 1; then 1 − |d| is negative."""
-    return torch.minimum((said - true).abs(), 1 - (said - true).abs())
-
-
 def one_turn(said: Tensor, true: Tensor) -> Tensor:
-    """Right for errors below 1.5."""
-    return torch.minimum((said - true).abs(), (1 - (said - true).abs()).abs())
+    """Right for errors below 1.5. For those above 1 it is negative."""
+    return torch.minimum((said - true).abs(), 1 - (said - true).abs())
 
 
 def smooth(off: Tensor, beta: float = BETA) -> Tensor:
     return F.smooth_l1_loss(off, torch.zeros_like(off), beta=beta, reduction="none")
+
+
+def bent_above_0(off: Tensor) -> Tensor:
+    """Smooth L1, right for what is not negative."""
+    return torch.where(off < BETA, off**2 / (2 * BETA), off - BETA / 2)
 
 
 def entropies(part_logits: Tensor, parts: Tensor) -> Tensor:
@@ -148,17 +147,14 @@ def mean_of_regions(each: Tensor, seen: Tensor) -> Tensor:
 TRUE_PART = "Each part has its own u and v, and only those of the *true* part are judged."
 CIRCLE = "u runs round a limb and closes: 0.99 and 0.01 are 0.02 apart."
 
-DECISIONS: list[tuple[str, str, dict[str, Any]]] = [
+Decisions = list[tuple[str, str, dict[str, Any]]]
+
+COMMON: Decisions = [
     ("u not on a circle", f"Your error in u goes the long way round. {CIRCLE}", {"off_u": straight}),
     (
         "v on a circle, too",
         "You let v run round as well. v goes *along* the limb: its ends, 0 and 1, are far apart.",
         {"off_v": short_way},
-    ),
-    (
-        "v on a circle instead of u",
-        f"You let v run round, and u not. {CIRCLE} v goes along it, from end to end.",
-        {"off_u": straight, "off_v": short_way},
     ),
     (
         "the predicted part's place",
@@ -172,11 +168,6 @@ DECISIONS: list[tuple[str, str, dict[str, Any]]] = [
         {"read": lambda answers, parts, logits: answers.gather(1, (parts[:, None] - 1).clamp(min=0))},
     ),
     (
-        "the place of nothing",
-        f"You judge u and v of part 0, which is no part. {TRUE_PART}",
-        {"read": lambda answers, parts, logits: answers[:, :1]},
-    ),
-    (
         "the places of all parts",
         f"You compare u and v of *all* parts with the truth. {TRUE_PART}",
         {"read": lambda answers, parts, logits: answers},
@@ -188,11 +179,6 @@ DECISIONS: list[tuple[str, str, dict[str, Any]]] = [
         {"counted": lambda parts, logits: parts >= 0},
     ),
     (
-        "only where the part was found",
-        "You judge u and v only where the part's score is the highest. They are judged wherever there *is* a part.",
-        {"counted": lambda parts, logits: (parts > 0) & (logits.argmax(1) == parts)},
-    ),
-    (
         "half of u and v",
         "Your second number is half of what it should be: the mean of u's loss and v's. Asked is their sum in each "
         "cell, and the mean over cells.",
@@ -200,14 +186,53 @@ DECISIONS: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("L1", "You took absolute errors. Asked is smooth L1, with its bend at 0.1.", {"size": torch.abs}),
     (
+        "bend at 1",
+        "Your smooth L1 bends at 1, as `F.smooth_l1_loss` does if it is told nothing. Asked is 0.1 (`beta`).",
+        {"size": partial(smooth, beta=1.0)},
+    ),
+    (
+        "one turn taken off",
+        "You take one whole turn off u's error at most. A raw answer may lie anywhere: where it is off by more than "
+        "1.5, that is not enough, and 1 − |d| is negative from 1 on. Take *all* whole turns off.",
+        {"off_u": one_turn},
+    ),
+    (
+        "sigmoid of u and v",
+        "You took the sigmoid of u and v. They are places already, and are compared as they are.",
+        {"off_u": lambda said, true: short_way(said.sigmoid(), true), "off_v": lambda s, true: s.sigmoid() - true},
+    ),
+    (
+        "softmax twice",
+        "`F.cross_entropy` takes scores and makes the softmax itself. You gave it probabilities.",
+        {"entropy": lambda logits, parts: entropies(logits.softmax(1), parts)},
+    ),
+    (
+        "parts judged on the figure only",
+        "Your first number leaves out the cells without a part. Then nothing ever tells the head where there is none.",
+        {"entropy": lambda logits, parts: entropies(logits, parts)[parts > 0]},
+    ),
+]
+
+RARE: Decisions = [
+    (
+        "v on a circle instead of u",
+        f"You let v run round, and u not. {CIRCLE} v goes along it, from end to end.",
+        {"off_u": straight, "off_v": short_way},
+    ),
+    (
+        "the place of nothing",
+        f"You judge u and v of part 0, which is no part. {TRUE_PART}",
+        {"read": lambda answers, parts, logits: answers[:, :1]},
+    ),
+    (
+        "only where the part was found",
+        "You judge u and v only where the part's score is the highest. They are judged wherever there *is* a part.",
+        {"counted": lambda parts, logits: (parts > 0) & (logits.argmax(1) == parts)},
+    ),
+    (
         "squares",
         "You took squared errors. Asked is smooth L1, with its bend at 0.1: beyond that it grows like |d|.",
         {"size": torch.square},
-    ),
-    (
-        "bend at 1",
-        "Your smooth L1 bends at 1, which is what `F.smooth_l1_loss` does if it is told nothing. Asked is 0.1 (`beta`).",
-        {"size": partial(smooth, beta=1.0)},
     ),
     (
         "a tenth",
@@ -215,16 +240,10 @@ DECISIONS: list[tuple[str, str, dict[str, Any]]] = [
         {"size": lambda off: BETA * smooth(off)},
     ),
     (
-        "right between 0 and 1 only",
-        "Right for answers from 0 to 1. A raw answer may lie anywhere: where u is off by more than 1, 1 − |d| is "
-        "negative. Take *all* whole turns off.",
-        {"off_u": nearer},
-    ),
-    (
-        "one turn taken off",
-        "You take one whole turn off u's error. A raw answer may lie anywhere: where it is off by more than 1.5, that "
-        "is not enough. Take *all* whole turns off.",
-        {"off_u": one_turn},
+        "a negative distance",
+        "Right where u is off by less than 1. A raw answer may lie anywhere: from there on 1 − |d| is negative. Take "
+        "*all* whole turns off.",
+        {"off_u": one_turn, "off_v": lambda said, true: (said - true).abs(), "size": bent_above_0},
     ),
     (
         "remainder with a sign",
@@ -245,24 +264,9 @@ DECISIONS: list[tuple[str, str, dict[str, Any]]] = [
     ),
     (
         "answers limited",
-        "You limited u and v to 0..1 first. A raw answer outside is not only wrong by less then: it also gets no "
-        "gradient, and can never come back.",
+        "You limited u and v to 0..1 first. An answer outside then gets no gradient, and never comes back: compare it "
+        "as it is.",
         {"off_u": lambda said, true: short_way(said.clamp(0, 1), true), "off_v": lambda s, true: s.clamp(0, 1) - true},
-    ),
-    (
-        "sigmoid of u and v",
-        "You took the sigmoid of u and v. They are places already, and are compared as they are.",
-        {"off_u": lambda said, true: short_way(said.sigmoid(), true), "off_v": lambda s, true: s.sigmoid() - true},
-    ),
-    (
-        "softmax twice",
-        "`F.cross_entropy` takes scores and makes the softmax itself. You gave it probabilities.",
-        {"entropy": lambda logits, parts: entropies(logits.softmax(1), parts)},
-    ),
-    (
-        "parts judged on the figure only",
-        "Your first number leaves out the cells without a part. Then nothing ever tells the head where there is none.",
-        {"entropy": lambda logits, parts: entropies(logits, parts)[parts > 0]},
     ),
     (
         "yes or no for each part",
@@ -314,7 +318,7 @@ EXERCISE = Exercise(
     takes={"part_logits": Kind.LOGITS},
     gives=(Kind.LOSS, Kind.LOSS),
     mistakes=[
-        *(Mistake(name, explanation, wrong=partial(opened, **made)) for name, explanation, made in DECISIONS),
+        *(Mistake(name, explanation, wrong=partial(opened, **made)) for name, explanation, made in COMMON + RARE),
         Mistake("the mean of nothing", f"Right but for one thing. {NAN}", when=nan_for_nothing),
         *(
             Mistake(
@@ -322,8 +326,7 @@ EXERCISE = Exercise(
                 f"Two things at once. {explanation} And: {NAN[0].lower()}{NAN[1:]}",
                 wrong=partial(opened, **made, mean=torch.mean),
             )
-            for name, explanation, made in DECISIONS
-            if not made.keys() & {"mean", "total"}
+            for name, explanation, made in COMMON
         ),
     ],
     probes=[

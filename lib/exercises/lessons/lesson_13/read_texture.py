@@ -38,7 +38,7 @@ def cases() -> list[Case]:
         numbers = torch.as_tensor(parts).long()
         count = 7 if "six" in label else 4 if "edges" in label else 3
         places = uv if isinstance(uv, Tensor) else random_uniform(*uv, 2, seed=seed + 10)
-        arguments = (0.1 + 0.9 * random_uniform(count, *sides, 3, seed=seed), numbers, places)
+        arguments = (0.1 + 2 * random_uniform(count, *sides, 3, seed=seed), numbers, places)
         made.append(Case.from_truth(label, arguments, pixel_by_pixel))
     return made
 
@@ -136,8 +136,14 @@ MISTAKES = [
         wrong=with_pixels(lambda place, side: (place * side).round().long().clamp(max=side - 1)),
     ),
     Mistake(
+        "rounded, beyond the last pixel",
+        "You rounded u · w to the nearest whole number, which may be w, while the last column is number w − 1. A place "
+        "in the right half of column 0 is still in column 0.",
+        wrong=with_pixels(lambda place, side: (place * side).round().long()),
+    ),
+    Mistake(
         "one pixel too far",
-        "You read one pixel too far to the right and down: you rounded up, or counted from 1. The first is number 0.",
+        "You read one pixel too far to the right and down, as far as the chart goes. The first column is number 0.",
         wrong=with_pixels(lambda place, side: ((place * side).floor().long() + 1).clamp(max=side - 1)),
     ),
     Mistake(
@@ -199,6 +205,12 @@ MISTAKES = [
         "You read the chart of part − 1. There is a chart number 0 too, though nobody looks at it: part 1 reads "
         "`texture[1]`.",
         wrong=partial(read, chart=lambda parts: parts - 1),
+    ),
+    Mistake(
+        "the chart of the part before, of nothing too",
+        "You read the chart of part − 1; part 1 reads `texture[1]`. And where the part is 0 you return a colour of "
+        "chart number −1, the last one. Asked is 0 there.",
+        wrong=partial(read, chart=lambda parts: parts - 1, painted=lambda parts, last: parts >= 0),
     ),
     Mistake(
         "one chart for all",
