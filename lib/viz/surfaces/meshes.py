@@ -1,6 +1,6 @@
 """Meshes looked at: as a still picture, and as one that is turned with the mouse (lesson 13)."""
 
-from math import cos, radians, sin, sqrt
+from math import cos, radians, sin
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -28,9 +28,9 @@ Look = tuple[float, float]  # height and side of the eye, degrees: 30 to the rig
 CAMERA: Look = (0.0, 0.0)  # along z, as the picture is seen
 ASIDE: Look = (18.0, 30.0)  # a little from above, and from the right
 GREY = "#9AA5B1"
-LIGHT = (-0.4, -0.7, -0.6)  # comes from the upper left, and from before the picture
+LIGHT = (-0.4, 0.7, 0.6)  # comes from the left, from above, and from the eye: it stays there when a mesh is turned
 LINE = 0.17  # height of a title's line, inches
-ROOM = 1.1  # of a panel, as a share of what the cube of space needs in it
+ROOM, LEAST = 1.1, 1.02  # of a panel, in what the cube of space needs there: as it stands, and if it is turned
 
 
 def draw_meshes(
@@ -56,11 +56,10 @@ def draw_meshes(
     _check(meshes, colours or {}, size, axis_length)
     height, side = (radians(angle) for angle in look)
     across = abs(cos(side)) + abs(sin(side))  # how far the corners of a cube reach, seen from there
-    up = abs(cos(height)) + abs(sin(height)) * across
+    reach = torch.tensor([across, abs(cos(height)) + abs(sin(height)) * across]) * ROOM * axis_length
     figure = plt.figure(facecolor="white")
-    for axis, (title, mesh) in zip(
-        _row(figure, list(meshes), size, axis_length * across, axis_length * up), meshes.items()
-    ):
+    axes = _row(figure, list(meshes), size, reach)
+    for axis, (title, mesh) in zip(axes, meshes.items()):
         paint_mesh(axis, mesh, (colours or {}).get(title, GREY), look)
     return figure
 
@@ -85,8 +84,8 @@ class MeshExplorer(Canvas):
     ) -> None:
         self.meshes, self.colours, self.look = meshes, colours, look
         figure = Figure(facecolor="white")
-        # Whichever way a cube is turned, its corners reach this far: from the middle of a side, and from that of space.
-        axes = _row(figure, list(meshes), size, sqrt(2) * axis_length, sqrt(3) * axis_length)
+        reach = torch.tensor([2.0, 3.0]).sqrt() * LEAST * axis_length  # of a cube's corners, whichever way it is turned
+        axes = _row(figure, list(meshes), size, reach)
         self._painted = [
             paint_mesh(axis, mesh, colours.get(title, GREY), look) for axis, (title, mesh) in zip(axes, meshes.items())
         ]
@@ -182,7 +181,7 @@ def _place(
     ).double()
     seen = corners @ axes.T  # (F, 3, 3)
     order = seen[..., 2].mean(1).argsort()  # (F,)
-    normals = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])  # (F, 3)
+    normals = torch.linalg.cross(seen[:, 1] - seen[:, 0], seen[:, 2] - seen[:, 0])  # (F, 3), outwards
     normals = normals / normals.norm(dim=1, keepdim=True).clamp(min=1e-12)
     light = torch.tensor(LIGHT).double()
     bright = (0.62 + 0.38 * (normals @ (light / light.norm())))[order, None].numpy()  # (F, 1), 0.24 .. 1
@@ -191,8 +190,9 @@ def _place(
     painted.set(facecolor=colours, edgecolor=0.8 * colours)
 
 
-def _row(figure: Figure, titles: list[str], size: float, across: float, up: float) -> list[Axes]:
-    """Give the figure its size, and a bare axis below each title that reaches so far from its middle."""
+def _row(figure: Figure, titles: list[str], size: float, reach: Tensor) -> list[Axes]:
+    """Give the figure its size, and a bare axis below each title that reaches so far across and up from its middle."""
+    across, up = reach.tolist()
     size = min(size, PAGE / len(titles))
     high = size * up / across
     head = 0.08 + LINE * max(title.count("\n") + 1 for title in titles)  # inches, for the titles
@@ -200,7 +200,7 @@ def _row(figure: Figure, titles: list[str], size: float, across: float, up: floa
     axes = []
     for place, title in enumerate(titles):
         axis = figure.add_axes((place / len(titles), 0, 1 / len(titles), high / (high + head)))
-        axis.set(xlim=(-ROOM * across, ROOM * across), ylim=(-ROOM * up, ROOM * up))
+        axis.set(xlim=(-across, across), ylim=(-up, up))
         axis.set_title(title, fontsize=9, pad=3, linespacing=1.1)
         axis.axis("off")
         axis.set_navigate(False)

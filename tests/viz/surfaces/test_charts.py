@@ -59,12 +59,21 @@ def test_every_step_along_u_and_v_is_seen():
             assert changes.sum() >= 4, "edges along both"
 
 
-def test_a_painted_figure_shows_its_face_and_the_colours_of_its_sides(tmp_path, monkeypatch):
+def test_a_painted_figure_wears_its_colours_on_the_right_sides(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
-    sample = Toyworld("val", length=3, size=64)[2]
+    sample = Toyworld("val", length=17, size=96)[16]  # one figure, which looks at us
     parts = sample.parts * (sample.parts <= 6)
     seen = read_texture(paint_atlas().permute(0, 3, 1, 2), parts, sample.uv)  # (H, W, 3)
-    assert seen.shape == (64, 64, 3) and not seen[parts == 0].any()
+    for left, right in ((3, 4), (5, 6)):
+        assert (seen[parts == left].mean(0) - seen[parts == right].mean(0))[2] > 0.2, "left is bluer"
+    red, green, _ = seen.unbind(2)
+    columns = torch.arange(96).expand(96, 96)
+    heart = (parts == 2) & (red > 0.6) & (green < 0.3)
+    dark = (parts == 2) & (red < 0.3) & (green < 0.3)  # the zip, and the belt
+    assert columns[heart].float().mean() > columns[dark].float().mean() + 1, "its left is on the right of the picture"
+    rows = torch.arange(96)[:, None].expand(96, 96)
+    mouth, eyes = ((parts == 1) & mask for mask in ((red > 0.6) & (green < 0.3), (red < 0.15)))
+    assert mouth.any() and eyes.any() and rows[mouth].float().mean() > rows[eyes].float().mean()
 
 
 def test_an_atlas_is_drawn_chart_by_chart():

@@ -85,7 +85,10 @@ def test_sides_that_face_the_light_are_brighter():
     normals = torch.linalg.cross(b - a, c - a)  # x right, y down, z away
     for axis in range(3):
         towards, away = ((verts, faces[normals[:, axis] * sign > 1e-6]) for sign in (-1, 1))
-        bright = [one.collections[0].get_facecolor().mean() for one in draw_meshes({"a": towards, "b": away}).axes]
+        bright = [
+            one.collections[0].get_facecolor().mean()
+            for one in draw_meshes({"a": towards, "b": away}, look=CAMERA).axes
+        ]
         assert bright[0] > bright[1] + 0.05, "light comes from the left, from above and from before"
 
 
