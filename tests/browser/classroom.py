@@ -176,7 +176,19 @@ class PictureHands:
         return seconds
 
 
-class ExplorerHands(PictureHands):
+class CanvasHands(PictureHands):
+    """Hands on a picture that is drawn on a canvas of the page."""
+
+    def picture(self) -> list:
+        return self.image.evaluate(
+            """(canvas) => {
+                 const bytes = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+                 return [canvas.width, canvas.height, bytes.reduce((sum, byte) => (sum * 31 + byte) >>> 0, 7)];
+               }"""
+        )
+
+
+class ExplorerHands(CanvasHands):
     """The first explorer of a notebook: its slider, its picture, its keys."""
 
     def __init__(self, classroom: Classroom) -> None:
@@ -187,14 +199,6 @@ class ExplorerHands(PictureHands):
     @property
     def image(self) -> Locator:
         return self.frame.locator("canvas")
-
-    def picture(self) -> list:
-        return self.image.evaluate(
-            """(canvas) => {
-                 const bytes = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-                 return [canvas.width, canvas.height, bytes.reduce((sum, byte) => (sum * 31 + byte) >>> 0, 7)];
-               }"""
-        )
 
     def slider(self) -> Locator:
         """The slider that chooses the channel."""
@@ -211,6 +215,28 @@ class ExplorerHands(PictureHands):
         """Click the picture at a place, both in 0..1."""
         box = self.image.bounding_box()
         self.page.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"])
+
+
+class MeshHands(CanvasHands):
+    """Hands on meshes that are turned by dragging."""
+
+    @property
+    def image(self) -> Locator:
+        return self.frame.locator("canvas").first  # another one, for rubber bands, lies over it
+
+    def drag(self) -> float:
+        """Take hold of the picture and turn it, in a few steps. Gives the seconds until it changed."""
+        box = self.image.bounding_box()
+        middle = box["y"] + box["height"] / 2
+        self.page.mouse.move(box["x"] + box["width"] / 4, middle)
+        self.page.mouse.down()
+        seconds = self.changes("drag", lambda: self._pull(box["x"] + box["width"] / 4, middle, box["height"] / 4))
+        self.page.mouse.up()
+        return seconds
+
+    def _pull(self, x: float, y: float, way: float) -> None:
+        for step in range(1, 6):
+            self.page.mouse.move(x + way * step / 5, y)
 
 
 class DrawingHands(PictureHands):
@@ -231,3 +257,10 @@ def slider_widgets(classroom: Classroom) -> list[tuple[PictureHands, list[Locato
             handles = place.locator(".widget-slider .noUi-handle").all()
             found.append((hands(page, place, place.locator(picture).first), handles))
     return found
+
+
+def mesh_widgets(classroom: Classroom) -> list[MeshHands]:
+    """The widgets of a notebook that are meshes to be turned."""
+    picture = ".jupyter-matplotlib-canvas-div"
+    places = classroom.panel.locator(".jp-OutputArea-output", has=classroom.page.locator(picture))
+    return [MeshHands(classroom.page, place, place.locator(picture)) for place in places.all()]

@@ -1,7 +1,7 @@
 """What a learner does, done in a real browser: run a lesson, move its widgets, answer an exercise.
 
-Lesson 00 is run as a whole. Of the other lessons, those cells are run that their widgets need, and every slider is
-moved. A new lesson needs nothing here.
+Lesson 00 is run as a whole. Of the other lessons, those cells are run that their widgets need, every slider is moved
+and every mesh turned. A new lesson needs nothing here.
 """
 
 import time
@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from build_notebooks import lesson_paths
-from classroom import Classroom, ExplorerHands, slider_widgets
+from classroom import Classroom, ExplorerHands, mesh_widgets, slider_widgets
 from kernel_run import ROOT
 from lesson_source import read_lesson
 from own_work import notebook_to_test
@@ -25,10 +25,11 @@ def code_of(source: Path) -> list[str]:
 
 
 def move_widgets(classroom: Classroom, explorer: bool) -> str:
-    """Move all there is; each slider must change its picture. Gives the time that each answer took."""
+    """Move all there is; each slider, and each mesh that is dragged, must change its picture. Gives the times."""
     said = [use_the_explorer(classroom)] if explorer else []
     for hands, handles in slider_widgets(classroom):
         said.append("widget: " + ", ".join(f"slider {1000 * hands.step(handle):.0f} ms" for handle in handles))
+    said += [f"meshes: drag {1000 * hands.drag():.0f} ms" for hands in mesh_widgets(classroom)]
     assert said, "no widget is seen on the page"
     return "; ".join(said)
 

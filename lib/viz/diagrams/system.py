@@ -1,7 +1,8 @@
 """The whole of a detector in one drawing, the same layout from lesson to lesson (from lesson 06).
 
 From left to right the stages, each with a real picture of what comes out of it. What is new has a coloured frame. Above
-each stage the time that it takes, as a bar; below, for each loss, how far its gradient runs back.
+each stage the time that it takes, as a bar; below, for each loss, how far its gradient runs back. A stage that does not
+follow from the one before it has an arrow of its own, around those between.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ NEW, OLD, INK = "#D55E00", "#888888", "#333333"
 LOSS_COLOURS = ("#0072B2", "#CC79A7", "#009E73", "#E69F00")
 WIDTH = PAGE  # of the drawing, inches
 BARS, NAMES, WORDS, LOSS, TITLE = 0.75, 0.42, 0.42, 0.24, 0.32  # heights of its rows, inches
+DETOUR = 0.14  # height of the way around, where a stage does not take what the one before it gives
 GAP = 0.22  # inches between two stages, for the arrow
 
 
@@ -31,6 +33,7 @@ class Stage:
         words: shape or number of what comes out, at most two lines.
         milliseconds: how long it takes; None where nothing is computed.
         new: whether it is what the lesson is about.
+        after: number of the stage whose answer it takes, from 0; None: of the one before it.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Stage:
     words: str = ""
     milliseconds: float | None = None
     new: bool = False
+    after: int | None = None
 
 
 @dataclass(frozen=True)
@@ -85,22 +89,27 @@ def draw_system(
             slowest stage.
 
     Raises:
-        ValueError: there is no stage, or a loss names a stage that is not there or runs forward.
+        ValueError: there is no stage, a stage follows one that does not come before it, or a loss names a stage that is
+            not there or runs forward.
     """
     if not stages:
         raise ValueError("stages is empty; expected at least one")
+    for number, stage in enumerate(stages):
+        if stage.after is not None and not 0 <= stage.after < number:
+            raise ValueError(f"stages has number {number} after {stage.after}; expected 0 <= after < {number}")
     for loss in losses:
         if not 0 <= loss.back_to <= loss.at < len(stages):
             raise ValueError(f"losses has {loss}; expected 0 <= back_to <= at < {len(stages)}")
     pitch = WIDTH / len(stages)
     side = pitch - GAP
     timed = any(stage.milliseconds is not None for stage in stages)
-    height = TITLE * bool(title) + BARS * timed + NAMES + side + WORDS + LOSS * len(losses) + 0.05
+    detours = DETOUR * any(stage.after is not None for stage in stages)
+    height = TITLE * bool(title) + BARS * timed + NAMES + side + WORDS + detours + LOSS * len(losses) + 0.05
     figure = plt.figure(figsize=(WIDTH, height))
     paper = figure.add_axes((0, 0, 1, 1))  # measured in inches, from the lower left corner
     paper.set(xlim=(0, WIDTH), ylim=(0, height))
     paper.axis("off")
-    foot = LOSS * len(losses) + WORDS  # where the pictures stand
+    foot = LOSS * len(losses) + detours + WORDS  # where the pictures stand
     longest = scale or slowest(stages)
     for number, stage in enumerate(stages):
         left = number * pitch + GAP / 2
@@ -112,12 +121,18 @@ def draw_system(
         if stage.milliseconds is not None:
             _bar(paper, stage, (middle, top + NAMES), longest)
         if number:
-            paper.annotate(
-                "",
-                (left, foot + side / 2),
-                (left - GAP, foot + side / 2),
-                arrowprops={"arrowstyle": "-|>", "color": INK},
+            start = left - GAP if stage.after is None else left - GAP / 2
+            arrow = {"arrowstyle": "-|>", "color": INK, "shrinkA": 2 if stage.after is None else 0}
+            paper.annotate("", (left, foot + side / 2), (start, foot + side / 2), arrowprops=arrow)
+        if stage.after is not None:  # from behind the other stage, below the words, to this one
+            branch, below = (stage.after + 1) * pitch, foot - WORDS - DETOUR / 2
+            around = (
+                (branch, foot + side / 2),
+                (branch, below),
+                (number * pitch, below),
+                (number * pitch, foot + side / 2),
             )
+            paper.plot(*zip(*around), color=INK, linewidth=1, solid_joinstyle="miter")
     for row, loss in enumerate(losses):
         ends = ((loss.at + 1) * pitch - GAP / 2, loss.back_to * pitch + GAP / 2)
         _loss(paper, loss, ends, LOSS * (len(losses) - row - 0.5), LOSS_COLOURS[row % len(LOSS_COLOURS)])
@@ -126,7 +141,7 @@ def draw_system(
         paper.text(GAP / 2, y, words, va="bottom", fontsize=7.5, color=INK, style="italic")
     if losses:
         words = "how far the gradient\nof each loss runs back"
-        paper.text(GAP / 2, foot - WORDS, words, va="top", fontsize=7.5, color=INK, style="italic")
+        paper.text(GAP / 2, foot - WORDS - detours, words, va="top", fontsize=7.5, color=INK, style="italic")
     if title:
         paper.text(WIDTH / 2, height - 0.06, title, ha="center", va="top", fontsize=10.5)
     return figure

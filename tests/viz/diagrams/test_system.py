@@ -138,3 +138,21 @@ def test_the_name_of_a_loss_covers_the_end_of_its_line():
     line = next(text for text in paper.texts if not text.get_text() and text.arrow_patch.get_linewidth() > 1.5)
     assert name.get_position()[0] == pytest.approx(line.xyann[0])
     plt.close("all")
+
+
+def test_a_stage_that_follows_from_an_earlier_one_has_an_arrow_around_those_between():
+    stages = [stage("one"), stage("two"), stage("three"), Stage("four", lambda axis: None, after=0)]
+    figure = draw_system(stages, [Loss("which?", 3, 3)])
+    paper, *panels = figure.axes
+    (around,) = [line for line in paper.lines if len(line.get_xdata()) == 4]
+    edges = [[edge * figure.get_figwidth() for edge in panel.get_position().intervalx] for panel in panels]
+    assert edges[0][1] < around.get_xdata()[0] < edges[1][0] and edges[2][1] < around.get_xdata()[-1] < edges[3][0]
+    feet = [panel.get_position().y0 * figure.get_figheight() for panel in panels]
+    assert min(feet) > min(around.get_ydata()) > 0.24, "below the pictures, above the losses"
+    plt.close("all")
+
+
+@pytest.mark.parametrize("after", [-1, 1, 2])
+def test_a_stage_that_follows_from_none_before_it_is_refused(after):
+    with pytest.raises(ValueError, match="^stages has number 1 after"):
+        draw_system([stage("one"), Stage("two", lambda axis: None, after=after)])
