@@ -13,9 +13,9 @@ class GraphConv(nn.Module):
 
     Args:
         input_dim, output_dim: features of a vertex, before and after.
-        init: weights at the start: "normal" with a deviation of 0.01, "zero", or "kaiming", which keeps features as
-            large as they were, before a ReLU and with six neighbours, the mean on a closed mesh of triangles. Biases
-            are 0.
+        init: weights at the start. "normal": with a deviation of 0.01; "zero"; or "kaiming": features before a ReLU
+            stay about as large as they were, if a vertex has six neighbours (the mean on a closed mesh of triangles)
+            that differ from each other; where they agree, features grow by two each time. Biases are 0.
 
     Raises:
         ValueError: `init` has another name.

@@ -63,11 +63,15 @@ def chamfer_distance(
 def nearest(x: Tensor, y: Tensor) -> Tensor:
     """For each point of x (N, P, 3) the place of the nearest point of y (N, Q, 3): (N, P).
 
-    All P · Q distances are worked out. Which point is nearest is no matter of gradients; how far it is, is.
+    All P · Q distances are worked out, one pair of clouds after the other: so the tables stay small. Which point is
+    nearest is no matter of gradients; how far it is, is.
     """
-    # The exact differences, and not |x|² + |y|² - 2 x·y, which loses what is near.
-    squared = sum((one[:, :, None] - other[:, None]).square() for one, other in zip(x.unbind(2), y.unbind(2)))
-    return squared.argmin(2)
+    places = [torch.empty(0, x.shape[1], dtype=torch.int64, device=x.device)]
+    for one, other in zip(x, y, strict=True):
+        # The exact differences, and not |x|² + |y|² - 2 x·y, which loses what is near.
+        squared = sum((a[:, None] - b).square() for a, b in zip(one.unbind(1), other.unbind(1)))  # (P, Q)
+        places.append(squared.argmin(1)[None])
+    return torch.cat(places)
 
 
 def f1_score(x: Tensor, y: Tensor, threshold: float) -> Tensor:

@@ -53,23 +53,23 @@ def new_heads_plan(pose: DensePoseRCNN, shapes: MeshRCNN, image: Tensor, boxes: 
     batch, features = pose.trunk(image[None])
     largest = next(iter(features.values()))  # (1, C, h, w)
     (moved,) = pose.trunk.transform.resize_targets([{"boxes": boxes}], batch)
-    sides = (pose.output_size, shapes.size)
+    sides = (pose.output_size, shapes.size, shapes.mesh_size)
 
     def cut(side: int) -> Tensor:
         return cut_regions(features, [moved["boxes"]], batch.image_sizes, side)
 
-    regions, small = (cut(side) for side in sides)  # (K, C, s, s) each
+    regions, coarse, fine = (cut(side) for side in sides)  # (K, C, s, s) each
     output = pose.predictor(pose.head(regions))
     parts, uv = densepose_inference(output, boxes, size)  # (K, H, W), (K, H, W, 2)
-    voxels = shapes.voxel_head(small).sigmoid()  # (K, S, S, S)
+    voxels = shapes.voxel_head(coarse).sigmoid()  # (K, S, S, S)
     cubes = occupied_mesh(voxels, shapes.cubify_thresh)
-    refined = shapes.mesh_head(small, cubes)[-1]
+    refined = shapes.mesh_head(fine, cubes)[-1]
     stages = (
         picture_stage(image),
         Stage("trunk: frozen,\nno gradient", _greyed(largest[0]), shape_of(largest[0]),
               milliseconds(lambda: pose.trunk(image[None]))),
-        Stage("RoIAlign, once\nfor each head", _tiles([pca_colours(one) for one in regions[:SHOWN]]),
-              f"{sides[0]} × {sides[0]} and {sides[1]} × {sides[1]}\ncells a box",
+        Stage("RoIAlign: as fine\nas a head wants", _tiles([pca_colours(one) for one in regions[:SHOWN]]),
+              "sides of " + ", ".join(map(str, sides)) + "\ncells in a box",
               milliseconds(lambda: [cut(side) for side in sides])),
         Stage("DensePose head:\nparts, u and v", _tiles(list(part_colours(output.parts[:SHOWN].argmax(1)))),
               f"{shape_of(torch.cat(output, dim=1))};\nthe surest parts",
@@ -78,11 +78,11 @@ def new_heads_plan(pose: DensePoseRCNN, shapes: MeshRCNN, image: Tensor, boxes: 
               milliseconds(lambda: densepose_inference(output, boxes, size))),
         Stage("voxel branch\nand z head", _tiles([_front(one) for one in voxels[:SHOWN]]),
               f"{shape_of(voxels)};\nthe surest in depth",
-              milliseconds(lambda: (shapes.voxel_head(small), shapes.z_head(small))), new=True, after=2),
+              milliseconds(lambda: (shapes.voxel_head(coarse), shapes.z_head(coarse))), new=True, after=2),
         Stage("cubify", _meshes(cubes), f"{len(cubes.verts_packed()):,} vertices",
               milliseconds(lambda: occupied_mesh(voxels, shapes.cubify_thresh))),
         Stage("refinement:\nmove vertices", _meshes(refined), f"{len(shapes.mesh_head.stages)} stages",
-              milliseconds(lambda: shapes.mesh_head(small, cubes)), new=True),
+              milliseconds(lambda: shapes.mesh_head(fine, cubes)), new=True),
     )  # fmt: skip
     losses = (Loss("part, u, v", 3, 3), Loss("occupied?", 5, 5), Loss("how deep?", 5, 5), Loss("surface", 7, 7))
     return Plan(stages, losses, "Two new heads on a frozen trunk: bodies read part by part, and things given a shape")
