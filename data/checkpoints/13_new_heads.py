@@ -11,8 +11,8 @@ What is measured goes to 13_runs.json, run by run, on validation scenes and, onc
 "densepose": how well parts are found, and how far u and v are off. "mesh": chamfer distance and F1 score of the voxels
 and after each stage of refinement, of all things and class by class, in the frustum of the box, whose sides run from -1
 to 1; "mesh/no edge loss" is a mesh head that may have edges of any length, one seed. The weights of the detector's seed
-0 are kept, in half precision. About XX minutes of one idle processor core. A run that is in 13_runs.json already is not
-made again, so a recipe that was cut off goes on where it was; delete the file to begin anew.
+0 are kept, in half precision. About an hour and a quarter of one idle processor core. A run that is in 13_runs.json
+already is not made again, so a recipe that was cut off goes on where it was; delete the file to begin anew.
 
     .venv/bin/python data/checkpoints/13_new_heads.py
 """

@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,6 +16,9 @@ from lib.models.densepose import (
     densepose_small,
 )
 from lib.models.faster_rcnn import faster_rcnn_small
+from lib.training import load_checkpoint
+
+CHECKPOINTS = Path(__file__).resolve().parents[2] / "data" / "checkpoints"
 
 
 def output(regions=2, parts=3, size=4, seed=0):
@@ -201,3 +207,14 @@ PARTS, UV = truth()
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         call()
+
+
+def test_the_shipped_weights_fit_and_the_runs_show_what_the_lesson_says():
+    made = load_checkpoint(densepose_small(small_trunk()), CHECKPOINTS / "13_densepose.safetensors")
+    runs = json.loads((CHECKPOINTS / "13_runs.json").read_text())
+    assert made["val"] == runs["densepose/detector/0"]["val"]
+    detector, random = (
+        [runs[f"densepose/{kind}/{seed}"]["test"] for seed in range(3)] for kind in ("detector", "random")
+    )
+    assert min(run["mIoU"] for run in detector) > 1.4 * max(run["mIoU"] for run in random)
+    assert max(run["u"] for run in detector) < 0.8 * min(run["u"] for run in random)

@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -18,7 +21,9 @@ from lib.models.mesh_rcnn import (
 from lib.ops.frustum import relative_extent
 from lib.ops.mesh_losses import chamfer_distance, mesh_edge_loss
 from lib.ops.meshes import Meshes, cubify, sample_points_from_meshes, vert_align
+from lib.training import load_checkpoint
 
+CHECKPOINTS = Path(__file__).resolve().parents[2] / "data" / "checkpoints"
 LOSSES = ["loss_voxel", "loss_z", "loss_chamfer", "loss_normals", "loss_edge"]
 
 
@@ -287,3 +292,29 @@ def test_the_small_one():
 def test_bad_targets_are_named(change, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         small_model().loss(torch.rand(1, 3, 64, 96), [some_target() | change])
+
+
+def test_the_shipped_weights_fit_and_the_runs_show_what_the_lesson_says():
+    trunk = small_trunk()
+    made = load_checkpoint(mesh_rcnn_small(trunk), CHECKPOINTS / "13_mesh_rcnn.safetensors")
+    runs = json.loads((CHECKPOINTS / "13_runs.json").read_text())
+    assert made["val"] == runs["mesh/detector/0"]["val"]
+    detector, random = (
+        [runs[f"mesh/{kind}/{seed}"]["test"]["all"] for seed in range(3)] for kind in ("detector", "random")
+    )
+    for run in detector:  # voxels, then after each of three stages
+        assert run["chamfer"][1] < 0.9 * run["chamfer"][0] and run["F1"][1] > run["F1"][0] + 0.05
+        assert abs(run["F1"][3] - run["F1"][1]) < 0.02  # the later stages add next to nothing
+    assert max(run["chamfer"][3] for run in detector) < 0.7 * min(run["chamfer"][3] for run in random)
+
+
+def test_regions_may_be_cut_once_and_kept():
+    model, images = small_model().eval(), torch.rand(2, 3, 64, 64)
+    boxes = [torch.tensor([[5.0, 6, 30, 50]]), torch.tensor([[8.0, 8, 60, 40], [1, 2, 20, 30]])]
+    regions = model.regions(images, boxes)
+    assert [tuple(one.shape[2:]) for one in regions] == [(model.size,) * 2, (model.mesh_size,) * 2]
+    voxels, extents, steps = model.predict_in(regions)
+    found = model(images, boxes)
+    torch.testing.assert_close(torch.cat([one["voxels"] for one in found]), voxels)
+    torch.testing.assert_close(torch.cat([one["extent"] for one in found]), extents)
+    assert torch.equal(torch.cat([one["meshes"][-1].verts_packed() for one in found]), steps[-1].verts_packed())
