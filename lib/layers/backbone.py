@@ -48,4 +48,4 @@ class Joiner(nn.Sequential):
         """The backbone's last map (B, C, h, w), its padding (B, h, w) bool, the codes of its cells (B, D, h, w)."""
         features = list(self[0](batch.tensors).values())[-1]
         mask = F.interpolate(padding_mask(batch)[None].float(), features.shape[2:])[0].bool()  # the nearest pixel's
-        return features, mask, self[1](mask)
+        return features, mask, self[1](mask).to(features)

@@ -217,7 +217,7 @@ def test_everything_learns_but_what_the_queries_say_to_each_other_when_none_know
     model = redraw(Transformer(12, 3, 2, 2, 20)).eval()
     states = model(*some_map()).states
     (states * torch.randn_like(states)).sum().backward()
-    idle = {name for name, parameter in model.named_parameters() if parameter.grad.abs().max() < 1e-6}
+    idle = {name for name, parameter in model.named_parameters() if parameter.grad.abs().max() < 1e-3}
     assert idle == {"decoder.layers.0.self_attn.in_proj_weight"}
 
 
