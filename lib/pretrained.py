@@ -1,5 +1,7 @@
 """Published weights into our modules: strict, so that a forgotten or misnamed tensor is an error and not a riddle."""
 
+import re
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -94,3 +96,106 @@ def imagenet_classes() -> tuple[str, ...]:
     """The 1,000 class names of ImageNet in the order of the network's outputs, such as 'Egyptian cat' at 285."""
     info = ImageNetInfo()
     return tuple(info.index_to_description(i).split(",")[0] for i in range(info.num_classes()))
+
+
+# ------------------------------------------------------------------------------------------------ transformers' DETR
+
+# Ours, theirs. {} stands for the number of a layer; the first line that a name begins with is its line.
+_FEED_FORWARD = (("linear1.", "mlp.fc1."), ("linear2.", "mlp.fc2."))
+_ENCODER_LAYER = (
+    ("self_attn.out_proj.", "self_attn.o_proj."),
+    ("self_attn.", "self_attn."),
+    ("norm1.", "self_attn_layer_norm."),
+    ("norm2.", "final_layer_norm."),
+    *_FEED_FORWARD,
+)
+_DECODER_LAYER = (
+    ("self_attn.out_proj.", "self_attn.o_proj."),
+    ("self_attn.", "self_attn."),
+    ("multihead_attn.out_proj.", "encoder_attn.o_proj."),
+    ("multihead_attn.", "encoder_attn."),
+    ("norm1.", "self_attn_layer_norm."),
+    ("norm2.", "encoder_attn_layer_norm."),
+    ("norm3.", "final_layer_norm."),
+    *_FEED_FORWARD,
+)
+DETR_NAMES = (
+    ("backbone.0.body.", "model.backbone.model."),
+    ("input_proj.", "model.input_projection."),
+    ("query_embed.", "model.query_position_embeddings."),
+    *((f"transformer.encoder.layers.{{}}.{a}", f"model.encoder.layers.{{}}.{b}") for a, b in _ENCODER_LAYER),
+    *((f"transformer.decoder.layers.{{}}.{a}", f"model.decoder.layers.{{}}.{b}") for a, b in _DECODER_LAYER),
+    ("transformer.decoder.norm.", "model.decoder.layernorm."),
+    ("class_embed.", "class_labels_classifier."),
+    ("bbox_embed.", "bbox_predictor."),
+)
+
+State = dict[str, torch.Tensor]
+
+
+def detr_from_transformers(state_dict: State) -> State:
+    """Weights of `transformers.DetrForObjectDetection` (with timm's ResNet, its default) -> those of our `DETR`.
+
+    The official checkpoints of facebookresearch/detr need no such thing: they have our names.
+
+    Raises:
+        ValueError: a name is unknown, or one of the three parts of an attention is missing.
+    """
+    return rename(_merge_in_proj(state_dict), [(theirs, ours) for ours, theirs in DETR_NAMES])
+
+
+def detr_to_transformers(state_dict: State) -> State:
+    """Weights of our `DETR` -> those of `transformers.DetrForObjectDetection`.
+
+    Raises:
+        ValueError: a name is unknown.
+    """
+    return _split_in_proj(rename(state_dict, DETR_NAMES))
+
+
+def rename(state_dict: State, table: Sequence[tuple[str, str]]) -> State:
+    """Give every tensor a new name: the first line (old, new) of the table with which its name begins says which.
+
+    Args:
+        table: {} in both stands for the same number, such as that of a layer.
+
+    Raises:
+        ValueError: a name begins as no line of the table does.
+    """
+    lines = [(re.compile(re.escape(old).replace(r"\{\}", r"(\d+)")), new) for old, new in table]
+    renamed = {}
+    for name, tensor in state_dict.items():
+        for old, new in lines:
+            if found := old.match(name):
+                renamed[new.format(*found.groups()) + name[found.end() :]] = tensor
+                break
+        else:
+            raise ValueError(f"state_dict has {name!r}; expected names that begin as one in the table of renames")
+    return renamed
+
+
+def _merge_in_proj(state_dict: State) -> State:
+    """Three layers, q_proj, k_proj and v_proj, of an attention -> one `in_proj` of thrice as many rows."""
+    merged = {}
+    for name, tensor in state_dict.items():
+        before, part, kind = name.rpartition("_proj.")
+        if not part or before[-2:] not in (".q", ".k", ".v"):
+            merged[name] = tensor
+            continue
+        names = [f"{before[:-1]}{letter}_proj.{kind}" for letter in "qkv"]
+        missing = [other for other in names if other not in state_dict]
+        if missing:
+            raise ValueError(f"state_dict has {name!r} but not {', '.join(missing)}; expected all three")
+        merged[f"{before[:-1]}in_proj_{kind}"] = torch.cat([state_dict[other] for other in names])
+    return merged
+
+
+def _split_in_proj(state_dict: State) -> State:
+    """The way back."""
+    split: State = {}
+    for name, tensor in state_dict.items():
+        before, part, kind = name.rpartition("in_proj_")
+        split |= (
+            {f"{before}{x}_proj.{kind}": third for x, third in zip("qkv", tensor.chunk(3))} if part else {name: tensor}
+        )
+    return split

@@ -2,7 +2,21 @@ import pytest
 import torch
 
 from lib.datasets.photos import crop_square, load_photo
-from lib.pretrained import LAST_MAP_CELLS, efficientnet_lite0, halfway_features, imagenet_classes, prepare
+from lib.layers.backbone import Joiner
+from lib.layers.position import PositionEmbeddingSine
+from lib.layers.small_backbone import SmallBackbone
+from lib.layers.transformer import Transformer
+from lib.models.detr import DETR
+from lib.pretrained import (
+    LAST_MAP_CELLS,
+    detr_from_transformers,
+    detr_to_transformers,
+    efficientnet_lite0,
+    halfway_features,
+    imagenet_classes,
+    prepare,
+    rename,
+)
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +92,44 @@ def test_prepare_maps_0_to_1_onto_minus_1_to_1():
 def test_bad_input_is_named(photo):
     with pytest.raises(ValueError, match="^photo "):
         prepare(photo)
+
+
+def detr_state():
+    """Our names, but those of the backbone, with small tensors of which no two are alike."""
+    torch.manual_seed(0)
+    joiner = Joiner(SmallBackbone(2), PositionEmbeddingSine(4))
+    state = DETR(joiner, Transformer(8, 2, 1, 11, 6), num_classes=3, num_queries=2).state_dict()
+    state = {name: torch.randn_like(one) for name, one in state.items() if not name.startswith("backbone.")}
+    return state | {"backbone.0.body.layer4.0.conv1.weight": torch.randn(2, 2, 1, 1)}
+
+
+def test_names_of_transformers_detr_and_back():
+    ours = detr_state()
+    theirs = detr_to_transformers(ours)
+    assert not set(ours) & set(theirs) and len(theirs) == len(ours) + 2 * 2 * (1 + 2 * 11)  # one in_proj becomes three
+    layer = "transformer.decoder.layers.10"  # a number of two digits
+    query, key, value = ours[f"{layer}.multihead_attn.in_proj_bias"].chunk(3)
+    for letter, part in zip("qkv", (query, key, value)):
+        assert torch.equal(theirs[f"model.decoder.layers.10.encoder_attn.{letter}_proj.bias"], part)
+    assert torch.equal(theirs["model.decoder.layers.10.encoder_attn_layer_norm.weight"], ours[f"{layer}.norm2.weight"])
+    assert torch.equal(
+        theirs["model.encoder.layers.0.final_layer_norm.weight"], ours["transformer.encoder.layers.0.norm2.weight"]
+    )
+    back = detr_from_transformers(theirs)
+    assert back.keys() == ours.keys() and all(torch.equal(back[name], ours[name]) for name in ours)
+    shuffled = detr_from_transformers(dict(reversed(theirs.items())))
+    assert all(torch.equal(shuffled[name], ours[name]) for name in ours)
+
+
+def test_renames_are_strict():
+    theirs = detr_to_transformers(detr_state())
+    for call in (
+        lambda: detr_from_transformers(theirs | {"model.mask_head.weight": torch.zeros(1)}),
+        lambda: detr_to_transformers(theirs),
+        lambda: detr_from_transformers(
+            {name: one for name, one in theirs.items() if name != "model.encoder.layers.0.self_attn.k_proj.bias"}
+        ),
+        lambda: rename({"abc": torch.zeros(1)}, [("b", "x")]),
+    ):
+        with pytest.raises(ValueError, match="^state_dict "):
+            call()

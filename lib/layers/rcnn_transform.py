@@ -92,6 +92,14 @@ class GeneralizedRCNNTransform(nn.Module):
         ]
 
 
+def padding_mask(images: ImageList) -> Tensor:
+    """Where a batch holds no picture: (B, H, W) bool, True = padding. Attention must know (lesson 14)."""
+    mask = torch.ones(len(images.tensors), *images.tensors.shape[2:], dtype=torch.bool, device=images.tensors.device)
+    for one, (height, width) in zip(mask, images.image_sizes, strict=True):
+        one[:height, :width] = False
+    return mask
+
+
 def resize_boxes(boxes: Tensor, old_size: tuple[int, int], new_size: tuple[int, int]) -> Tensor:
     """Boxes (N, 4) xyxy on a picture of (height, width) `old_size` -> on the same picture resized to `new_size`."""
     rows, columns = (boxes.new_tensor(new) / boxes.new_tensor(old) for new, old in zip(new_size, old_size, strict=True))

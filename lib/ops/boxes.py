@@ -44,6 +44,28 @@ def box_xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
     return torch.stack([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top], dim=-1)  # (..., 4)
 
 
+def box_xyxy_to_cxcywh_normalized(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pixels: left, top, right, bottom -> shares of the picture, 0..1: middle x, middle y, width, height.
+
+    (..., 4) in, (..., 4) out. `size` is (height, width) of the picture. Networks that predict boxes without anchors
+    (lesson 14 on) say them in this form.
+    """
+    return box_xyxy_to_cxcywh(boxes) / _sides(boxes, size)
+
+
+def box_cxcywh_normalized_to_xyxy(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Shares of the picture: middle x, middle y, width, height -> pixels: left, top, right, bottom. The way back."""
+    return box_cxcywh_to_xyxy(boxes) * _sides(boxes, size)
+
+
+def _sides(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """(height, width) -> (4,): width, height, width, height."""
+    if len(size) != 2:
+        raise ValueError(f"size is {size!r}; expected (height, width)")
+    height, width = size
+    return boxes.new_tensor([width, height, width, height])
+
+
 def box_convert(boxes: Tensor, in_fmt: str, out_fmt: str) -> Tensor:
     """From any of the three forms to any other: (..., 4) -> (..., 4), always a new tensor.
 

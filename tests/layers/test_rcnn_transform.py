@@ -2,7 +2,7 @@ import pytest
 import torch
 from torchvision.models.detection.transform import GeneralizedRCNNTransform as Theirs
 
-from lib.layers.rcnn_transform import GeneralizedRCNNTransform, resize_boxes, resize_masks
+from lib.layers.rcnn_transform import GeneralizedRCNNTransform, padding_mask, resize_boxes, resize_masks
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
 
@@ -86,3 +86,10 @@ def test_boxes_follow_width_and_height_by_themselves():
 def test_bad_input_is_named(images):
     with pytest.raises(ValueError, match="^images "):
         GeneralizedRCNNTransform(100, 180, MEAN, STD)(images)
+
+
+def test_the_padding_of_a_batch():
+    batch = GeneralizedRCNNTransform(None, 1, MEAN, STD, size_divisible=4)([torch.ones(3, 3, 8), torch.ones(3, 5, 2)])
+    mask = padding_mask(batch)
+    assert mask.shape == (2, 8, 8) and mask.dtype == torch.bool
+    assert (~mask).sum((1, 2)).tolist() == [24, 10] and not mask[0, :3].any() and not mask[1, :5, :2].any()

@@ -130,3 +130,18 @@ def test_areas_equal_torchvision():
 def test_bad_input_is_named(call, start):
     with pytest.raises(ValueError, match=f"^{start}"):
         call()
+
+
+def test_shares_of_a_picture_and_pixels_by_hand():
+    pixels, shares = torch.tensor([[10.0, 20, 30, 80]]), torch.tensor([[0.1, 0.5, 0.1, 0.6]])
+    size = (100, 200)  # height, width
+    torch.testing.assert_close(ours.box_xyxy_to_cxcywh_normalized(pixels, size), shares)
+    torch.testing.assert_close(ours.box_cxcywh_normalized_to_xyxy(shares, size), pixels)
+    whole = torch.tensor([0.0, 0, 200, 100])
+    assert ours.box_xyxy_to_cxcywh_normalized(whole, size).tolist() == [0.5, 0.5, 1, 1]
+    assert ours.box_xyxy_to_cxcywh_normalized(pixels[:0], size).shape == (0, 4)
+    for function in (ours.box_xyxy_to_cxcywh_normalized, ours.box_cxcywh_normalized_to_xyxy):
+        with pytest.raises(ValueError, match="^boxes "):
+            function(torch.zeros(2, 3), size)
+        with pytest.raises(ValueError, match="^size "):
+            function(pixels, (3, 100, 200))
