@@ -942,6 +942,8 @@ for kind in KINDS:
     for metric in ("chamfer", "F1"):
         means = of_stages(kind, "all", metric).mean(dim=0).tolist()
         print(f"{KINDS[kind]:21} {metric:8}", [f"{value:.4f}" for value in means])
+first = of_stages("detector", "all", "F1")                      # (3, 4)
+assert first[:, 1].min() > first[:, 0].max() + 0.08 and (first[:, 3] - first[:, 1]).max() < 0.02
 
 # %%
 for name in CLASSES:
