@@ -2,10 +2,11 @@
 # # 13 · New heads: bodies and shapes from a frozen trunk
 #
 # Lesson 12 gave a detector a third answer, the mask.
-# Here are two more, on the very same trunk, of which not one weight is changed.
+# Here are two more, on the same trunk, without changing a single weight of it.
 # **DensePose** says for each pixel of a figure which part of the body it shows and where on that part it lies.
 # So clothes that were painted once, on a flat sheet, can be put on everybody in the picture.
 # **Mesh R-CNN** gives each thing a shape in space that can be turned round.
+# (The first cells load and show what the lesson explains; read them when you come back.)
 
 # %%
 import json
@@ -85,7 +86,8 @@ from lib.viz.surfaces.meshes import explore_meshes
 # %% [markdown]
 # **The whole, before its parts.**
 # Everything up to the regions is the Mask R-CNN of lesson 12.
-# The framed parts are new: two heads, which share the trunk and nothing else.
+# The framed parts are new and learn: a DensePose head, and the two halves of a mesh head.
+# They share only the trunk.
 
 # %%
 draw_new_heads(bodies, shapes, picture, figures[:1])
@@ -94,7 +96,7 @@ plt.show()
 # %% [markdown]
 # Pictures have 192 × 192 pixels here, twice as many along a side as before.
 # At 96 the arm of a figure is 2 pixels thick, and there is little to be read off 2 pixels.
-# The network has no part that depends on the size, so it takes them as they are.
+# The network takes pictures of any size; section 5 looks at what that costs the detector.
 #
 # ## 1. A trunk that keeps still
 #
@@ -111,7 +113,7 @@ import hashlib
 
 
 def bits(network: nn.Module) -> str:
-    """A fingerprint of all weights and statistics: one different bit, and it is another one."""
+    """A fingerprint of all weights and statistics: change one bit, and it changes."""
     numbers = [value.cpu().numpy().tobytes() for value in network.state_dict().values()]
     return hashlib.sha256(b"".join(numbers)).hexdigest()[:12]
 
@@ -121,7 +123,7 @@ print(before)
 
 # %% [markdown]
 # **Predict.**
-# Below, a copy of the backbone is frozen the way it is usually done: no weight asks for a gradient.
+# Below, a copy of the backbone is frozen the way it is usually done: no weight requires a gradient.
 # Then a head on top of it takes one training step.
 # Which of the copy's numbers change?
 
@@ -143,7 +145,7 @@ assert moved and all("running" in name or "num_batches" in name for name in move
 # No weight has changed, but the **statistics of BatchNorm** have: in training mode they follow what runs through, without any gradient.
 # From then on the detector would see through other glasses.
 # So a frozen trunk must also stay in `eval` mode, whatever the model around it does.
-# (A third leak is weight decay, if an optimiser is given weights that it should not have.)
+# (A third leak is weight decay: an optimiser shrinks any weight that it was given and that has a gradient, be it a zero left from before.)
 # `FrozenTrunk` of `lib/layers/frozen_trunk.py` closes all three.
 #
 # What never changes need not be computed twice.
@@ -176,8 +178,8 @@ print(len(train_places), "figures to learn from,", len(val_places), "held out;",
 # ## 2. An atlas of the body
 #
 # A mask says *that* a pixel is a person's.
-# Which place of the person, though: the left elbow, the tip of the nose?
-# One needs names for all places of a surface, and there are endlessly many.
+# But which place on the person: the left elbow, the tip of the nose?
+# We need a name for every point of a surface, and there are infinitely many.
 #
 # Maps of the earth solved that long ago.
 # A round surface cannot be laid flat in one piece, so an *atlas* has several sheets, and on each a place is two numbers.
@@ -254,7 +256,7 @@ plt.show()
 print("pixels dressed:", int((mine > 0).sum()))
 
 # %% [markdown]
-# Nothing was drawn *in the picture*: stripes bend around the trunk, rings follow a lifted arm, and where an arm is hidden so is its sleeve.
+# Nothing was drawn *in the picture*: stripes bend around the torso, rings run around the sleeves, and where the body turns away they end.
 # All of it follows from three numbers for each pixel.
 # Those are what the head is to find, without being told.
 #
@@ -443,7 +445,7 @@ def loss(head: nn.Module, batch: tuple) -> dict:
 # (An error of 0.1 in u is a small number beside a cross-entropy, so the places' loss counts five times.)
 #
 # How good is it?
-# Of the cells of bodies, the share that is given the right part; and how far u and v are off there, on average.
+# We count the share of body cells that get the right part, and how far u and v are off there, on average.
 # To have something to compare with: the errors of a head that says u = ½ and v = ½ in every cell.
 
 # %%
@@ -504,12 +506,13 @@ plt.show()
 for kind, title in KINDS.items():
     for name in ("mIoU", "right part", "u", "v"):
         print(f"{title:21} {name:11}", [f"{run[name]:.3f}" for run in runs_of("densepose", kind)])
+print("u = v = ½ everywhere ", runs_of("densepose", "one half everywhere")[0])
 assert min(run["mIoU"] for run in runs_of("densepose", "detector")) > \
     1.3 * max(run["mIoU"] for run in runs_of("densepose", "random"))
 
 # %% [markdown]
 # With the random trunk the mean IoU is three fifths of that.
-# Of u the head has learned next to nothing: to be off by 0.155 is hardly better than to say ½ everywhere.
+# Of u the head has learned little: it is off by about 0.155, where ½ everywhere is off by 0.170; on the detector's trunk, by 0.12.
 # So a trunk that was trained to find, to name and to draw things knows a good deal about arms and legs, although nobody ever asked it for them.
 #
 # Now the picture from the top once more, next to what the truth would give.
@@ -537,8 +540,39 @@ show_images(pictures, titles, columns=2, size=3.6)
 plt.show()
 
 # %% [markdown]
-# Stripes, zips and trouser seams are where they belong, also on the figure that stands behind the barrel.
-# In scene 56 the raised hand is dressed twice: the detector took it for a small figure of its own, and a head reads whatever it is given.
+# Most stripes, zips and trouser seams are where they belong; the figure behind the cylinder lacks its lower legs, the one seen from the side is a patchwork.
+#
+# In scene 56 the raised hand wears a face: the detector took it for a small figure of its own, and a head reads whatever it is given.
+# That is what twice as large pictures cost.
+# The detector learned from pictures of 96 pixels, where a ball or a cone of that size was a whole thing.
+
+# %% jupyter={"outputs_hidden": true}
+from lib.ops.boxes import box_iou
+
+
+@torch.no_grad()
+def right_and_wrong(size: int) -> tuple[int, int]:
+    """How many sure answers of the detector are right and how many wrong, in 40 scenes."""
+    right, wrong = 0, 0
+    for number in range(40):
+        sample = val_world[number]
+        image = F.interpolate(sample.image[None], (size, size), mode="bilinear", antialias=True)
+        said = {name: value.cpu() for name, value in detector(image.to(device))[0].items()}
+        sure = said["scores"] > 0.5
+        overlap = box_iou(said["boxes"][sure] * 192 / size, sample.boxes)       # (K, N)
+        hits = (overlap > 0.5) & (said["labels"][sure, None] == sample.labels)
+        right, wrong = right + int(hits.any(dim=1).sum()), wrong + int((~hits.any(dim=1)).sum())
+    return right, wrong
+
+
+for size in (96, 192):
+    right, wrong = right_and_wrong(size)
+    print(f"{size} pixels: ≈ {right} right answers, ≈ {wrong} wrong ones")
+
+# %% [markdown]
+# It finds about as many things, and takes several times as many parts of things for things.
+# So this trunk is better at reading in boxes than at finding boxes, at this size.
+#
 # And in the last scene something is quite wrong: **a face on the back of a head**.
 # That figure walks away from us.
 # Are figures seen from behind read as if they faced us?
@@ -561,10 +595,10 @@ for title, errors in from_front.items():
     print(f"{title:12} {len(errors):3} figures; the torso's u is off by {mean:.3f} of a turn")
 
 # %% [markdown]
-# So it is.
-# Of those that turn away, u is off by nearly half a turn, which is the most there is: front and back are mistaken for each other.
+# Yes.
+# For those that turn away, u is off by nearly half a turn, the largest error there is: front and back are mistaken for each other.
 # They are one figure in seven, and what tells a back from a front is a little hair on a head of some 15 pixels.
-# The mean error in section 5 did not show that: a mean over mostly good answers hides a kind of picture on which nearly all answers are wrong.
+# The mean error did not show that: a mean over mostly good answers hides a kind of picture on which nearly all answers are wrong.
 # Look at pictures, and at groups.
 #
 # ## 6. A shape is a net of triangles
@@ -608,7 +642,7 @@ print(*cubes, sep="\n")
 #
 # **Predict.**
 # A mesh is a single tiny triangle on the true surface.
-# Which of the two ways is short all the same: from it to the truth, or from the truth to it?
+# Which of the two ways is still short: from it to the truth, or from the truth to it?
 #
 # ### Exercise 4 · `chamfer_distance`
 #
@@ -637,7 +671,7 @@ check(chamfer_distance)
 # </details>
 # <details><summary>Hint: gradients of nan</summary>
 #
-# The root of 0 has an endless slope.
+# The square root is infinitely steep at 0.
 # Squared distances need no root.
 # </details>
 
@@ -652,8 +686,8 @@ for title, cloud in (("itself", circle), ("itself, 0.1 higher", higher), ("a poi
     print(f"chamfer distance of a circle and {title}: {chamfer_distance(circle, cloud):.3f}")
 
 # %% [markdown]
-# A single point of the circle is perfect on the one way: it lies on the circle.
-# On the way back it is far from nearly all: 2.000, squared.
+# A single point of the circle is perfect in one direction: it lies on the circle.
+# In the other it is far from nearly all, 2.000 when squared.
 # So it is with the tiny triangle on the true surface: the way from it is short, the way from the truth is long.
 #
 # ## 7. From a box to voxels
@@ -666,8 +700,9 @@ for title, cloud in (("itself", circle), ("itself, 0.1 higher", higher), ("a poi
 # What a camera sees through a box is a pyramid without its tip, a **frustum**: it widens with the distance.
 # It is bent to a cube from −1 to 1, such that x and y are places *in the box*, and z runs from the nearest to the farthest point of the thing.
 # So every thing fills its cube, near or far, and a head that looks into the box needs no camera.
+# The price: what is square in space is askew in the cube.
 #
-# Here is a crate in its cube, and its voxels in three grids.
+# Here is a crate as it stands in space, then in its cube, and its voxels in three grids.
 
 # %%
 from lib.ops.voxels import voxelize
@@ -675,12 +710,15 @@ from lib.ops.voxels import voxelize
 crate_scene, which = val_world[4], 2                            # the scene's third thing is a crate
 crate_box = crate_scene.boxes[which]
 crate = frustum_mesh(crate_scene, which, crate_box)             # vertices (V, 3), faces (F, 3)
-solids = {"the truth": crate}
+in_space, crate_faces = crate_scene.meshes[which]               # metres
+middle = (in_space.max(dim=0).values + in_space.min(dim=0).values) / 2
+in_space = (in_space - middle) / (in_space - middle).abs().max()
+solids = {"in its cube": crate}
 for size in (4, 8, 16):
     grid = voxelize(*crate, size)                               # (size, size, size) bool: z, y, x
     mesh = cubify(grid[None].float(), 0.5, align="corner")
     solids[f"{size}³ voxels, {int(grid.sum())} occupied"] = (mesh.verts[0], mesh.faces[0])
-draw_meshes(solids, size=2.3)
+draw_meshes({"the crate in space": (in_space, crate_faces)} | solids, size=2.3)
 plt.show()
 
 # %%
@@ -695,9 +733,8 @@ for title, mesh in solids.items():
     print(f"{title:26} chamfer distance {chamfer_distance(points_of(mesh), true_points):.4f}")
 
 # %% [markdown]
-# (Not even the truth has 0: other points of the same surface were drawn.)
-# Finer grids are nearer, and eight times as many voxels for every doubling.
-# But steps they remain.
+# (Not even the crate itself has 0: other points of the same surface were drawn.)
+# Finer grids come closer, at eight times the voxels for each doubling; but they still have steps.
 #
 # ## 8. Let the corners move
 #
@@ -731,7 +768,7 @@ def pull(edge_weight: float, steps: int = 150) -> Meshes:
 
 # %% jupyter={"outputs_hidden": true}
 pulled = {"voxels": start, "chamfer alone": pull(0.0),
-          "and short edges, × 0.2": pull(0.2), "× 1": pull(1.0)}
+          "short edges too, × 0.2": pull(0.2), "short edges too, × 1": pull(1.0)}
 draw_meshes({title: (mesh.verts[0], mesh.faces[0]) for title, mesh in pulled.items()}, size=2.3)
 plt.show()
 for title, mesh in pulled.items():
@@ -741,11 +778,12 @@ for title, mesh in pulled.items():
     assert (bend > 0.6) == (title == "chamfer alone")
 
 # %% [markdown]
-# The chamfer distance is satisfied, more than it should be: 0.008 is *less* than what another drawing of the true surface has.
+# The chamfer distance is satisfied, more than it should be: 0.0077 is *less* than what other points of the true surface have.
+# (The mesh was pulled to these very 800 points, and has learned them by heart.)
 # And the surface is crumpled paper.
 # It asks whether points lie well, not how the triangles between them do: they may fold, cross, and face anywhere.
 # (*Bend* is 1 − cosine of the angle between neighbouring triangles: 0 where they lie flat, 1 at a right angle.)
-# A second loss keeps **edges short**, and with the right weight the crate is a crate.
+# A second loss keeps **edges short**, and with the right weight the crate is a crate again, its corners a little round.
 # With too much, it shrinks and loses its corners: a mesh that is a single point has the shortest edges of all.
 #
 # ## 9. A network that moves them
@@ -765,9 +803,10 @@ for title, mesh in pulled.items():
 # - `feature`: (C, h, w), a region that was cut out by a box.
 #   `verts`: (V, 3) floats, x, y and z; V may be 0.
 # - x runs from −1 at the left *side* of the region to 1 at its right side, y from −1 at the top to 1 at the bottom.
-#   z does not matter: whatever lies behind one another in the picture reads the same.
+#   z does not matter: points behind one another in the picture read the same value.
 # - Returns (V, C): the region's value where each vertex falls, mixed from the four cells around it.
-#   A cell's value belongs to its middle; beyond the outermost middles, also outside of the region, the nearest place between them counts.
+#   A cell's value belongs to its middle.
+#   Beyond the outermost middles, also outside of the region, x and y are clamped to them.
 # - Gradients reach `feature`, and the vertices' x and y.
 # - PyTorch's `F.grid_sample` may do the reading.
 
@@ -800,7 +839,8 @@ vert_align = use(vert_align)
 # **Hear from the neighbours.**
 # In a picture a 3 × 3 convolution mixes a pixel with its eight neighbours, each with weights of its own.
 # A vertex has any number of neighbours, in no order.
-# So all neighbours share one matrix, and the vertex itself has another:
+# So all neighbours share one matrix, and what they say is added up.
+# The vertex itself has another matrix: how it differs from its neighbours is what matters most.
 #
 # $$f_i' = W_0 f_i + \sum_{j \text{ next to } i} W_1 f_j$$
 #
@@ -861,7 +901,8 @@ print("of", len(message), "vertices have heard of it:", heard)
 # A vertex reads one place of the picture, but it decides after it has heard from a whole neighbourhood.
 # That is a receptive field, on a surface.
 #
-# One stage, written with what you wrote:
+# One stage, written with what you wrote.
+# (A layer also adds biases, and `tanh` keeps each move below 1.)
 
 # %%
 stage = shapes.mesh_head.stages[0]
@@ -882,7 +923,8 @@ print("by hand, stage 1 moves", tuple(moves.shape), "· equal to the network's")
 # ## 10. From voxels to a better mesh
 #
 # The mesh head has three such stages; each goes on with the features of the one before.
-# It was trained on the same frozen trunk, with 1,000 scenes, in 800 steps of 16 things, by chamfer distance, normals and short edges, at each stage.
+# It was trained on the same frozen trunk, with 1,000 scenes, in 800 steps of 16 things; a voxel is occupied from a probability of 0.4 on.
+# Its losses, at each stage: chamfer distance, short edges, and *normals*: at points that are nearest to each other both surfaces should face the same way.
 # Turn the meshes with the mouse; all turn together.
 
 # %%
@@ -902,19 +944,20 @@ explore_meshes(steps_of(crate_scene, which))
 
 # %%
 for number, place in ((10, 0), (16, 1)):
-    draw_meshes(steps_of(val_world[number], place))
+    made = steps_of(val_world[number], place)
+    draw_meshes({title: made[title] for title in ("the truth", "voxels", "stage 1", "stage 3")}, size=2.3)
     plt.show()
 print("vertices of the figure's mesh:", len(steps_of(val_world[16], 1)["stage 3"][0]))
 
 # %% [markdown]
 # Steps become slopes, and most of it in the first stage.
 # The crate's edges come out round, as if it were half a cylinder; where the network is not sure, its mesh lies between the shapes that could be.
-# And the figure has lost an arm already as voxels: 8 cells across are too few for an arm.
+# And the figure has no arms even as voxels, and no gap between its legs: 8 cells across are few, and the voxel branch finds less than they could hold.
 # Vertices cannot mend that, since moving them never grows an arm that is not there.
 #
 # **Does refinement help, stage by stage?**
 # All things of 200 validation scenes that are seen whole; three seeds.
-# *F1* is the share of the surface that was met: points with a neighbour nearer than 0.1, a twentieth of the box, counted both ways.
+# *F1* is the share of points with a neighbour within 0.1, a twentieth of the box, combined from both directions (harmonic mean).
 #
 # **Predict.**
 # Which classes gain most from moving vertices?
@@ -947,13 +990,14 @@ assert first[:, 1].min() > first[:, 0].max() + 0.08 and (first[:, 3] - first[:, 
 
 # %%
 for name in CLASSES:
-    first, last = of_stages("detector", name, "F1").mean(dim=0)[[0, 3]].tolist()
-    print(f"{name:9} F1 of the voxels {first:.3f}, after stage 3 {last:.3f}")
+    f1, far = (of_stages("detector", name, metric).mean(dim=0).tolist() for metric in ("F1", "chamfer"))
+    print(f"{name:9} F1 {f1[0]:.3f} -> {f1[3]:.3f}   chamfer distance {far[0]:.4f} -> {far[3]:.4f}")
 
 # %% [markdown]
 # Voxels alone have an F1 of 0.53, after the first stage 0.63; the second and third add next to nothing.
 # So *stage by stage* is true of one stage here.
-# Cones and balls gain most.
+# (Voxels first, after stage 3 second.)
+# Cones gain most, spheres and cylinders nearly as much.
 # At figures F1 falls, although the chamfer distance falls as well.
 # A likely reason: squares care most about what is far off, an arm that is missing, and draw the nearest vertices towards it;
 # F1 does not care how far off a point is, and misses the points that lay well before.
@@ -971,8 +1015,9 @@ for title, run in (("with short edges", with_edges), ("without", without)):
 
 # %% [markdown]
 # In these two measures it makes no difference.
-# That is no wonder: neither of them sees folds, as section 8 has shown.
-# And a network's moves are smooth by themselves, since neighbours read nearly the same place and hear each other.
+# But the chamfer distance does not see folds, as section 8 has shown, and F1 asks for no more than nearness either.
+# Whether the surfaces are smoother was not measured.
+# (They may be smooth without the loss: neighbours read nearly the same place, and hear each other.)
 #
 # ## 11. What a picture cannot say
 #
@@ -998,7 +1043,7 @@ for distance in (5.0, 10.0):
     print(f"{distance:g} m away: {metres:.2f} m high, and {high:.1f} pixels in the picture")
 
 # %% [markdown]
-# Twice as far and twice as large looks the same, to the last decimal.
+# Twice as far and twice as large looks the same.
 # No network can learn what is not there; what it could learn is how large crates usually are.
 # The paper, too, takes the true distance when it compares meshes in metres.
 #
@@ -1006,24 +1051,24 @@ for distance in (5.0, 10.0):
 #
 # What does a trunk know that was trained to find, to name and to draw, and never heard of heads or feet?
 #
-# 1. Which channels are brightest at the figure's head, and which at its feet?
-#    Do they answer to nothing else?
-# 2. Compare the two sides of the figure, and of the crate beside it: is there a channel for one side alone?
+# 1. Look at channel 54, where the explorer begins.
+#    What does it answer to?
+# 2. Is there a channel that is brightest at the figure's head?
+#    Does it answer to nothing else?
 
 # %%
 explorer = explore(trunk.backbone, picture)
-explorer.layer = "body.2"
+explorer.layer, explorer.channel = "body.2", 54
+explorer.cell = (14, 7)                                         # at the left foot
 explorer
 
 # %% [markdown]
 # <details><summary>What there is to see</summary>
 #
-# 1. Channel 71 is brightest at the head, 40 and 54 at the feet.
-#    But each of them answers elsewhere, too: at the crate's edges, or wherever something stands on the ground.
-#    No channel *is* a head.
-#    The new head reads all 96 at once, and a few of them together are enough to tell.
-# 2. Channel 63 is bright along the right side of both.
-#    To find the box of a thing one must know where it ends, left and right apart; for charts that is worth something as well.
+# 1. To the feet: its two brightest cells lie on them, and others where something else stands on the ground.
+# 2. Channel 38 has its brightest cell on the head, but the next ones are on crates.
+#    Channel 18 is bright on the head too, and brighter still on a crate.
+#    No channel *is* a head; the new head reads all 96 at once, and a few of them together are enough to tell.
 # </details>
 #
 # ## 13. At full size
@@ -1058,7 +1103,7 @@ plt.show()
 #
 # **What we found.**
 # The trunk's numbers are the same to the last bit, before and after.
-# On the detector's trunk a DensePose head reaches a mean IoU of 0.53, on a random one 0.32; without a trained trunk it learns nothing of u.
+# On the detector's trunk a DensePose head reaches a mean IoU of 0.53, on a random one 0.32; without a trained trunk it learns little of u.
 # It reads figures that turn their backs as if they faced us.
 # Moving vertices takes F1 from 0.53 to 0.63 in one stage, and two more stages add 0.01.
 # Chamfer distance alone gives crumpled paper.
@@ -1070,7 +1115,7 @@ plt.show()
 #
 # **What was simpler here.**
 # Figures of six parts, truth at every pixel, true boxes in training.
-# The trunk is frozen; both papers train it along, with the heads of Mask R-CNN beside.
+# The trunk is frozen; both papers train it together with the heads.
 # Meshes are judged in the cube of their box.
 #
 # **Words of this lesson.**

@@ -185,6 +185,12 @@ MISTAKES = [
         wrong=partial(cut, whole=torch.round),
     ),
     Mistake(
+        "half a pixel subtracted",
+        "You subtracted half a pixel before rounding down. That is for *mixing* pixels, by their middles. Asked is in "
+        "which pixel a place falls: pixel 3 reaches from 3 to 4.",
+        wrong=partial(cut, whole=lambda place: (place - 0.5).floor()),
+    ),
+    Mistake(
         "rounded up",
         "You rounded the middles up. Pixel 3 reaches from 3 to 4: a middle at 3.7 falls in it.",
         wrong=partial(cut, whole=torch.ceil),

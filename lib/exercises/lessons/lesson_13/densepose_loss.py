@@ -289,7 +289,7 @@ RARE: Decisions = [
     (
         "mean of the regions' means",
         "You took the mean of u and v's loss in each region, and then the mean of these. Then a cell counts more where "
-        "its region shows few: asked is one mean over all cells.",
+        "its region shows few: asked is one mean over all cells that show a part.",
         {"total": mean_of_regions},
     ),
 ]

@@ -29,6 +29,8 @@ def cases() -> list[Case]:
         "vertices beyond the map": ((2, 3, 5), [(-1.6, 0.35), (1.3, -2.2), (0.25, 1.8), (-1.2, -1.4)]),
         "many vertices, 3 channels": ((3, 5, 7), many),
         "a map of one row": ((2, 1, 4), [(-0.4, 0.3), (0.55, -0.6)]),
+        "one vertex": ((3, 3, 4), [(0.2, -0.45)]),
+        "a map of one channel": ((1, 3, 4), [(0.35, 0.1), (-0.7, 0.6)]),
         "no vertex": ((3, 4, 4), []),
     }
     made = []
@@ -99,6 +101,11 @@ MISTAKES = [
         "You took -1 and 1 for the *middles* of the outermost cells (`align_corners=True`). They are the sides of the "
         "map: the first middle lies half a cell inside.",
         wrong=partial(read, corners=True),
+    ),
+    Mistake(
+        "places from 0 to 1",
+        "You brought x and y to 0..1 before reading. `F.grid_sample` wants them from -1 to 1, as they come.",
+        wrong=partial(read, at=lambda verts, size: (verts + 1) / 2),
     ),
     Mistake(
         "zeros beyond the border",
