@@ -1065,8 +1065,9 @@ explorer
 # %% [markdown]
 # <details><summary>What there is to see</summary>
 #
-# 1. To the feet: its two brightest cells lie on them, and others where something else stands on the ground.
-# 2. Channel 38 has its brightest cell on the head, but the next ones are on crates.
+# 1. To the feet: its two brightest cells lie on them.
+#    The lawn and the hands answer more weakly.
+# 2. Channel 38 has its brightest cell on the head, but the next ones lie on the lawn.
 #    Channel 18 is bright on the head too, and brighter still on a crate.
 #    No channel *is* a head; the new head reads all 96 at once, and a few of them together are enough to tell.
 # </details>
