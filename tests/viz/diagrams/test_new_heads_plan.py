@@ -42,7 +42,7 @@ def test_eight_stages_three_of_them_new_and_no_gradient_reaches_the_trunk(heads,
 
 def test_real_things_are_inside(heads, sample):
     figure = draw_new_heads(*heads, sample.image, sample.boxes[:3], timed=False)
-    assert " ms" not in words(figure) and "3 × 12 × 12 × 12" in words(figure)
+    assert " ms" not in words(figure) and "3 × 8 × 8 × 8" in words(figure)
     _, _, trunk, regions, parts, painted, voxels, cubes, refined = figure.axes
     assert len(trunk.images) == len(painted.images) == 1
     assert len(regions.images) == len(parts.images) == len(voxels.images) == 3
