@@ -94,6 +94,11 @@ draw_new_heads(bodies, shapes, picture, figures[:1])
 plt.show()
 
 # %% [markdown]
+# (21 are three times seven: for six parts and *no part* a score, a u and a v.
+# The mesh head answers one more number: how deep the thing is, compared with its height.
+# Section 11 needs it.)
+
+# %% [markdown]
 # Pictures have 192 × 192 pixels here, twice as many along a side as before.
 # At 96 the arm of a figure is 2 pixels thick, and there is little to be read off 2 pixels.
 # The network takes pictures of any size; section 5 looks at what that costs the detector.
@@ -163,7 +168,7 @@ def cut_figures(world: Toyworld, output_size: int = 14) -> tuple:
         things = torch.nonzero(sample.labels == FIGURE)[:, 0].tolist()
         if things:
             boxes = sample.boxes[things].to(device)
-            regions.append(trunk.regions(sample.image[None].to(device), [boxes], output_size))
+            regions += trunk.regions(sample.image[None].to(device), [boxes], output_size)
             places += [(number, thing) for thing in things]
     return torch.cat(regions), places
 
@@ -363,7 +368,7 @@ print("cells with a part:", int((target_parts > 0).sum()), "of", target_parts.nu
 #   Smooth L1 has its bend at 0.1 (`beta=0.1`).
 #   u's error is the short way round the circle; v's is not.
 # - With no region, both are 0; with no cell that shows a part, the second is.
-#   `backward()` works all the same.
+#   `backward()` works all the same: each of the two numbers has a gradient.
 
 # %% tags=["exercise"]
 def densepose_loss(part_logits: torch.Tensor, u: torch.Tensor, v: torch.Tensor, parts: torch.Tensor,
@@ -500,8 +505,9 @@ def runs_of(head: str, kind: str) -> list[dict]:
     return [run["val"] for name, run in stored.items() if name.startswith(f"{head}/{kind}/")]
 
 
-draw_runs({title: [run["mIoU"] for run in runs_of("densepose", kind)] for kind, title in KINDS.items()},
-          label="mean IoU of six parts, 200 validation scenes; a dot for each seed")
+figure = draw_runs({title: [run["mIoU"] for run in runs_of("densepose", kind)] for kind, title in KINDS.items()},
+                   label="mean IoU of six parts, 200 validation scenes; a dot for each seed")
+figure.axes[0].set_xlim(left=0)
 plt.show()
 for kind, title in KINDS.items():
     for name in ("mIoU", "right part", "u", "v"):
@@ -546,7 +552,7 @@ plt.show()
 # That is what twice as large pictures cost.
 # The detector learned from pictures of 96 pixels, where a ball or a cone of that size was a whole thing.
 
-# %% jupyter={"outputs_hidden": true}
+# %% jupyter={"source_hidden": true}
 from lib.ops.boxes import box_iou
 
 
@@ -565,6 +571,7 @@ def right_and_wrong(size: int) -> tuple[int, int]:
     return right, wrong
 
 
+# %%
 for size in (96, 192):
     right, wrong = right_and_wrong(size)
     print(f"{size} pixels: ≈ {right} right answers, ≈ {wrong} wrong ones")
@@ -701,24 +708,31 @@ for title, cloud in (("itself", circle), ("itself, 0.1 higher", higher), ("a poi
 # It is bent to a cube from −1 to 1, such that x and y are places *in the box*, and z runs from the nearest to the farthest point of the thing.
 # So every thing fills its cube, near or far, and a head that looks into the box needs no camera.
 # The price: what is square in space is askew in the cube.
+
+# %%
+from lib.viz.surfaces.frustum import draw_frustum
+
+crate_scene, which = val_world[4], 2                            # the scene's third thing is a crate
+crate_box = crate_scene.boxes[which]
+draw_frustum(*crate_scene.meshes[which], crate_box, crate_scene.intrinsics)
+plt.show()
+
+# %% [markdown]
+# Each blue line on the left runs towards the camera, or across.
+# The voxels at the back are larger than those at the front, in metres; in the picture they cover the same cells.
 #
-# Here is a crate as it stands in space, then in its cube, and its voxels in three grids.
+# Here is the crate in its cube, and its voxels in three grids.
 
 # %%
 from lib.ops.voxels import voxelize
 
-crate_scene, which = val_world[4], 2                            # the scene's third thing is a crate
-crate_box = crate_scene.boxes[which]
 crate = frustum_mesh(crate_scene, which, crate_box)             # vertices (V, 3), faces (F, 3)
-in_space, crate_faces = crate_scene.meshes[which]               # metres
-middle = (in_space.max(dim=0).values + in_space.min(dim=0).values) / 2
-in_space = (in_space - middle) / (in_space - middle).abs().max()
 solids = {"in its cube": crate}
 for size in (4, 8, 16):
     grid = voxelize(*crate, size)                               # (size, size, size) bool: z, y, x
     mesh = cubify(grid[None].float(), 0.5, align="corner")
     solids[f"{size}³ voxels, {int(grid.sum())} occupied"] = (mesh.verts[0], mesh.faces[0])
-draw_meshes({"the crate in space": (in_space, crate_faces)} | solids, size=2.3)
+draw_meshes(solids, size=2.3)
 plt.show()
 
 # %%
@@ -778,7 +792,7 @@ for title, mesh in pulled.items():
     assert (bend > 0.6) == (title == "chamfer alone")
 
 # %% [markdown]
-# The chamfer distance is satisfied, more than it should be: 0.0077 is *less* than what other points of the true surface have.
+# The chamfer distance is satisfied, more than it should be: it is even less than the 0.0083 that other points of the true surface have.
 # (The mesh was pulled to these very 800 points, and has learned them by heart.)
 # And the surface is crumpled paper.
 # It asks whether points lie well, not how the triangles between them do: they may fold, cross, and face anywhere.
@@ -947,7 +961,7 @@ for number, place in ((10, 0), (16, 1)):
     made = steps_of(val_world[number], place)
     draw_meshes({title: made[title] for title in ("the truth", "voxels", "stage 1", "stage 3")}, size=2.3)
     plt.show()
-print("vertices of the figure's mesh:", len(steps_of(val_world[16], 1)["stage 3"][0]))
+print("vertices of the figure's mesh, in its true box:", len(steps_of(val_world[16], 1)["stage 3"][0]))
 
 # %% [markdown]
 # Steps become slopes, and most of it in the first stage.
@@ -962,12 +976,13 @@ print("vertices of the figure's mesh:", len(steps_of(val_world[16], 1)["stage 3"
 # **Predict.**
 # Which classes gain most from moving vertices?
 
-# %% jupyter={"outputs_hidden": true}
+# %% jupyter={"source_hidden": true}
 def of_stages(kind: str, group: str, metric: str) -> torch.Tensor:
     """A number after each stage, (seeds, 4): the voxels and three stages."""
     return torch.tensor([run[group][metric] for run in runs_of("mesh", kind)])
 
 
+# %% jupyter={"outputs_hidden": true, "source_hidden": true}
 figure, axes = plt.subplots(1, 2, figsize=(9.2, 3), layout="constrained")
 for axis, metric in zip(axes, ("chamfer", "F1")):
     for kind, colour in (("detector", "#0072B2"), ("random", "#D55E00")):
@@ -981,6 +996,8 @@ for axis, metric in zip(axes, ("chamfer", "F1")):
 axes[0].legend(frameon=False)
 figure.suptitle("200 validation scenes; a line for each seed", fontsize=10)
 plt.show()
+
+# %% jupyter={"outputs_hidden": true}
 for kind in KINDS:
     for metric in ("chamfer", "F1"):
         means = of_stages(kind, "all", metric).mean(dim=0).tolist()
@@ -989,6 +1006,7 @@ first = of_stages("detector", "all", "F1")                      # (3, 4)
 assert first[:, 1].min() > first[:, 0].max() + 0.08 and (first[:, 3] - first[:, 1]).max() < 0.02
 
 # %%
+print("from the voxels to stage 3")
 for name in CLASSES:
     f1, far = (of_stages("detector", name, metric).mean(dim=0).tolist() for metric in ("F1", "chamfer"))
     print(f"{name:9} F1 {f1[0]:.3f} -> {f1[3]:.3f}   chamfer distance {far[0]:.4f} -> {far[3]:.4f}")
@@ -996,7 +1014,6 @@ for name in CLASSES:
 # %% [markdown]
 # Voxels alone have an F1 of 0.53, after the first stage 0.63; the second and third add next to nothing.
 # So *stage by stage* is true of one stage here.
-# (Voxels first, after stage 3 second.)
 # Cones gain most, spheres and cylinders nearly as much.
 # At figures F1 falls, although the chamfer distance falls as well.
 # A likely reason: squares care most about what is far off, an arm that is missing, and draw the nearest vertices towards it;
@@ -1079,6 +1096,9 @@ explorer
 # The paper's DensePose learned from 50,000 people on whom annotators had marked 5 million places, some hundred on each;
 # a second network, the *teacher*, filled in the pixels between.
 # Our truth is known at every pixel, because we made the world.
+#
+# **Predict.**
+# Which of the papers' four parts below has most weights?
 
 # %%
 from lib.models.mesh_rcnn import MeshHead, VoxelHead
@@ -1088,6 +1108,9 @@ for name, part in (("DensePose head", DensePoseHead(256)), ("its answers", Dense
     print(f"{name:27} {sum(weight.numel() for weight in part.parameters()):>11,} weights")
 
 # %% [markdown]
+# The DensePose head, nearly all in its eight convolutions of 512 channels.
+# The three stages that move vertices have the fewest: every vertex goes through the same few matrices.
+#
 # ## 14. Recap
 
 # %%
@@ -1110,9 +1133,9 @@ plt.show()
 # Chamfer distance alone gives crumpled paper.
 #
 # **What the papers reported.**
-# DensePose: about 50,000 people of COCO, 24 parts; a few pictures a second at full size on one GPU of 2018, some twenty at 240 × 320.
+# DensePose: about 50,000 people of COCO, 24 parts, several pictures a second on one GPU of 2018.
 # Trained together with masks or key points, it becomes better.
-# Mesh R-CNN, on photos of furniture (Pix3D): mesh AP 5.3 with voxels alone, 51.1 with refinement.
+# Mesh R-CNN, on photos of furniture (Pix3D): with voxels alone hardly any shape is right by the paper's measure, with refinement about half of them are.
 #
 # **What was simpler here.**
 # Figures of six parts, truth at every pixel, true boxes in training.

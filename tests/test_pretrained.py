@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from lib.datasets.photos import crop_square, load_photo
-from lib.layers.backbone import Joiner
+from lib.layers.joiner import Joiner
 from lib.layers.position import PositionEmbeddingSine
 from lib.layers.small_backbone import SmallBackbone
 from lib.layers.transformer import Transformer

@@ -110,7 +110,7 @@ def cut(trunk: FrozenTrunk, split: Split, sizes: dict[str, int]) -> Truth:
     for index, truth in enumerate(truths):
         if len(truth["boxes"]):
             image = world[index].image[None]  # (1, 3, 192, 192)
-            found.append(truth | {name: trunk.regions(image, [truth["boxes"]], size) for name, size in sizes.items()})
+            found.append(truth | dict(zip(sizes, trunk.regions(image, [truth["boxes"]], *sizes.values()))))
     return {name: torch.cat([one[name] for one in found]) for name in found[0]}
 
 

@@ -42,16 +42,16 @@ class FrozenTrunk(nn.Module):
         batch = self.transform(images)
         return batch, self.backbone(batch.tensors)
 
-    def regions(self, images: Tensor | list[Tensor], boxes: list[Tensor], output_size: int) -> Tensor:
+    def regions(self, images: Tensor | list[Tensor], boxes: list[Tensor], *output_sizes: int) -> list[Tensor]:
         """What the maps say in boxes. It never changes: whoever trains a head may cut once and keep the regions.
 
         Args:
             images: as for `forward`.
             boxes: for each picture (K_i, 4) xyxy pixels; K_i may be 0.
-            output_size: S.
+            output_sizes: S, one or several.
 
         Returns:
-            (ΣK, C, S, S), see `cut_regions`.
+            For each S (ΣK, C, S, S), see `cut_regions`.
 
         Raises:
             ValueError: pictures and sets of boxes do not fit together.
@@ -59,7 +59,8 @@ class FrozenTrunk(nn.Module):
         check_sets("boxes", boxes, len(images))
         batch, features = self(images)
         moved = self.transform.resize_targets([{"boxes": one} for one in boxes], batch)
-        return cut_regions(features, [one["boxes"] for one in moved], batch.image_sizes, output_size)
+        places = [one["boxes"] for one in moved]
+        return [cut_regions(features, places, batch.image_sizes, size) for size in output_sizes]
 
 
 def cut_regions(

@@ -172,7 +172,8 @@ class DensePoseRCNN(nn.Module):
 
     def predict(self, images: Tensor | list[Tensor], boxes: list[Tensor]) -> DensePoseOutput:
         """Raw answers for all R = ΣK_i regions."""
-        return self.predict_in(self.trunk.regions(images, boxes, self.output_size))
+        (regions,) = self.trunk.regions(images, boxes, self.output_size)  # (R, C, s, s)
+        return self.predict_in(regions)
 
     def predict_in(self, regions: Tensor) -> DensePoseOutput:
         """Raw answers for regions (R, C, output_size, output_size) that were cut out of the trunk's maps."""

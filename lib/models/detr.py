@@ -14,7 +14,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from lib.layers.backbone import Backbone, Joiner, LastStage
+from lib.layers.backbone import Backbone
+from lib.layers.joiner import Joiner, LastStage
 from lib.layers.mlp import MLP
 from lib.layers.position import PositionEmbeddingSine
 from lib.layers.rcnn_transform import GeneralizedRCNNTransform

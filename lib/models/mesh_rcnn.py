@@ -213,7 +213,8 @@ class MeshRCNN(nn.Module):
 
     def regions(self, images: Tensor | list[Tensor], boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
         """What the trunk says in R boxes: (R, C, size, size) for voxels, (R, C, mesh_size, mesh_size) for vertices."""
-        return self.trunk.regions(images, boxes, self.size), self.trunk.regions(images, boxes, self.mesh_size)
+        coarse, fine = self.trunk.regions(images, boxes, self.size, self.mesh_size)
+        return coarse, fine
 
     def predict_in(self, regions: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, list[Meshes]]:
         """Shapes in R regions, see `regions`.

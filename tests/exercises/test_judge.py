@@ -81,8 +81,10 @@ def test_right_answers_are_correct(exercise, cell, body):
         # side effects
         ("image *= factor; return image", "wrong", "input changed in place"),
         ("out = image * factor; image.zero_(); return out", "wrong", "input changed in place"),
+        ("image += 0; return image * factor", "crashed", "input changed in place"),
         # crashes
         ("return image @ image", "crashed", None),
+        ("return (image @ image if image.requires_grad else image) * factor", "crashed", "crashes with gradients"),
         ("return undefined", "crashed", None),
         ("return scaled(image, factor)", "crashed", "calls itself for ever"),
         ("raise SystemExit", "crashed", "exit() called"),

@@ -50,3 +50,15 @@ def test_regions_are_cut_from_the_largest_map_with_cells_where_they_are():
     slope = torch.arange(12.0).expand(1, 1, 12, 12)  # each cell holds its column
     columns = cut_regions({"0": slope}, [torch.tensor([[32.0, 32, 64, 64]])], [(96, 96)], 4)[0, 0, 0]
     torch.testing.assert_close(columns, torch.tensor([4.0, 5, 6, 7]))  # pixels 32..64 are cells 4..7
+
+
+def test_regions_of_several_sizes_come_from_one_look():
+    _, frozen = trunk()
+    images, boxes = torch.rand(2, 3, 64, 96), [torch.tensor([[8.0, 16, 40, 64]]), torch.zeros(0, 4)]
+    looks = []
+    frozen.backbone.register_forward_hook(lambda *_: looks.append(1))
+    coarse, fine = frozen.regions(images, boxes, 3, 7)
+    assert len(looks) == 1
+    _, features = frozen(images)
+    for regions, size in ((coarse, 3), (fine, 7)):
+        torch.testing.assert_close(regions, cut_regions(features, boxes, [(64, 96)] * 2, size))

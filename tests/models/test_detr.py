@@ -9,7 +9,8 @@ from transformers import DetrConfig, DetrForObjectDetection
 from transformers.loss import loss_for_object_detection as peer
 from transformers.models.detr.image_processing_detr import DetrImageProcessor
 
-from lib.layers.backbone import Backbone, Joiner
+from lib.layers.backbone import Backbone
+from lib.layers.joiner import Joiner
 from lib.layers.position import PositionEmbeddingSine
 from lib.layers.rcnn_transform import GeneralizedRCNNTransform, padding_mask
 from lib.layers.small_backbone import SmallBackbone

@@ -184,15 +184,21 @@ def _crash(attempt: Attempt) -> Diagnosis | None:
         return Diagnosis("waits for the keyboard", str(error))
     if "numpy() on Tensor that requires grad" in message_of(error):
         return CUT_OFF
+    if "leaf Variable that requires grad is being used in an in-place operation" in message_of(error):
+        return _changed_in_place("what it was given")
     return None
 
 
 def _changed_input(exercise: Exercise, attempt: Attempt) -> Diagnosis:
     names = exercise.parameters
-    changed = " and ".join(f"`{names[i]}`" if i < len(names) else f"argument {i + 1}" for i in attempt.changed)
+    changed = [f"`{names[i]}`" if i < len(names) else f"argument {i + 1}" for i in attempt.changed]
+    return _changed_in_place(" and ".join(changed))
+
+
+def _changed_in_place(what: str) -> Diagnosis:
     return Diagnosis(
         "input changed in place",
-        f"Your function changes {changed}, which belongs to its caller and is needed again. "
+        f"Your function changes {what}. An argument belongs to the caller, who needs it again. "
         "`x += 1`, `x[...] = ...` and methods that end in an underscore (`x.add_()`) change a tensor where it lies; "
         "`x = x + 1` makes a new one. `pop`, `append` and `del` change a list.",
     )

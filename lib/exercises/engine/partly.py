@@ -24,6 +24,13 @@ def partly_right(exercise: Exercise, attempts: Sequence[Attempt]) -> Diagnosis |
     failing = [attempt for attempt in attempts if attempt.problem]
     crashed = [attempt for attempt in failing if attempt.problem is Problem.CRASH]
     if crashed and len(crashed) == len(failing) < len(attempts):
+        right = {attempt.case.label for attempt in attempts if not attempt.problem}
+        if any(attempt.case.label in right for attempt in crashed):  # the second call, which asks for gradients
+            return Diagnosis(
+                "crashes with gradients",
+                "Your numbers are right for every input. It crashes when gradients are wanted: then what you are given "
+                "has `requires_grad`.",
+            )
         return Diagnosis(
             "crashes for some inputs",
             "Right for the other inputs; it crashes for: " + "; ".join(attempt.case.label for attempt in crashed) + ".",

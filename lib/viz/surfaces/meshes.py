@@ -30,6 +30,7 @@ ASIDE: Look = (18.0, 30.0)  # a little from above, and from the right
 GREY = "#9AA5B1"
 LIGHT = (-0.4, 0.7, 0.6)  # comes from the left, from above, and from the eye: it stays there when a mesh is turned
 LINE = 0.17  # height of a title's line, inches
+LIVE = 8.0  # inches: a live figure is not made smaller where the page is narrow, as a still one is
 ROOM, LEAST = 1.1, 1.02  # of a panel, in what the cube of space needs there: as it stands, and if it is turned
 
 
@@ -85,7 +86,7 @@ class MeshExplorer(Canvas):
         self.meshes, self.colours, self.look = meshes, colours, look
         figure = Figure(facecolor="white")
         reach = torch.tensor([2.0, 3.0]).sqrt() * LEAST * axis_length  # of a cube's corners, whichever way it is turned
-        axes = _row(figure, list(meshes), size, reach)
+        axes = _row(figure, list(meshes), min(size, LIVE / len(meshes)), reach)
         self._painted = [
             paint_mesh(axis, mesh, colours.get(title, GREY), look) for axis, (title, mesh) in zip(axes, meshes.items())
         ]

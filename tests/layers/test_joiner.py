@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from lib.layers.backbone import Joiner, LastStage
+from lib.layers.joiner import Joiner, LastStage
 from lib.layers.position import PositionEmbeddingSine
 from lib.layers.rcnn_transform import ImageList
 from lib.layers.resnet import ResNet
