@@ -1,0 +1,431 @@
+"""What each query should have said: a class or nothing, and a box. The loss of a set, once it is matched."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision import ops
+
+from lib.exercises.engine.exercise import Case, Exercise, Mistake, Probe
+from lib.exercises.engine.inputs import random_boxes, random_classes, random_values
+from lib.exercises.engine.kinds import Kind
+from lib.models.detr import DETROutput, SetCriterion
+from lib.ops.boxes import box_cxcywh_to_xyxy, box_iou, box_xyxy_to_cxcywh, generalized_box_iou
+
+Losses = tuple[Tensor, Tensor, Tensor]
+LIGHT = 0.1  # what a query weighs that should say "nothing"
+
+
+def set_loss(logits: Tensor, boxes: Tensor, labels: Tensor, true_boxes: Tensor, queries: Tensor) -> Losses:
+    """The course's own, `lib.models.detr.SetCriterion` for one picture that is matched already."""
+    outputs: DETROutput = {"pred_logits": logits[None], "pred_boxes": boxes[None], "image_sizes": [(1, 1)]}
+    targets = [{"boxes": box_cxcywh_to_xyxy(true_boxes), "labels": labels}]
+    indices = [(queries, torch.arange(len(queries), device=queries.device))]
+    criterion = SetCriterion(logits.shape[1] - 1).to(logits.device)
+    of_boxes = criterion.loss_boxes(outputs, targets, indices)
+    return criterion.loss_labels(outputs, targets, indices), of_boxes["loss_bbox"], of_boxes["loss_giou"]
+
+
+def cases() -> list[Case]:
+    named = {
+        "5 queries, 3 classes, 2 boxes": (5, 3, [3, 1]),
+        "7 queries, 5 classes, 4 boxes": (7, 5, [2, 6, 0, 3]),
+        "6 queries, one class, one box": (6, 1, [4]),
+        "a box for every query": (3, 4, [1, 2, 0]),
+        "very sure: logits of ±80": (4, 2, [2, 0, 3]),
+        "no box": (4, 2, []),
+    }
+    made = []
+    for seed, (label, (count, classes, of_boxes)) in enumerate(named.items()):
+        logits = 2 * random_values(count, classes + 1, seed=seed)
+        if label.startswith("very sure"):
+            logits = 160 * torch.eye(3)[[0, 1, 2, 1]] - 80
+        said, true_boxes = (
+            box_xyxy_to_cxcywh(random_boxes(number, 1, 1, seed=seed + more))
+            for number, more in [(count, 10), (len(of_boxes), 20)]
+        )
+        labels = random_classes(len(of_boxes), classes=classes, seed=seed + 30)
+        queries = torch.tensor(of_boxes, dtype=torch.int64)
+        arguments = (logits, said, labels, true_boxes, queries)
+        made.append(Case.from_truth(label, arguments, query_by_query, gradients_of=("logits", "boxes")))
+    return made
+
+
+def query_by_query(logits: Tensor, boxes: Tensor, labels: Tensor, true_boxes: Tensor, queries: Tensor) -> Losses:
+    """The truth: one query after the other, and torchvision's GIoU."""
+    entropy, distance, gap, weights = 0 * logits.sum(), 0 * boxes.sum(), 0 * boxes.sum(), 0.0
+    for query, (scores, box) in enumerate(zip(logits, boxes, strict=True)):
+        place = queries.tolist().index(query) if query in queries.tolist() else None
+        wanted, weight = (-1, LIGHT) if place is None else (int(labels[place]), 1.0)
+        entropy, weights = entropy + weight * (scores.logsumexp(0) - scores[wanted]), weights + weight
+        if place is not None:
+            pair = [ops.box_convert(one[None], "cxcywh", "xyxy") for one in (box, true_boxes[place])]
+            distance = distance + sum(abs(box[i] - true_boxes[place, i]) for i in range(4))
+            gap = gap + 1 - ops.generalized_box_iou(*pair).squeeze()
+    return entropy / weights, distance / max(len(queries), 1), gap / max(len(queries), 1)
+
+
+def wanted_classes(logits: Tensor, labels: Tensor, queries: Tensor, nothing: int | None = None) -> Tensor:
+    """What each query should say, (Q,)."""
+    wanted = torch.full((len(logits),), logits.shape[1] - 1 if nothing is None else nothing)
+    wanted[queries] = labels
+    return wanted
+
+
+def lighter(logits: Tensor, light: float = LIGHT, others: float = 1.0, place: int = -1) -> Tensor:
+    """How much each class weighs, (K + 1,)."""
+    weights = torch.full((logits.shape[1],), others)
+    weights[place] = light
+    return weights
+
+
+def mean_or_0(each: Tensor) -> Tensor:
+    return each.sum() / max(len(each), 1)
+
+
+def entropy_of(
+    logits: Tensor,
+    labels: Tensor,
+    queries: Tensor,
+    mean: Callable[[Tensor], Tensor] = mean_or_0,
+    chosen: Callable[[Tensor], Tensor] = lambda queries: queries,
+    wanted: Callable[[Tensor, Tensor, Tensor], Tensor] = wanted_classes,
+    weights: Callable[[Tensor], Tensor] = lighter,
+    total: Callable[[Tensor, Tensor], Tensor] = lambda each, weight: each.sum() / weight.sum(),
+) -> Tensor:
+    """The first number with its decisions open.
+
+    Args:
+        mean: unused here; `matched_only` needs it.
+        chosen: from `queries` to those that are asked for a class.
+        wanted: what each query should say.
+        weights: of the K + 1 classes.
+        total: from what each query costs, weighed (Q,), and what each weighs (Q,).
+    """
+    said, weight = wanted(logits, labels, chosen(queries)), weights(logits)
+    return total(F.cross_entropy(logits, said, weight, reduction="none"), weight[said])
+
+
+def matched_only(logits: Tensor, labels: Tensor, queries: Tensor, mean: Callable[[Tensor], Tensor]) -> Tensor:
+    return mean(F.cross_entropy(logits[queries], labels, reduction="none"))
+
+
+def distances(said: Tensor, true: Tensor) -> Tensor:
+    return (said - true).abs().sum(dim=1)
+
+
+def overlaps(said: Tensor, true: Tensor) -> Tensor:
+    return generalized_box_iou(box_cxcywh_to_xyxy(said), box_cxcywh_to_xyxy(true)).diagonal()
+
+
+def opened(
+    logits: Tensor,
+    boxes: Tensor,
+    labels: Tensor,
+    true_boxes: Tensor,
+    queries: Tensor,
+    entropy: Callable[..., Tensor] = entropy_of,
+    chosen: Callable[[Tensor], Tensor] = lambda queries: queries,
+    distance: Callable[[Tensor, Tensor], Tensor] = distances,
+    gap: Callable[[Tensor, Tensor], Tensor] = lambda said, true: 1 - overlaps(said, true),
+    mean: Callable[[Tensor], Tensor] = mean_or_0,
+    total: Callable[[Tensor, int], Tensor] | None = None,
+) -> Losses:
+    """`set_loss` with its decisions open.
+
+    Args:
+        entropy: the first number.
+        chosen: from `queries` to those whose boxes are judged.
+        distance, gap: what each pair of boxes costs, in the second and the third number.
+        mean: of these, and of what each query costs that has a box.
+        total: in place of `mean` for boxes, from what each costs, and Q.
+    """
+    said = boxes[chosen(queries)]  # (n, 4)
+    of_boxes = [cost(said, true_boxes) for cost in (distance, gap)]
+    second, third = (mean(each) if total is None else total(each, len(boxes)) for each in of_boxes)
+    return entropy(logits, labels, queries, mean=mean), second, third
+
+
+def first_ones(queries: Tensor) -> Tensor:
+    return torch.arange(len(queries))
+
+
+def in_order(queries: Tensor) -> Tensor:
+    return queries.sort().values
+
+
+def corners(said: Tensor, true: Tensor) -> Tensor:
+    return distances(box_cxcywh_to_xyxy(said), box_cxcywh_to_xyxy(true))
+
+
+def all_overlaps(said: Tensor, true: Tensor) -> Tensor:
+    return generalized_box_iou(box_cxcywh_to_xyxy(said), box_cxcywh_to_xyxy(true))
+
+
+MATCHED = 'Your first number leaves out the queries without a box. They should say "nothing", and nothing tells them.'
+POSITION = "`queries` says which query belongs to which true box; true box 0 belongs to query `queries[0]`, and so on."
+TRUE = ("labels", "true_boxes")  # what is known of the true things
+LAST = 'Classes are 0..K−1, and number K, the last column, is "nothing".'
+
+Decisions = list[tuple[str, str, dict[str, Any]]]
+
+COMMON: Decisions = [
+    ("matched queries only", MATCHED, {"entropy": matched_only}),
+    (
+        "0.1 forgotten",
+        'All your queries weigh 1. One that should say "nothing" weighs 0.1: there are so many of them.',
+        {"entropy": partial(entropy_of, weights=partial(lighter, light=1.0))},
+    ),
+    (
+        "divided by the number of queries",
+        "You divided the cross-entropy by Q. Asked is the weighted mean: divide by the sum of the weights.",
+        {"entropy": partial(entropy_of, total=lambda each, weight: each.mean())},
+    ),
+    (
+        "0.1 for the things",
+        'Your queries weigh 0.1 where they should say a class, and 1 where they should say "nothing". Asked is the '
+        "opposite.",
+        {"entropy": partial(entropy_of, weights=partial(lighter, light=1.0, others=LIGHT))},
+    ),
+    (
+        "nothing is class 0",
+        f"You ask the queries without a box for class 0. {LAST}",
+        {"entropy": partial(entropy_of, wanted=partial(wanted_classes, nothing=0))},
+    ),
+    (
+        "nothing is class 0, and weighs 0.1",
+        f"You ask the queries without a box for class 0, and let class 0 weigh 0.1. {LAST}",
+        {"entropy": partial(entropy_of, wanted=partial(wanted_classes, nothing=0), weights=partial(lighter, place=0))},
+    ),
+    (
+        "nothing is class 0, and the labels moved up",
+        f"You ask the queries without a box for class 0, and the others for their label + 1. {LAST}",
+        {
+            "entropy": partial(
+                entropy_of,
+                wanted=lambda logits, labels, queries: wanted_classes(logits, labels + 1, queries, nothing=0),
+                weights=partial(lighter, place=0),
+            )
+        },
+    ),
+    (
+        "the first queries",
+        f"You take the first n queries for those with a box. {POSITION}",
+        {
+            "entropy": partial(entropy_of, chosen=first_ones),
+            "chosen": first_ones,
+        },
+    ),
+    (
+        "queries in ascending order",
+        f"You took the right queries, but in ascending order, as a mask does. {POSITION}",
+        {
+            "entropy": partial(entropy_of, chosen=in_order),
+            "chosen": in_order,
+        },
+    ),
+    (
+        "softmax twice",
+        "`F.cross_entropy` takes scores and makes the softmax itself. You gave it probabilities.",
+        {"entropy": lambda logits, labels, queries, mean: entropy_of(logits.softmax(dim=1), labels, queries)},
+    ),
+    (
+        "mean over four",
+        "Your second number is a quarter of what it should be: the mean of the four differences. Asked is their *sum* "
+        "for each box, and the mean over boxes.",
+        {"distance": lambda said, true: (said - true).abs().mean(dim=1)},
+    ),
+    (
+        "corners compared",
+        "You took the differences of corners. Asked are those of the four numbers as they are given: middle, width and "
+        "height.",
+        {"distance": corners},
+    ),
+    (
+        "GIoU itself",
+        "Your third number is the mean GIoU. It is 1 for a perfect box, and a loss should be 0 there: 1 − GIoU.",
+        {"gap": overlaps},
+    ),
+    (
+        "all pairs' GIoU",
+        "You took the mean over all n × n pairs. Each query's box is compared with its own true box alone: these pairs "
+        "stand on the diagonal.",
+        {"gap": lambda said, true: 1 - all_overlaps(said, true).mean(dim=1)},
+    ),
+    (
+        "middles taken for corners",
+        "You gave `generalized_box_iou` boxes of middle, width and height. It takes xyxy.",
+        {"gap": lambda said, true: 1 - generalized_box_iou(said, true).diagonal()},
+    ),
+    (
+        "IoU instead of GIoU",
+        "You took 1 − IoU. For boxes that do not touch it is 1, however far apart they are: asked is 1 − GIoU.",
+        {"gap": lambda said, true: 1 - box_iou(*map(box_cxcywh_to_xyxy, (said, true))).diagonal()},
+    ),
+]
+
+RARE: Decisions = [
+    (
+        "matched queries only, and NaN without any",
+        f"{MATCHED} Where no query has a box your mean is one of no number, NaN.",
+        {"entropy": lambda logits, labels, queries, mean: matched_only(logits, labels, queries, torch.mean)},
+    ),
+    (
+        "box losses divided by the number of queries",
+        "You divided the box losses by Q. Only n queries have a box to be compared with: divide by n.",
+        {"total": lambda each, count: each.sum() / count},
+    ),
+    (
+        "boxes added up",
+        "You added up over the boxes, in the second and the third number. Asked are means.",
+        {"total": lambda each, count: each.sum()},
+    ),
+    (
+        "queries added up",
+        "Your cross-entropy is a sum over the queries. Asked is the weighted mean: divide by the sum of the weights.",
+        {"entropy": partial(entropy_of, total=lambda each, weight: each.sum())},
+    ),
+    (
+        "classes of the first queries",
+        f"You ask the first n queries for the true classes. {POSITION} Your boxes are right.",
+        {"entropy": partial(entropy_of, chosen=first_ones)},
+    ),
+    (
+        "boxes of the first queries",
+        f"You take the boxes of the first n queries. {POSITION} Your classes are right.",
+        {"chosen": first_ones},
+    ),
+    (
+        "nothing is number K + 1",
+        f"{LAST} `logits.shape[1]` is K + 1.",
+        {
+            "entropy": lambda logits, labels, queries, mean: entropy_of(
+                logits, labels, queries, wanted=partial(wanted_classes, nothing=logits.shape[1])
+            )
+        },
+    ),
+    (
+        "squared differences",
+        "You squared the differences of the boxes. Asked are the absolute ones.",
+        {"distance": lambda said, true: (said - true).square().sum(dim=1)},
+    ),
+    (
+        "all pairs' differences",
+        "Your second number is a mean over all n × n pairs, as `torch.cdist` gives them. Each query's box is compared "
+        "with its own true box alone.",
+        {"distance": lambda said, true: torch.cdist(said, true, p=1).mean(dim=1)},
+    ),
+    (
+        "minus GIoU",
+        "Your third number is −GIoU. Asked is 1 − GIoU, which is 0 for a perfect box.",
+        {"gap": lambda said, true: -overlaps(said, true)},
+    ),
+    (
+        "all pairs' GIoU, added up",
+        "You added up over all n × n pairs. Each query's box is compared with its own true box alone: these pairs "
+        "stand on the diagonal.",
+        {"gap": lambda said, true: (1 - all_overlaps(said, true)).sum(dim=1)},
+    ),
+    (
+        "weighed already",
+        "Your second number is 5 times, your third twice what is asked for. The cost's weights do not belong here.",
+        {
+            "distance": lambda said, true: 5 * distances(said, true),
+            "gap": lambda said, true: 2 * (1 - overlaps(said, true)),
+        },
+    ),
+]
+
+
+def weighed_and_added(*given: Tensor) -> Tensor:
+    first, second, third = set_loss(*given)
+    return first + 5 * second + 2 * third
+
+
+def looked_up_twice(
+    logits: Tensor, boxes: Tensor, labels: Tensor, true_boxes: Tensor, queries: Tensor, of: tuple[str, ...]
+) -> Losses:
+    true = {name: given[queries] if name in of else given for name, given in zip(TRUE, (labels, true_boxes))}
+    return set_loss(logits, boxes, true["labels"], true["true_boxes"], queries)
+
+
+def agrees(got: Tensor, expected: Tensor) -> bool:
+    return torch.allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def nan_for_nothing(got: Losses, expected: Losses, case: Case) -> bool:
+    fine = [agrees(yours, ours) or bool(yours.isnan()) for yours, ours in zip(got, expected, strict=True)]
+    return not len(case.arguments[4]) and all(fine) and agrees(got[0], expected[0])
+
+
+def off_if_sure(got: Losses, expected: Losses, case: Case, how: Callable[[Tensor, Tensor], Tensor]) -> bool:
+    rest = all(map(agrees, got[1:], expected[1:]))
+    return case.label.startswith("very sure") and rest and bool(how(got[0], expected[0]))
+
+
+def gradient_without_boxes(function: Callable) -> bool:
+    answers, none = (
+        (torch.zeros(3, 3, requires_grad=True), torch.zeros(3, 4, requires_grad=True)),
+        torch.zeros(0).long(),
+    )
+    return all(loss.requires_grad for loss in function(*answers, none, torch.zeros(0, 4), none))
+
+
+NAN = "without true boxes you return NaN, the mean of no number; asked is 0."
+
+EXERCISE = Exercise(
+    name="set_loss",
+    reference=set_loss,
+    cases=cases,
+    takes={"logits": Kind.LOGITS, "labels": Kind.CLASSES, "queries": Kind.INDICES},
+    gives=(Kind.LOSS, Kind.LOSS, Kind.LOSS),
+    mistakes=[
+        *(Mistake(name, explanation, wrong=partial(opened, **made)) for name, explanation, made in COMMON + RARE),
+        Mistake("the mean of nothing", f"Right but for one thing: {NAN}", when=nan_for_nothing),
+        *(
+            Mistake(
+                f"{name}; the mean of nothing",
+                f"Two things at once. {explanation} And {NAN}",
+                wrong=partial(opened, **made, mean=torch.mean),
+            )
+            for name, explanation, made in COMMON
+        ),
+        Mistake(
+            "logarithm after the softmax",
+            "Right for small logits. For large ones a probability is exactly 0, and its logarithm −∞. "
+            "`F.cross_entropy` and `F.log_softmax` take both steps at once.",
+            when=partial(off_if_sure, how=lambda got, expected: ~got.isfinite()),
+        ),
+        Mistake(
+            "logarithm after the softmax, limited",
+            "Right for small logits. For large ones your cross-entropy is too small: something limits the logarithm, "
+            "such as a small number that is added. `F.cross_entropy` and `F.log_softmax` need no limit.",
+            when=partial(off_if_sure, how=lambda got, expected: (got > 0) & (got < expected)),
+        ),
+        *(
+            Mistake(
+                f"{' and '.join(of)} by query",
+                f"You took `queries` for places in {' and '.join(f'`{name}`' for name in of)}. They are places in "
+                "`logits` and `boxes`; number j of `queries` belongs to true box j, which needs no looking up.",
+                wrong=partial(looked_up_twice, of=of),
+            )
+            for of in (TRUE, TRUE[:1], TRUE[1:])
+        ),
+        Mistake(
+            "weighed and added",
+            "You added the three up, weighed with 1, 5 and 2. Asked are three numbers, one by one and as they are.",
+            wrong=weighed_and_added,
+        ),
+    ],
+    probes=[
+        Probe(
+            "no gradient without boxes",
+            "The numbers are right. But without true boxes a 0 of yours has no gradient, and `backward()` crashes. "
+            "Make the 0 from `boxes`, so that a gradient can run through it.",
+            passes=gradient_without_boxes,
+        )
+    ],
+)
