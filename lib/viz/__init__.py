@@ -14,13 +14,16 @@ detection
     grid: `draw_cells`, `draw_learning`, `draw_pair`, `draw_sizes`    grid_explorer: `explore_grid`
     film: `film_detections`    pyramid: `draw_pyramid`, `draw_levels`, `draw_size_levels`, `draw_anchor_sizes`
     focal: `draw_loss_of_places`, `draw_cumulative`, `draw_focal_curves`, `draw_runs`
-    focal_explorer: `explore_focal`
+    focal_explorer: `explore_focal`    matching: `draw_matching`
+attention
+    explorer: `explore_attention`: where a place of a photo or a query looks
+    maps: `draw_attention`, `draw_positions`    queries: `draw_queries`
 masks
     segmentation: `draw_segmentations`, `draw_regions`, `draw_confusion`
 diagrams
     course_map: `draw_course_map`    fcn_plan: `draw_fcn_plan`    u_diagram: `draw_u`
     system: `draw_system`, the whole of a detector    rcnn_family, yolo_plan, retinanet_plan,
-    mask_rcnn_plan: its stages, model by model
+    mask_rcnn_plan, new_heads_plan, detr_plan: its stages, model by model
 """
 
 from lib.viz.basics.draw import fingerprint, overlay, show_images

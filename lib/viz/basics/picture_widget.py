@@ -16,10 +16,16 @@ class PictureWidget(ipywidgets.VBox):
     Args:
         controls: sliders, menus, ... in the order in which they are shown.
         below: what stands under the picture.
+        picture: what shows the PNG that is its `value`, such as a `ClickPicture`; None: an `ipywidgets.Image`.
     """
 
-    def __init__(self, controls: list[ipywidgets.Widget], below: tuple[ipywidgets.Widget, ...] = ()) -> None:
-        self._picture = ipywidgets.Image(format="png")
+    def __init__(
+        self,
+        controls: list[ipywidgets.Widget],
+        below: tuple[ipywidgets.Widget, ...] = (),
+        picture: ipywidgets.DOMWidget | None = None,
+    ) -> None:
+        self._picture = ipywidgets.Image(format="png") if picture is None else picture
         super().__init__([ipywidgets.HBox(controls), self._picture, *below])
 
     def link(self, name: str, control: ipywidgets.Widget) -> None:

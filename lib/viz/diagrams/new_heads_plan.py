@@ -1,7 +1,5 @@
 """Two new heads on a frozen trunk, drawn like the detectors before them (lesson 13)."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -17,7 +15,7 @@ from lib.ops.meshes import Meshes
 from lib.timing import milliseconds
 from lib.viz.basics.draw import to_pixels
 from lib.viz.detection.boxes import show_picture
-from lib.viz.diagrams.panels import Draw, picture_stage, shape_of
+from lib.viz.diagrams.panels import Draw, picture_stage, shape_of, tile_places, tiles
 from lib.viz.diagrams.system import Loss, Plan, Stage
 from lib.viz.explorer.feature_pictures import pca_colours
 from lib.viz.surfaces.charts import BODY, paint_atlas, part_colours, wear
@@ -68,15 +66,15 @@ def new_heads_plan(pose: DensePoseRCNN, shapes: MeshRCNN, image: Tensor, boxes: 
         picture_stage(image),
         Stage("trunk: frozen,\nno gradient", _greyed(largest[0]), shape_of(largest[0]),
               milliseconds(lambda: pose.trunk(image[None]))),
-        Stage("RoIAlign,\nthree times", _tiles([pca_colours(one) for one in regions[:SHOWN]]),
+        Stage("RoIAlign,\nthree times", tiles([pca_colours(one) for one in regions[:SHOWN]]),
               ", ".join(f"{side}²" for side in sides) + "\ncells in a box",
               milliseconds(lambda: [cut(side) for side in sides])),
-        Stage("DensePose head:\nparts, u and v", _tiles(list(part_colours(output.parts[:SHOWN].argmax(1)))),
+        Stage("DensePose head:\nparts, u and v", tiles(list(part_colours(output.parts[:SHOWN].argmax(1)))),
               f"{shape_of(torch.cat(output, dim=1))};\nthe surest parts",
               milliseconds(lambda: pose.predictor(pose.head(regions))), new=True),
         Stage("pasted, and\npainted by u, v", _painted(image, parts, uv), "pixels",
               milliseconds(lambda: densepose_inference(output, boxes, size))),
-        Stage("voxel branch\nand z head", _tiles([_front(one) for one in voxels[:SHOWN]]),
+        Stage("voxel branch\nand z head", tiles([_front(one) for one in voxels[:SHOWN]]),
               f"{shape_of(voxels)};\nthe surest in depth",
               milliseconds(lambda: (shapes.voxel_head(coarse), shapes.z_head(coarse))), new=True, after=2),
         Stage("cubify", _meshes(cubes), f"{len(cubes.verts_packed()):,} vertices",
@@ -92,24 +90,6 @@ def _greyed(features: Tensor) -> Draw:
     """A map (C, h, w) whose cells look alike where they are alike, without colour: nothing is learned there."""
     grey = pca_colours(features.cpu()).mean(2)  # (h, w)
     return lambda axis: axis.imshow(grey, cmap="gray", vmin=-0.1, vmax=1.1, aspect="auto")
-
-
-def _tiles(pictures: Sequence[np.ndarray]) -> Draw:
-    """One picture (s, s, 3), or up to four of them in a square."""
-
-    def draw(axis: Axes) -> None:
-        for (x, y, side), picture in zip(_places(len(pictures)), pictures):
-            axis.imshow(picture, extent=(x, x + side, y, y + side), interpolation="nearest", aspect="auto")
-        axis.set(xlim=(0, 1), ylim=(0, 1), facecolor="white")
-
-    return draw
-
-
-def _places(count: int) -> list[tuple[float, float, float]]:
-    """Left, bottom and side of up to four squares in the square from 0 to 1."""
-    if count == 1:
-        return [(0.0, 0.0, 1.0)]
-    return [(x, y, 0.485) for y in (0.515, 0.0) for x in (0.0, 0.515)][:count]
 
 
 def _front(voxels: Tensor) -> np.ndarray:
@@ -129,7 +109,7 @@ def _painted(image: Tensor, parts: Tensor, uv: Tensor) -> Draw:
 def _meshes(meshes: Meshes) -> Draw:
     def draw(axis: Axes) -> None:
         count = min(len(meshes), SHOWN)
-        for (x, y, side), verts, faces in zip(_places(count), meshes.verts, meshes.faces):
+        for (x, y, side), verts, faces in zip(tile_places(count), meshes.verts, meshes.faces):
             paint_mesh(axis, (verts, faces), middle=(x + side / 2, y + side / 2), scale=side / 3.2)
         axis.set(xlim=(0, 1), ylim=(0, 1), facecolor="white")
 

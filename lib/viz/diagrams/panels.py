@@ -1,4 +1,4 @@
-"""What the panels of a drawn detector show: one function for each kind of picture (lessons 06 to 11)."""
+"""What the panels of a drawn detector show: one function for each kind of picture (from lesson 06)."""
 
 from collections.abc import Callable, Sequence
 
@@ -53,6 +53,24 @@ def levels(pictures: Sequence[np.ndarray], maps: Sequence[Tensor]) -> Draw:
         axis.set(xlim=(-1, 1.5 * columns + 1), ylim=(rows + spare + 1, -spare - 1))
 
     return draw
+
+
+def tiles(pictures: Sequence[np.ndarray]) -> Draw:
+    """One picture (s, s, 3), or up to four of them in a square."""
+
+    def draw(axis: Axes) -> None:
+        for (x, y, side), picture in zip(tile_places(len(pictures)), pictures):
+            axis.imshow(picture, extent=(x, x + side, y, y + side), interpolation="nearest", aspect="auto")
+        axis.set(xlim=(0, 1), ylim=(0, 1), facecolor="white")
+
+    return draw
+
+
+def tile_places(count: int) -> list[tuple[float, float, float]]:
+    """Left, bottom and side of up to four squares in the square from 0 to 1."""
+    if count == 1:
+        return [(0.0, 0.0, 1.0)]
+    return [(x, y, 0.485) for y in (0.515, 0.0) for x in (0.0, 0.515)][:count]
 
 
 def like_colours(maps: Sequence[Tensor]) -> list[np.ndarray]:
