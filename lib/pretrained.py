@@ -153,6 +153,76 @@ def detr_to_transformers(state_dict: State) -> State:
     return _split_in_proj(rename(state_dict, DETR_NAMES))
 
 
+# ------------------------------------------------------------------------------------------ transformers' MaskFormer
+
+_RESNET_BLOCK = (
+    *(
+        (f"{kind}{n}.", f"layer.{n - 1}.{part}.")
+        for n in (1, 2, 3)
+        for kind, part in (("conv", "convolution"), ("bn", "normalization"))
+    ),
+    ("downsample.0.", "shortcut.convolution."),
+    ("downsample.1.", "shortcut.normalization."),
+)
+_PIXEL_DECODER = (
+    *((f"adapters.{n}.", f"fpn.layers.{2 - n}.proj.") for n in (0, 1, 2)),  # ours: the largest map first
+    *((f"layers.{n}.", f"fpn.layers.{2 - n}.block.") for n in (0, 1, 2)),
+    ("layers.3.", "fpn.stem."),
+    ("mask_features.", "mask_projection."),
+)
+_ENCODER, _BATCHES, _CLASS_WEIGHTS = "model.pixel_level_module.encoder", "num_batches_tracked", "criterion.empty_weight"
+MASKFORMER_NAMES = (
+    ("backbone.conv1.", f"{_ENCODER}.embedder.embedder.convolution."),
+    ("backbone.bn1.", f"{_ENCODER}.embedder.embedder.normalization."),
+    *(
+        (f"backbone.layer{n}.{{}}.{a}", f"{_ENCODER}.encoder.stages.{n - 1}.layers.{{}}.{b}")
+        for n in (1, 2, 3, 4)
+        for a, b in _RESNET_BLOCK
+    ),
+    *((f"pixel_decoder.{a}", f"model.pixel_level_module.decoder.{b}") for a, b in _PIXEL_DECODER),
+    ("input_proj.", "model.transformer_module.input_projection."),
+    ("query_embed.", "model.transformer_module.queries_embedder."),
+    *(
+        (f"transformer.decoder.layers.{{}}.{a}", f"model.transformer_module.decoder.layers.{{}}.{b}")
+        for a, b in _DECODER_LAYER
+    ),
+    ("transformer.decoder.norm.", "model.transformer_module.decoder.layernorm."),
+    ("class_embed.", "class_predictor."),
+    ("mask_embed.layers.{}.", "mask_embedder.{}.0."),
+)
+
+
+def maskformer_from_transformers(state_dict: State) -> State:
+    """Weights of `transformers.MaskFormerForInstanceSegmentation` over its ResNet-50 -> those of our ResNet-50's.
+
+    Left out is what their answers do not depend on: how many batches a normalisation has seen, and the weights of the
+    classes in their loss.
+
+    Raises:
+        ValueError: a name is unknown, or one of the three parts of an attention is missing.
+    """
+    needed = {name: one for name, one in state_dict.items() if not name.endswith((_BATCHES, _CLASS_WEIGHTS))}
+    return rename(_merge_in_proj(needed), [(theirs, ours) for ours, theirs in MASKFORMER_NAMES])
+
+
+def maskformer_to_transformers(state_dict: State) -> State:
+    """The way back. No batch has been seen, and "nothing" weighs 0.1, as in the paper.
+
+    Raises:
+        ValueError: a name is unknown.
+    """
+    theirs = _split_in_proj(rename(state_dict, MASKFORMER_NAMES))
+    unseen = {
+        name.replace("running_mean", _BATCHES): torch.tensor(0) for name in theirs if name.endswith("running_mean")
+    }
+    class_weights = torch.ones_like(state_dict["class_embed.bias"])  # (K + 1,)
+    class_weights[-1] = 0.1
+    return theirs | unseen | {_CLASS_WEIGHTS: class_weights}
+
+
+# ------------------------------------------------------------------------------------------------ both
+
+
 def rename(state_dict: State, table: Sequence[tuple[str, str]]) -> State:
     """Give every tensor a new name: the first line (old, new) of the table with which its name begins says which.
 

@@ -3,10 +3,12 @@ import torch
 
 from lib.datasets.photos import crop_square, load_photo
 from lib.layers.joiner import Joiner
+from lib.layers.pixel_decoder import PixelDecoder
 from lib.layers.position import PositionEmbeddingSine
 from lib.layers.small_backbone import SmallBackbone
 from lib.layers.transformer import Transformer
 from lib.models.detr import DETR
+from lib.models.maskformer import MaskFormer
 from lib.pretrained import (
     LAST_MAP_CELLS,
     detr_from_transformers,
@@ -14,6 +16,8 @@ from lib.pretrained import (
     efficientnet_lite0,
     halfway_features,
     imagenet_classes,
+    maskformer_from_transformers,
+    maskformer_to_transformers,
     prepare,
     rename,
 )
@@ -130,6 +134,50 @@ def test_renames_are_strict():
             {name: one for name, one in theirs.items() if name != "model.encoder.layers.0.self_attn.k_proj.bias"}
         ),
         lambda: rename({"abc": torch.zeros(1)}, [("b", "x")]),
+    ):
+        with pytest.raises(ValueError, match="^state_dict "):
+            call()
+
+
+def maskformer_state():
+    """Our names, of the backbone only a few, with small tensors of which no two are alike."""
+    torch.manual_seed(0)
+    parts = torch.nn.Identity(), PixelDecoder([2, 3, 4, 5], 8, 6, groups=2), Transformer(8, 2, 0, 11, 6)
+    state = MaskFormer(*parts, num_classes=3, num_queries=2).state_dict()
+    state = {name: torch.randn_like(one) for name, one in state.items()}
+    block = "backbone.layer4.2."
+    return state | {f"{block}conv3.weight": torch.randn(2, 2, 1, 1), f"{block}bn3.running_mean": torch.randn(2)}
+
+
+def test_names_of_transformers_maskformer_and_back():
+    ours = maskformer_state()
+    theirs = maskformer_to_transformers(ours)
+    # One in_proj becomes three; a normalisation counts its batches; the loss keeps its weights.
+    assert not set(ours) & set(theirs) and len(theirs) == len(ours) + 2 * 2 * 2 * 11 + 1 + 1
+    assert theirs["criterion.empty_weight"].tolist() == pytest.approx([1, 1, 1, 0.1])
+    end, layer = "layers.2.layer.2.normalization", "decoder.layers.10"
+    assert theirs[f"model.pixel_level_module.encoder.encoder.stages.3.{end}.num_batches_tracked"] == 0
+    pyramid = "model.pixel_level_module.decoder.fpn"
+    for name, other in {
+        "pixel_decoder.adapters.0.0.weight": f"{pyramid}.layers.2.proj.0.weight",
+        "pixel_decoder.adapters.2.1.bias": f"{pyramid}.layers.0.proj.1.bias",
+        "pixel_decoder.layers.2.0.weight": f"{pyramid}.layers.0.block.0.weight",
+        "pixel_decoder.layers.3.1.weight": f"{pyramid}.stem.1.weight",
+        f"transformer.{layer}.norm2.bias": f"model.transformer_module.{layer}.encoder_attn_layer_norm.bias",
+        "mask_embed.layers.1.bias": "mask_embedder.1.0.bias",
+    }.items():
+        assert torch.equal(ours[name], theirs[other])
+    back = maskformer_from_transformers(theirs)
+    assert back.keys() == ours.keys() and all(torch.equal(back[name], ours[name]) for name in ours)
+
+
+def test_renames_of_maskformer_are_strict():
+    theirs = maskformer_to_transformers(maskformer_state())
+    without = "model.transformer_module.decoder.layers.0.self_attn.k_proj.bias"
+    for call in (
+        lambda: maskformer_from_transformers(theirs | {"model.transformer_module.encoder.weight": torch.zeros(1)}),
+        lambda: maskformer_from_transformers({name: one for name, one in theirs.items() if name != without}),
+        lambda: maskformer_to_transformers(theirs),
     ):
         with pytest.raises(ValueError, match="^state_dict "):
             call()
