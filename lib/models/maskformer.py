@@ -23,7 +23,7 @@ from lib.layers.resnet import resnet50
 from lib.layers.small_backbone import SmallStages
 from lib.layers.transformer import Transformer, TransformerOutput
 from lib.models.detr import Indices
-from lib.ops.losses import sigmoid_focal_loss
+from lib.ops.mask_losses import dice_loss, focal_loss, pairwise_dice_loss, pairwise_focal_loss
 from lib.ops.mask_targets import check_mask_targets
 
 Targets = list[dict[str, Tensor]]  # for each picture {"masks": (n, H, W) bool, "labels": (n,) int64, 0..K-1}
@@ -63,8 +63,8 @@ class MaskFormerMatcher(nn.Module):
             labels, true_masks: (n,) and (n, h, w) floats 0 or 1. The class costs -p, as in DETR.
         """
         probability = logits.softmax(dim=-1)[:, labels]  # (Q, n)
-        pair = masks.flatten(1)[:, None], true_masks.flatten(1)[None]  # (Q, 1, h·w) and (1, n, h·w)
-        return self.cost_mask * _focal(*pair) + self.cost_dice * _dice(*pair) - self.cost_class * probability
+        focal, dice = pairwise_focal_loss(masks, true_masks), pairwise_dice_loss(masks, true_masks)  # (Q, n) each
+        return self.cost_mask * focal + self.cost_dice * dice - self.cost_class * probability
 
     @torch.no_grad()
     def forward(self, outputs: MaskFormerOutput, targets: Targets) -> Indices:
@@ -154,8 +154,8 @@ class MaskFormerCriterion(nn.Module):
         true = torch.cat([masks[truths] for masks, (_, truths) in zip(true_masks, indices)]).to(said)  # (M, H, W)
         said = F.interpolate(said[:, None], true.shape[1:], mode="bilinear", align_corners=False)  # (M, 1, H, W)
         num_masks = max(sum(len(target["labels"]) for target in targets), 1)
-        parts = {"loss_mask": _focal, "loss_dice": _dice}
-        return {name: loss(said.flatten(1), true.flatten(1)).sum() / num_masks for name, loss in parts.items()}
+        focal, dice = focal_loss(said[:, 0], true, reduction="sum"), dice_loss(said[:, 0], true, reduction="sum")
+        return {"loss_mask": focal / num_masks, "loss_dice": dice / num_masks}
 
 
 class MaskFormer(nn.Module):
@@ -264,17 +264,6 @@ def maskformer_small(num_classes: int, num_queries: int = 20, backbone: SmallSta
     parts = backbone, PixelDecoder(backbone.channels, 64, 64, groups=8), Transformer(96, 4, 0, 3, 256, dropout=0.0)
     transform = GeneralizedRCNNTransform(None, 1333, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), size_divisible=16)
     return MaskFormer(*parts, num_classes, num_queries, transform=transform)
-
-
-def _focal(logits: Tensor, truth: Tensor) -> Tensor:  # it and `_dice` are to give way to those of lib/ops
-    """Focal loss of masks, the mean over their pixels: (..., P) logits, (..., P) 0 or 1 -> (...)."""
-    return sigmoid_focal_loss(*torch.broadcast_tensors(logits, truth)).mean(-1)
-
-
-def _dice(logits: Tensor, truth: Tensor) -> Tensor:
-    """1 - 2 |A ∩ B| / (|A| + |B|) of masks, with one pixel added above and below: (..., P), (..., P) -> (...)."""
-    said = logits.sigmoid()
-    return 1 - (2 * (said * truth).sum(-1) + 1) / (said.sum(-1) + truth.sum(-1) + 1)
 
 
 def _on_batch(targets: Targets, images: ImageList) -> list[Tensor]:

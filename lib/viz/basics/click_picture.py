@@ -16,11 +16,11 @@ class ClickPicture(anywidget.AnyWidget):
         pointed: called with (across, down, dragged): a place, both 0..1 from the upper left corner, which was clicked,
             or over which the pointer was dragged.
         stepped: called with (rows, columns), what an arrow key says: 1 or -1 and 0, five times that with Shift.
-        label: what the picture is and what can be done with it, for who hears the page.
+        label: what the picture is and what can be done with it, for screen readers.
 
     Attributes:
         value: the PNG.
-        words: what it shows now, for who hears the page.
+        words: what it shows now, for screen readers.
     """
 
     _esm = HERE / "click_picture.js"
