@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 14 · DETR: detection as a set
 #
-# Here are three scenes that the network has never seen, with everything it is sure of.
+# Here are three scenes that the network has never seen, with every answer that it is confident about.
 # There were no anchors and no proposals, and nothing was removed from its answers: non-maximum suppression is gone.
-# The network puts twelve questions to every picture, all at once, and the answer to most of them is "nothing".
+# The network asks twelve questions of every picture, all at once, and the answer to most of them is "nothing".
 
 # %%
 import json
@@ -39,24 +39,26 @@ images = torch.stack([val_world[number].image for number in numbers])           
 answers = PostProcess()(net(images.to(device)))         # for each picture 12 boxes, scores, labels
 draw_detections(images, {f"scene {number}": sure(one) for number, one in zip(numbers, answers)}, size=3)
 plt.show()
-print("sure answers: ≈", [len(sure(one)["labels"]) for one in answers], "of 12 each;",
-      "things:", [len(val_world[number].labels) for number in numbers])
+for number, one in zip(numbers, answers):
+    print(f"scene {number}: ≈ {len(sure(one)['labels'])} confident answers of 12,",
+          f"{len(val_world[number].labels)} things")
 assert all(2 <= len(sure(one)["labels"]) <= 8 for one in answers)
 
 # %% [markdown]
-# (It is not perfect: in the second scene the small cylinder behind the cone is missed, in the third the crate behind the figure is taken for a cylinder.)
+# (It is not perfect: in the second scene the small cylinder behind the cone is missed, and the cone's box ends too early.
+# In the third the crate behind the figure is taken for a cylinder.)
 #
 # **You will be able to**
 #
 # - tell a network that sees a *set* of cells where each of them is;
-# - write attention down, and read its maps;
-# - match answers to things so that each thing has exactly one, by trying, and say what the Hungarian algorithm saves;
+# - implement attention, and read its maps;
+# - match answers to things so that each thing has exactly one, by brute force, and say what the Hungarian algorithm saves;
 # - write the loss of a set, and measure how much it leaves for non-maximum suppression to do;
-# - look inside a transformer: which cells a cell looks at, and which questions the queries have come to ask.
+# - look inside a transformer: which cells a cell looks at, and which questions the queries have learned to ask.
 #
 # | | |
 # | --- | --- |
-# | Time | 100 minutes to read and do, about half a minute of computing on two cores |
+# | Time | 140 minutes to read and do, about half a minute of computing on two cores |
 # | Builds on | lesson 05 (GIoU, NMS, AP), 09 (YOLO) |
 # | Papers | Carion et al. 2020, *End-to-End Object Detection with Transformers*; Vaswani et al. 2017, *Attention Is All You Need* |
 #
@@ -79,12 +81,13 @@ from lib.viz.detection.matching import draw_matching
 from lib.viz.diagrams.detr_plan import draw_detr
 
 # %% [markdown]
-# **The whole, before its parts.**
+# **The big picture first.**
 # The backbone is YOLO's of lesson 09; all else is new.
 # Its map has 144 cells.
 # In the **encoder** these cells look at each other.
 # In the **decoder** twelve **queries** look at the cells, and at each other.
 # Each query then gives one answer: a class and a box, or "nothing".
+# (The arrows below the stages show, for each loss, how far back its gradient runs: here everything learns, down to the first layer.)
 
 # %%
 scene = val_world[156]
@@ -98,10 +101,10 @@ plt.show()
 # All detectors so far repeat themselves.
 # Many anchors or cells lie near a thing, and each of them reports it.
 # Afterwards **non-maximum suppression** (NMS, lesson 05) deletes every box that overlaps a surer one.
-# It is a rule made by hand, with a threshold set by hand, and the network never learns of it.
+# It is a hand-written rule with a hand-set threshold, and the network never learns of it.
 #
 # **Predict.**
-# Lesson 09's YOLO of 2017 is sure (0.5 or more) of how many answers for 100 things, before NMS?
+# How many confident answers (0.5 or more) does lesson 09's YOLO of 2017 give for 100 things, before NMS?
 
 # %% jupyter={"outputs_hidden": true}
 from lib.models.yolo import yolo_v2_small
@@ -117,12 +120,13 @@ shown["DETR"] = sure(answers[1])
 draw_detections(scene.image, shown, columns=3, size=3)
 plt.show()
 for words in ("", " with NMS"):
-    run = {name: stored["yolo v2"]["val"][name + words] for name in ("answers", "doubles", "AP", "AP50")}
+    names = ("answers", "duplicates", "AP", "AP50")
+    run = {name: stored["yolo v2"]["val"][name + words] for name in names}
     print(f"YOLO{words or ' without NMS':12}", run)
 
 # %% [markdown]
-# 177 sure answers for 100 things, of which 89 are doubles, and without NMS the AP50 falls from 0.84 to 0.62.
-# (AP counts a double as a wrong answer.)
+# 177 confident answers for 100 things, of which 89 are duplicates, and without NMS the AP50 falls from 0.84 to 0.62.
+# (AP counts a duplicate as a wrong answer.)
 #
 # Why can YOLO not simply say each thing once?
 # Each of its cells decides on its own, from what it sees.
@@ -131,7 +135,7 @@ for words in ("", " with NMS"):
 # To do without NMS, two things are needed:
 #
 # - answers that can *hear each other*, so that one speaks and the others keep silent: **attention**;
-# - a training that wants exactly *one* answer for each thing: **matching**.
+# - a training objective that rewards exactly *one* answer for each thing: **matching**.
 #
 # ## 2. A set of cells
 #
@@ -154,11 +158,11 @@ print("shuffled in the same way, and otherwise equal:", same)
 
 # %% [markdown]
 # Each cell comes out with the same numbers as before, wherever it lies.
-# A convolution would have noticed; this encoder cannot tell a ball from a heap of its pieces.
+# A convolution would have noticed; this encoder cannot tell a map from a heap of its cells.
 # So each cell has to carry its place with it.
 #
 # Two more numbers, row and column, would say it.
-# But the encoder compares cells by *inner products* (section 3), and with those it should be easy to say "the cells near me".
+# But the encoder compares cells by *inner products* (section 3), and with those it should be easy to ask for "the cells near me".
 # So a place is written as **waves** of many lengths, each as a sine and a cosine: like the hands of many clocks, fast ones and slow ones.
 #
 # ### Exercise 1 · `sine_positions`
@@ -219,7 +223,7 @@ plt.show()
 
 # %% [markdown]
 # The upper three maps tell rows apart, the lower three columns.
-# On the right: how like the code of the marked cell the other cells' codes are, by their inner product.
+# On the right: how similar the other cells' codes are to the marked cell's, by their inner product.
 # It falls with the distance, so "near me" is something that a network can look for.
 # (It does not fall far. Most of the waves are so long that the whole picture is a small part of one.)
 #
@@ -240,17 +244,17 @@ for apart in (0, 1, 3, 6):
 #
 # ## 3. Attention
 #
-# How does a cell get to know what the other cells say?
+# How does a cell learn what the others contain?
 # It holds up a **query**: what am I looking for?
 # Every cell holds up a **key**: what is to be found here?
 # And every cell has a **value**: what it gives to those who look at it.
 #
 # The inner product of a query and a key is a score.
-# A softmax over all keys turns a cell's scores into weights that add up to 1, and the cell takes home the mean of the values with these weights.
+# A softmax over all keys turns a cell's scores into weights that add up to 1, and the cell receives the mean of the values with these weights.
 # It is like looking a word up in a dictionary, except that every entry fits a little.
 #
 # Inner products of long vectors are large by chance: with d independent numbers of size 1, they are about √d.
-# The softmax of large scores sees one key alone, and has hardly any gradient; so scores are divided by √d.
+# The softmax of large scores puts nearly all its weight on one key, and has hardly any gradient; so scores are divided by √d.
 #
 # **Heads.**
 # One look is one mean.
@@ -262,13 +266,13 @@ for apart in (0, 1, 3, 6):
 #
 # - `query`: (B, L, E) floats, who looks.
 #   `key`: (B, S, E), what is looked at.
-#   `value`: (B, S, E), what is taken home.
+#   `value`: (B, S, E), what is received from there.
 # - `num_heads`: H, a divisor of E.
 #   Head number 0 has the first E/H of the E numbers of all three, head 1 the next E/H, and so on.
 # - `hidden`: (B, S) bool, True at keys that nobody looks at, such as padding.
 #   There is always a key that is not hidden.
 # - In each head: scores q · k / √(E/H); hidden keys get weight 0; softmax over the keys; the mean of the values with these weights.
-#   The heads' answers stand beside each other again, in their order.
+#   The heads' answers are concatenated again, in their order.
 # - Returns two tensors: (B, L, E), and the weights (B, H, L, S).
 
 # %% tags=["exercise"]
@@ -304,8 +308,8 @@ check(attention)
 attention = use(attention)
 
 # %% [markdown]
-# Your function has no weights.
-# A layer has four linear ones around it: three make queries, keys and values out of the cells, one mixes what the heads bring home.
+# Nothing in your function is learned.
+# A layer has four linear maps around it, and those are: three make queries, keys and values out of the cells, one mixes what the heads found.
 # Here is the attention of our encoder's first layer, by hand:
 
 # %%
@@ -321,7 +325,7 @@ equal = torch.allclose(layer.out_proj(mean), theirs, atol=1e-4)
 print("weights", tuple(weights.shape), "· equal to the layer:", equal)
 
 # %% [markdown]
-# Places go into queries and keys, but not into values: they say where to look, and are not taken home.
+# Places go into queries and keys, but not into values: they say where to look, and are not passed on.
 #
 # After the attention comes a small network that treats each cell alone.
 # After each of these two steps the result is added to what went in, and normalised (LayerNorm).
@@ -342,9 +346,9 @@ plt.show()
 print(f"the weights of a cell add up to {first[5, 7].sum():.3f}")
 
 # %% [markdown]
-# Nearly all of it goes to a few cells: those in the middle of things.
-# That is where YOLO's backbone, which this one once was, writes down what it has found.
-# The figure looks mostly at itself; sphere and cone look at themselves and at the figure.
+# The brightest cells lie in the middle of things: their own, and others.
+# (This backbone was YOLO's, and for YOLO the cell in a thing's middle has to answer for it.)
+# But the brightest cell gets only 3 to 9 %, where an even look would give 0.7 %: more than half of the attention is spread over the picture.
 #
 # Is that the rule?
 # We take all things of 200 scenes, each time from the cell that the thing fills most, and add up the attention that stays on the same thing.
@@ -378,19 +382,20 @@ assert min(torch.tensor(run["attention"]["own"])[1].mean() for run in runs_of("s
 # Afterwards a cell looks at things more than at the ground.
 # Its own thing gets 2.2 times chance in the first layer and 4.2 times in the second.
 # Other things get 1.5 and 1.2 times chance.
-# So the second layer parts a thing from its neighbours better than the first.
-# (In two of the three trainings one head of the second layer has made that its task: half of its attention stays on the thing.
+# So the second layer separates a thing from its neighbours better than the first.
+# (In two of the three trainings one head of the second layer has specialised in this: half of its attention stays on the thing.
 # The network in this notebook has no such head.)
 #
 # ## 5. Twelve questions at once
 #
 # The decoder begins with **object queries**: twelve vectors of 96 numbers, learned like any weight, and the same for every picture.
 # (The field uses the word twice: for what a token holds up in attention, and for these twelve tokens.)
+# What each of them knows of the picture begins as zeros; the learned vector is added in every layer, as the places are for cells.
 # In each of three layers they look at each other, then at the encoder's cells; then a small network treats each alone.
 # All twelve are computed at once: none waits for what another has said.
 #
-# The queries are equal but for these numbers.
-# What have they come to ask?
+# The queries differ only in these numbers.
+# What have they learned to ask?
 #
 # **Predict.**
 # Do queries specialise in classes, in places, in sizes, or in nothing?
@@ -402,13 +407,17 @@ scores = outputs["pred_logits"].softmax(dim=-1)[..., :-1].amax(dim=-1)          
 kept = scores >= 0.5
 draw_queries(outputs["pred_boxes"].cpu(), kept.cpu())
 plt.show()
-print("sure answers of each query in 200 scenes: ≈", kept.sum(dim=0).tolist())
+print("confident answers in 200 scenes:", " ".join(f"≈ {count}" for count in kept.sum(dim=0).tolist()))
+classes = outputs["pred_logits"][..., 1:-1].argmax(dim=-1)      # (200, 12): 0 is a sphere
+for query in (9, 5):
+    counts = classes[:, query][kept[:, query]].bincount(minlength=5).tolist()
+    print(f"query {query}:", ", ".join(f"{name} ≈ {count}" for name, count in zip(CLASSES, counts)))
 
 # %% [markdown]
-# In places, and in sizes.
+# In places, and in sizes. (A dot's area is the area of the box.)
 # Queries 9, 1, 2, 11 and 5 share the foreground, from left to right, and give large boxes; the others share the horizon, and give small ones.
-# Query 6 has hardly anything to do.
-# No query asks for a class: each reports whatever stands where it looks.
+# Query 6 is almost idle.
+# No query asks for a class: each reports whatever stands in its place.
 #
 # And where does a query look?
 
@@ -447,14 +456,14 @@ def asked(queries: list[int]) -> list[dict]:
 
 def count(found: list[dict]) -> tuple[int, int]:
     """How many things are found, and how many answers repeat what another has said."""
-    things = doubles = 0
+    things = duplicates = 0
     for one, target in zip(found, val_targets):
         one = sure(one)
         right = box_iou(one["boxes"], target["boxes"]) >= 0.5    # (answers, things)
         right &= one["labels"][:, None] == target["labels"]
         things += int(right.any(dim=0).sum())
-        doubles += int((right.sum(dim=0) - 1).clamp(min=0).sum())
-    return things, doubles
+        duplicates += int((right.sum(dim=0) - 1).clamp(min=0).sum())
+    return things, duplicates
 
 
 # %% jupyter={"outputs_hidden": true}
@@ -463,16 +472,17 @@ alone = [{name: torch.cat([one[name] for one in scene_answers]) for name in ("bo
          for scene_answers in zip(*single)]
 together = asked(list(range(12)))
 for title, found in (("together", together), ("alone", alone)):
-    things, doubles = count(found)
-    print(f"{title:9} ≈ {things} things found, ≈ {doubles} doubles")
+    things, duplicates = count(found)
+    print(f"{title:9} ≈ {things} things found, ≈ {duplicates} duplicates")
 assert count(alone)[0] < 0.8 * count(together)[0]
 
 # %% [markdown]
 # Alone, they find three fifths of the things.
-# So a query does not simply report what stands in its place: it wants to know what the others have.
-# (It never was alone in training, so this is a rough experiment. Section 9 has a cleaner one.)
+# So an answer depends on the other queries; a query does not simply report what stands in its place.
+# *How* it depends is not shown by this: if queries only silenced each other, they would say more alone, not less.
+# (And no query was ever alone in training. Section 9 has a cleaner experiment.)
 #
-# ## 6. Who is to answer for what?
+# ## 6. Which query is responsible for which thing?
 #
 # In training there are twelve answers and, say, three true things.
 # Which answer is to be corrected towards which thing?
@@ -488,6 +498,7 @@ assert count(alone)[0] < 0.8 * count(together)[0]
 # - `logits`: (Q, K + 1) floats; the last column says "nothing".
 #   `boxes`: (Q, 4) floats, shares of the picture 0..1: middle x, middle y, width, height.
 # - `labels`: (n,) int64, 0..K − 1.
+#   (Here K = 6: class 0 is the background of earlier lessons, which no label bears, and 6 is "nothing".)
 #   `true_boxes`: (n, 4), in the same form as `boxes`.
 #   n may be 0.
 # - Returns (Q, n): 5 · (the sum of the four absolute differences) − p − 2 · GIoU.
@@ -523,12 +534,12 @@ matching_cost = use(matching_cost)
 
 # %% [markdown]
 # (Why both distances?
-# The sum of differences is large for large boxes and small for small ones; GIoU does not care for size.
+# The sum of differences grows with the size of a box; GIoU does not depend on it.
 # And why the probability itself, when the loss will use its logarithm?
-# So that the three parts are of like size: −log p may be any number.)
+# A probability is at most 1, but −log p may be any number, and would drown the other two.)
 #
-# Here is a scene with three things: a figure stands before the green cylinder.
-# It shows the answers of the network, and what each pair costs.
+# Here is a scene with three things, one of them a figure in front of the green cylinder.
+# The picture shows the twelve answers of the network, the table what each pair costs.
 
 # %%
 from lib.ops.boxes import box_xyxy_to_cxcywh_normalized
@@ -558,12 +569,12 @@ draw_matching(val_world[number].image, twelve, target["boxes"], cost, best, name
 plt.show()
 
 # %% [markdown]
-# For the figure (A) query 5 is the cheapest, at 1.50.
-# But query 5 is worth far more to the cylinder (B).
-# So the figure takes query 10, for a little more.
+# For the figure (A) query 5 is the cheapest, at 1.50; but it is the cheapest for the cylinder (B) too.
+# Going on to query 10 costs the figure 0.16, and would cost the cylinder 0.52.
+# So the cylinder gets query 5, and the figure query 10.
 #
 # The matching wanted is the one with the smallest **sum**.
-# "Each thing takes its cheapest query" does not do: two things may want the same one.
+# "Each thing takes its cheapest query" is not enough: two things may want the same one.
 #
 # ### Exercise 4 · `match_by_trying`
 #
@@ -605,8 +616,8 @@ match_by_trying = use(match_by_trying)
 # %% [markdown]
 # How many ways are there?
 # For 12 queries and 3 things 12 · 11 · 10 = 1,320, for 12 and 6 already 665,280; for 100 queries and 20 things about 10³⁹.
-# The **Hungarian algorithm** (Kuhn 1955) finds the best without trying them: its time grows with the cube of the size.
-# SciPy has it as `linear_sum_assignment`, and a network is trained with that.
+# The **Hungarian algorithm** (Kuhn 1955) finds the best without trying them all; the time of its modern forms grows with the cube of the size.
+# SciPy has one as `linear_sum_assignment`, and a network is trained with that.
 
 # %%
 from time import perf_counter
@@ -626,7 +637,7 @@ for queries, things in ((8, 3), (9, 4), (9, 5)):
 # %% [markdown]
 # **Is it worth it?**
 # One could also give each thing its cheapest query.
-# Or go *greedily*: take the cheapest pair of all, strike its query and its thing, take the cheapest pair that is left, and so on.
+# Or go *greedily*: take the cheapest pair of all, cross out its query and its thing, take the cheapest pair that is left, and so on.
 #
 # **Predict.**
 # In how many of 200 scenes does that go wrong, for a network that knows nothing yet and for the trained one?
@@ -645,18 +656,18 @@ def greedy(cost: torch.Tensor) -> float:
 torch.manual_seed(0)
 untrained = detr_small(backbone=net.backbone[0]).to(device).eval().requires_grad_(False)
 for title, network in (("untrained", untrained), ("trained", net)):
-    shared = dearer = 0
+    shared = worse = 0
     for cost in costs_in(network, list(range(200))):
         best = float(cost[linear_sum_assignment(cost)].sum())
         shared += len(cost.argmin(dim=0).unique()) < cost.shape[1]
-        dearer += greedy(cost) > best + 1e-4
-    print(f"{title:9}: two things want one query in ≈ {shared} scenes; greedy costs more in ≈ {dearer}")
+        worse += greedy(cost) > best + 1e-4
+    print(f"{title:9}: two things want one query in ≈ {shared} scenes; greedy is worse in ≈ {worse}")
     assert (shared > 50) == (network is untrained)
 
 # %% [markdown]
-# An untrained network's answers are all alike, and every other scene has two things that want the same query.
-# Greedy is rarely much worse: what the Hungarian algorithm saves here is a little cost; what matters more is that no query is given twice.
-# In a trained network each thing nearly always has a cheapest query of its own.
+# An untrained network's answers are all alike, and in every other scene two things want the same query.
+# There greedy is often a little worse, in a trained network hardly ever.
+# What matters most is that no query is given twice; that the sum is the smallest possible comes second.
 #
 # ## 7. The loss of a set
 #
@@ -669,7 +680,7 @@ for title, network in (("untrained", untrained), ("trained", net)):
 # - One picture.
 #   `logits` (Q, K + 1), `boxes` (Q, 4), `labels` (n,), `true_boxes` (n, 4): as for `matching_cost`.
 #   `queries`: (n,) int64, for each true thing its query, as `match_by_trying` gives them.
-# - Returns three numbers.
+# - Returns three tensors with one number each.
 #   First: the cross-entropy over all Q queries.
 #   A matched query should say its thing's class, every other one "nothing", number K.
 #   A query that should say "nothing" weighs 0.1, the others 1; divide by the sum of the weights.
@@ -717,15 +728,19 @@ set_loss = use(set_loss)
 
 # %% [markdown]
 # Why does "nothing" weigh less?
-# Most queries should say it, and what is asked of most would drown the rest: that is lesson 10's trouble again.
+# Most queries should say it, and their loss would drown out the others': the imbalance of lesson 10.
 # In the paper 100 queries look for some 7 things, and with 0.1 the other 93 weigh as much as 9.
-# Here 12 look for 3, and with 0.1 "nothing" would weigh less than one thing.
-# So our network was trained with **0.5**: then all "nothing" together weighs a third more than all things, as in the paper.
+# Here 12 look for some 3.3, and with 0.1 the others would weigh less than one thing.
+# So our network was trained with **0.5**: then "nothing" weighs 4.4 in all, a third more than the things, as in the paper.
 # Section 8 shows what 0.1 does here.
 #
+# In training, the same loss is asked of the answers after *every* decoder layer, each with a matching of its own, and added up.
+# So each layer has to be useful by itself.
+#
 # **Watch it learn.**
-# Four pictures, and a transformer that knows nothing, on the trained backbone, which keeps still.
-# In each step: ask, match, take the loss of the matching, go downhill.
+# Four pictures, and a transformer that knows nothing, on the trained backbone, which stays frozen.
+# In each step: ask, match, take the loss of the matching (yours, so with 0.1), go downhill.
+# Only the last layer's answers are used.
 
 # %%
 lesson = [50, 156, 38, 12]                                      # numbers of four scenes
@@ -775,10 +790,10 @@ assert moved[:10].mean() > 3 * moved[120:140].mean()
 # %% [markdown]
 # (At step 0 "background" is class 0, which no label bears; an untrained network does not know that.)
 #
-# At first all twelve answers are the same box in the middle, and the matching changes all the time: a thing belongs to query 3 now, to query 8 a step later.
+# At first the answers are nearly the same box in the middle, and in every step a third of the things change their query.
 # So a query is told one thing now and the opposite a moment later.
-# Once each query has its place the matching hardly changes, and then classes and boxes are learned fast.
-# This restlessness is one reason why DETR takes long to train.
+# Once each query has its place, the matching hardly changes any more, and classes and boxes are learned fast.
+# This instability is one reason why DETR takes long to train.
 #
 # ## 8. Reading the answers
 #
@@ -792,7 +807,7 @@ assert moved[:10].mean() > 3 * moved[120:140].mean()
 #   `least`: a number 0..1.
 # - Returns three tensors: boxes (m, 4) xyxy in pixels, scores (m,), labels (m,) int64.
 # - A query's label is its most probable class other than "nothing"; its score is the probability of that class, by the softmax over all K + 1.
-# - The m queries with a score of at least `least` stay, in the order of their numbers.
+# - The m queries with a score of at least `least` stay, in the order of their numbers; m may be 0.
 #   There is no NMS.
 
 # %% tags=["exercise"]
@@ -827,7 +842,7 @@ post_process = use(post_process)
 logits, boxes = said["pred_logits"][0].cpu(), said["pred_boxes"][0].cpu()
 boxes, certainty, labels = post_process(logits, boxes, (96, 96), 0.5)
 for box, score, label in zip(boxes.tolist(), certainty.tolist(), labels.tolist()):
-    print(f"≈ {score:.2f} {CLASSES[label - 1]:8} at ≈", [round(side, 1) for side in box])
+    print(f"≈ {score:.2f} {CLASSES[label - 1]:8} at", [f"≈ {side:.0f}" for side in box])
 
 # %% [markdown]
 # **What would NMS add?**
@@ -845,7 +860,7 @@ measured = {f"{name}{words}": [run[f"AP50{nms}"] for run in runs]
 draw_runs(measured, label="AP50 on 200 validation scenes; a dot for each seed",
           colours=["#D55E00", "#D55E00", "#0072B2", "#0072B2"])
 plt.show()
-for name in ("AP", "AP50", "doubles"):
+for name in ("AP", "AP50", "AP75", "duplicates"):
     for after in ("", " with NMS"):
         print(f"DETR, {name + after:17}", [run["val"][-1][name + after] for run in runs_of("set")],
               f"   YOLO, {name + after:17}", stored["yolo v2"]["val"][name + after])
@@ -853,17 +868,18 @@ for run in runs_of("set"):
     assert abs(run["val"][-1]["AP50 with NMS"] - run["val"][-1]["AP50"]) < 0.02
 
 # %% [markdown]
-# With NMS, DETR's AP50 rises by less than 0.006, and its AP *falls* a little: NMS also deletes right answers, of things that stand before each other.
-# 4 doubles for 100 things are left, where YOLO has 89.
+# NMS lifts DETR's AP50 by less than 0.006, and its AP *falls* a little, as its AP75 does.
+# Of two answers for the same thing NMS keeps the one with the higher score, and the one that it deletes may have had the better box.
+# There are 4 duplicates for 100 things, where YOLO has 89.
 #
-# The network answers after each decoder layer, so one can see where the doubles go.
+# The network answers after each decoder layer, so one can see where the duplicates go.
 # And "nothing" that weighs 0.1: here are two shorter trainings (2,500 steps, seed 0).
 
 # %%
 def in_short(kind: str, layer: int) -> dict:
     """The means over a kind's seeds."""
     runs = [run["val"][layer] for run in runs_of(kind)]
-    names = ("AP50", "AP50 with NMS", "doubles")
+    names = ("AP50", "AP50 with NMS", "duplicates")
     return {name: round(sum(run[name] for run in runs) / len(runs), 3) for name in names}
 
 
@@ -873,57 +889,60 @@ for kind, weight in (("a half", 0.5), ("a tenth", 0.1)):
     print(f'"nothing" weighs {weight}:  ', in_short(kind, -1))
 
 # %% [markdown]
-# After the first layer, NMS still gains 0.01, and there are twice as many doubles as after the last.
-# In the first layer the queries have nothing to tell each other yet; later each knows what the others have found.
+# After the first layer NMS still gains 0.01, and there are twice as many duplicates as after the last.
+# In the first layer the queries have nothing to tell each other yet; later each can know what the others have found.
 #
-# With 0.1 there are 45 doubles for 100 things, and NMS has work to do.
-# A query that is one of two candidates is right half of the time; "nothing" at a tenth of the weight tells it to speak up.
-# So "no NMS" does not come from the architecture alone: the weight has to suit the number of queries.
+# With 0.1 there are 45 duplicates for 100 things instead of 10, and NMS gains 0.055.
+# Where two queries are candidates for one thing, each is right half of the time, and "nothing" at a tenth of the weight tells both to speak up.
+# So "no NMS" does not come from the architecture alone: the weight has to suit the number of queries, and the training has to be long enough.
 #
 # **Is it a better detector, then?**
 
 # %%
-detr = nn.Sequential(net, PostProcess())
+detr = nn.Sequential(net, PostProcess()).eval()
 for title, detector in (("YOLO", yolo), ("DETR", detr)):
     result = evaluate_detection(detector, Batches(val_images, val_targets))
     names = ("AP", "AP50", "AP_small", "AP_medium")
     print(title, {name: f"≈ {float(result[name]):.2f}" for name in names})
+assert not net.training
 
 # %% [markdown]
 # As good, with a somewhat better AP and a somewhat worse AP50.
 # It took 4,000 steps of 16 pictures on top of YOLO's 2,000 steps of 8, whose backbone it was given.
-# In the paper DETR is worse at small things; that is not seen here, where even the map of stride 8 is fine enough for it.
+# In the paper DETR is worse at small things; we do not see that here: our map has stride 8, fine enough for small things.
 #
 # ## 9. Take the matching away
 #
-# Is it the matching that keeps the doubles away, or would attention alone do?
+# Is it the matching that keeps duplicates away, or would attention alone do?
 # We go on training each of the three networks for 500 steps, in two ways.
 # In one everything stays as it was.
 # In the other every query that overlaps a thing by half answers for it, however many others do, as anchors do in lesson 08.
 # The network, its attention and all else stay the same.
 #
 # **Predict.**
-# How many doubles for 100 things?
+# How many duplicates for 100 things?
 
 # %% jupyter={"outputs_hidden": true}
 KINDS = {"set, 500 more": "one query for each thing", "nearest, 500 more": "all queries that overlap it"}
-draw_runs({title: [run["val"][-1]["doubles"] for run in runs_of(kind)] for kind, title in KINDS.items()},
-          label="doubles for 100 things, three seeds")
+draw_runs({title: [run["val"][-1]["duplicates"] for run in runs_of(kind)]
+           for kind, title in KINDS.items()},
+          label="duplicates for 100 things, three seeds", size=2.2)
 plt.show()
 for kind, title in KINDS.items():
     for name in ("answers", "AP50", "AP50 with NMS"):
         print(f"{title:27} {name:13}", [run["val"][-1][name] for run in runs_of(kind)])
-assert min(run["val"][-1]["doubles"] for run in runs_of("nearest, 500 more")) > \
-    3 * max(run["val"][-1]["doubles"] for run in runs_of("set, 500 more"))
+assert min(run["val"][-1]["duplicates"] for run in runs_of("nearest, 500 more")) > \
+    3 * max(run["val"][-1]["duplicates"] for run in runs_of("set, 500 more"))
 
 # %% [markdown]
-# 250 doubles instead of 4, after only 500 steps: three queries more answer for each thing, and without NMS the AP50 is 0.28.
-# They still hear each other, but nothing tells them to keep silent.
+# 251 duplicates instead of 4, after only 500 steps: more than three queries now answer for each thing that is found.
+# Without NMS the AP50 is 0.28; with NMS it is 0.79, nearly as before.
+# The queries can still hear each other, but nothing tells them to keep silent: they have become anchors.
 # It is the matching that teaches them to use what they hear.
 #
 # ## 10. More things than queries
 #
-# Twelve queries can name twelve things at most.
+# N queries can name N things at most.
 # Toyworld's scenes have six at most, so nothing is lost.
 # What if there were only **three** queries?
 # That network was trained from the start with three, in the same way as the others (seed 0).
@@ -941,10 +960,10 @@ plt.show()
 assert stored["three queries/0"]["found by number"]["6"] <= 3
 
 # %% [markdown]
-# With three queries, scenes of four, five and six things give no more than with three: each query names one thing, and the rest is lost.
-# With twelve the curve goes on rising; what it lacks are mostly small or half hidden things.
+# With three queries, scenes of four, five and six things give hardly more than those of three: each query names one thing, and the rest is lost.
+# With twelve the curve goes on rising.
 # So N has to be larger than any picture's number of things, and a query costs little.
-# (The paper drew this with pictures full of equal things: up to 50 all were found, and of 100 only some 30.)
+# (The paper tried it with pictures filled with copies of one thing: up to 50 were all found, and of 100 only some 30.)
 #
 # ## 11. Look inside
 #
@@ -952,11 +971,12 @@ assert stored["three queries/0"]["found by number"]["6"] <= 3
 # Or choose a query, and see where it looks.
 # The small maps on the right are all layers and heads; click one to enlarge it.
 #
-# 1. Look from the figure's belly (row 7, column 4) in layer 0: which head looks at the figure itself most?
+# 1. Look from the figure's belly (row 7, column 4) in layer 0: which head looks at the figure most?
 # 2. Choose query 9, which answers for the cone, and go through its three layers.
 #    Does it find its thing at once, or step by step?
-# 3. Query 3 looks at the cone too, and its box fits.
-#    Why does it say "nothing"?
+# 3. Query 3 looks at the cone too, and its box fits better than query 9's, but it says "nothing".
+#    On whom does that depend?
+#    Guess before you open the cell below the explorer.
 
 # %%
 of_cells = [maps[0] for maps in looked.encoder_attention]       # (4, 12, 12, 12, 12) for each layer
@@ -985,10 +1005,10 @@ for without, title in ((None, "in full company"), (9, "without query 9, the cone
 # <details><summary>What there is to see</summary>
 #
 # 1. Head 3: a third of its attention goes to two cells on the figure.
-# 2. It looks at the same cell in all three, more firmly in the second: 22 %, 42 %, 30 %.
-#    Its place was known from the start: query 9 looks there in every picture.
-# 3. It has heard that the cone is taken.
-#    Left without query 1, it says *cone*; without query 9, which does speak for the cone, it still keeps silent.
+# 2. Its brightest cell is the same in all three, and gets 22 %, 42 %, 30 %.
+#    It lies in the place where this query always answers, at the left, so little had to be searched.
+# 3. Not on query 9, which speaks for the cone: without it, query 3 says "nothing" all the same.
+#    But without query 1, which speaks for the figure, it says *cone*.
 #    So what the queries tell each other is not as simple as "this one is mine".
 # </details>
 #
@@ -1050,22 +1070,22 @@ plt.show()
 # | what they see | a part of the picture around the cell | the whole picture, and each other |
 # | who learns to answer for a thing | the cell of its middle, the anchor of its shape | the query of the cheapest matching |
 # | all others learn | "nothing", unless they overlap it well | "nothing" |
-# | doubles | removed by NMS | mostly not said |
+# | duplicates | removed by NMS | rarely produced |
 # | most things in a picture | as many as cells times anchors | as many as queries |
 #
 # **What we found.**
-# YOLO needs NMS: AP50 0.62 without it, 0.84 with it, and 89 doubles for 100 things.
-# DETR does not: 0.82 either way, and 4 doubles; its AP falls a little with NMS.
-# Let every overlapping query answer instead of one, and after 500 steps there are 250 doubles: it is the matching that prevents them.
+# YOLO needs NMS: AP50 0.62 without it, 0.84 with it, and 89 duplicates for 100 things.
+# DETR does not: 0.82 either way, and 4 duplicates; its AP falls a little with NMS.
+# Let every overlapping query answer instead of one, and after 500 steps there are 251: it is the matching that prevents them.
 # Let "nothing" weigh 0.1 with twelve queries, and there are 45.
 # A query asks for a place and a size; three queries find three things at most.
 # From a cell on a thing, the encoder's attention stays on it 2 to 4 times as much as by chance.
 #
 # **What the paper reported**, on COCO.
-# AP 42.0, as a Faster R-CNN with a pyramid that was trained equally long.
+# AP 42.0, as a Faster R-CNN with a pyramid and a longer training than usual.
 # Large things are found better (AP 61.1 instead of 53.4), small ones worse (20.5 instead of 26.6).
 # NMS helps the answers of the first decoder layer, and does a little harm to the last one's.
-# Training takes 300 to 500 epochs, where the others need a few dozen; several later papers mend that.
+# Training takes 300 to 500 epochs, where the others need a few dozen to a hundred; several later papers fix that.
 #
 # **What was simpler here.**
 # A backbone that YOLO trained on the same pictures, instead of ImageNet; stride 8 and 144 cells.
@@ -1074,7 +1094,7 @@ plt.show()
 #
 # **Words of this lesson.**
 # *Token*: one of the vectors that a transformer takes; here, a cell or a query.
-# *Attention*: each token takes home a mean of the others' values, weighted by how well its query fits their keys.
+# *Attention*: each token receives a mean of the others' values, weighted by how well its query fits their keys.
 # *Head*: a part of the numbers that looks for itself.
 # *Encoder*: layers in which the cells look at each other; *decoder*: layers in which queries look at each other and at the cells.
 # *Object query*: a learned vector that asks for one thing.
@@ -1093,7 +1113,7 @@ plt.show()
 #
 # **1.**
 # A picture has 5 things, the network 12 queries.
-# How many terms has the cross-entropy, and how many the distance of boxes?
+# How many terms does the cross-entropy have, and how many the distance of boxes?
 # (a) 5 and 5 (b) 12 and 5 (c) 12 and 12
 #
 # <details><summary>Answer</summary>
@@ -1110,7 +1130,7 @@ plt.show()
 # <details><summary>Answer</summary>
 #
 # **(a)** The cells are a set.
-# Each still carries its own place, and the queries take home sums over all cells, in which order does not matter.
+# Each still carries its own place, and the queries receive sums over all cells, in which order does not matter.
 # </details>
 #
 # **3.**
@@ -1120,7 +1140,7 @@ plt.show()
 #
 # <details><summary>Answer</summary>
 #
-# **(b)** The matching gives the ball to one of them, to the cheaper one, be it by a hair.
+# **(b)** The matching gives the ball to one of them, to the cheaper one, if only by a hair.
 # The other pays for every bit of its 0.9.
 # </details>
 

@@ -15,7 +15,7 @@ One seed: "three queries" is trained as "set" with 3 queries instead of 12; "a h
 
 What is measured goes to 14_runs.json, run by run, on validation scenes and, for "set", once at the end, on test scenes:
 AP and AP50 of each decoder layer's answers, as they are and after non-maximum suppression; how many answers with a
-probability of at least 1/2 there are for 100 things, and how many of them are doubles; how much of the encoder's
+probability of at least 1/2 there are for 100 things, and how many of them are duplicates; how much of the encoder's
 attention stays on the thing from whose fullest cell it comes, by layer and head, beside the share of the picture that
 this thing fills; how many things of a scene are found, by how many there are. "yolo v2" is lesson 09's detector with
 and without its suppression. About two hours of one idle processor core. A run that is in 14_runs.json already is not
@@ -173,7 +173,7 @@ def found_by_number(model: DETR, pictures: Pictures) -> dict[str, float]:
 
 
 def quality(answers: Answers, truth: list[dict[str, Tensor]]) -> dict[str, float]:
-    """Precision with and without suppression, and doubles."""
+    """Precision with and without suppression, and duplicates."""
     result = {}
     for words, found in (("", answers), (" with NMS", [suppressed(one) for one in answers])):
         measured = precision(found, truth)
@@ -195,15 +195,15 @@ def suppressed(found: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def sure_answers(answers: Answers, truth: list[dict[str, Tensor]]) -> dict[str, float]:
-    """Of 100 things: how many are found; how many sure answers there are, and how many of them are doubles."""
-    things = found = doubles = given = 0
+    """Of 100 things: how many are found; how many sure answers there are, and how many of them are duplicates."""
+    things = found = duplicates = given = 0
     for said, target in zip(answers, truth, strict=True):
         sure = said["scores"] >= SURE
         same = said["labels"][sure, None] == target["labels"]
         hits = ((box_iou(said["boxes"][sure], target["boxes"]) >= OVERLAP) & same).sum(dim=0)  # (n,)
         things, given = things + len(hits), given + int(sure.sum())
-        found, doubles = found + int((hits > 0).sum()), doubles + int((hits - 1).clamp(min=0).sum())
-    numbers = {"found": found, "answers": given, "doubles": doubles}
+        found, duplicates = found + int((hits > 0).sum()), duplicates + int((hits - 1).clamp(min=0).sum())
+    numbers = {"found": found, "answers": given, "duplicates": duplicates}
     return {name: round(100 * value / max(things, 1), 2) for name, value in numbers.items()}
 
 

@@ -267,7 +267,8 @@ MISTAKES = [
     ),
     Mistake(
         "weights averaged over the heads",
-        "Right but for the weights: you return their mean over the heads. Asked are those of each head, (B, H, L, S).",
+        "Right but for the weights: you return their mean over the heads. The task asks for those of each head, "
+        "(B, H, L, S).",
         wrong=partial(look, told=lambda weights: weights.mean(dim=1)),
     ),
     Mistake(

@@ -164,7 +164,8 @@ DECISIONS: list[tuple[str, str, Callable[[Tensor], Tensor]]] = [
     ),
     (
         "boxes instead of queries",
-        "The right pairs, but you give the numbers of the *boxes*, in the order of their queries. Asked are the "
+        "The right pairs, but you give the numbers of the *boxes*, in the order of their queries. The task asks "
+        "for the "
         "numbers of the queries, in the order of the boxes.",
         lambda cost: match_by_trying(cost).argsort(),
     ),
@@ -229,12 +230,13 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "a box for each query",
-            "You give Q numbers, for each query its box or −1. Asked are n: for each *box* its query.",
+            "You give Q numbers, for each query its box or −1. The task asks for n: for each *box* its query.",
             wrong=box_of_each_query,
         ),
         Mistake(
             "each query's cheapest box",
-            "You give Q numbers, for each query the box that costs it least. Asked are n: for each *box* its query, "
+            "You give Q numbers, for each query the box that costs it least. The task asks for n: for each "
+            "*box* its query, "
             "so that the sum is small.",
             wrong=lambda cost: cost.argmin(dim=1),
         ),
@@ -246,7 +248,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "sum instead of queries",
-            "You return the smallest sum. Asked is the way that has it: for each box the number of its query.",
+            "You return the smallest sum. The task asks for the way that has it: for each box the number of its query.",
             wrong=smallest_sum,
         ),
     ],

@@ -136,12 +136,14 @@ MISTAKES = [
     ),
     Mistake(
         "the highest probability",
-        "You took each query's highest probability, whatever its class. Asked is that of the *true* thing's class.",
+        "You took each query's highest probability, whatever its class. The task asks for that of the *true* "
+        "thing's class.",
         wrong=partial(costed, chance=lambda logits, labels: logits.softmax(dim=1).amax(dim=1, keepdim=True)),
     ),
     Mistake(
         "hit or miss",
-        "You took 1 for p where the true class is a query's most probable one, and else 0. Asked is the probability.",
+        "You took 1 for p where the true class is a query's most probable one, and else 0. The task asks for "
+        "the probability.",
         wrong=partial(costed, chance=lambda logits, labels: (logits.argmax(dim=1)[:, None] == labels).float()),
     ),
     Mistake(
@@ -161,7 +163,7 @@ MISTAKES = [
     ),
     Mistake(
         "mean instead of sum",
-        "You took the mean of the four differences. Asked is their sum, four times as much.",
+        "You took the mean of the four differences. The task asks for their sum, four times as much.",
         wrong=partial(costed, weights=(5 / 4, -1, -2)),
     ),
     Mistake(
@@ -178,12 +180,12 @@ MISTAKES = [
     ),
     Mistake(
         "squared differences",
-        "You squared the four differences. Asked are their absolute values.",
+        "You squared the four differences. The task asks for their absolute values.",
         wrong=partial(costed, distance=lambda boxes, true_boxes: (gaps(boxes, true_boxes) ** 2).sum(dim=2)),
     ),
     Mistake(
         "squared differences, and their mean",
-        "You took the mean of the four squared differences. Asked is the sum of their absolute values.",
+        "You took the mean of the four squared differences. The task asks for the sum of their absolute values.",
         wrong=partial(costed, distance=lambda boxes, true_boxes: (gaps(boxes, true_boxes) ** 2).mean(dim=2)),
     ),
     Mistake(
@@ -199,7 +201,7 @@ MISTAKES = [
     ),
     Mistake(
         "IoU for GIoU",
-        "You took the IoU, which is 0 for all boxes apart, however far. Asked is the GIoU.",
+        "You took the IoU, which is 0 for all boxes apart, however far. The task asks for the GIoU.",
         wrong=partial(costed, overlap=lambda *both: box_iou(*corners(*both))),
     ),
     Mistake(

@@ -205,7 +205,7 @@ DECISIONS: list[tuple[str, str, dict[str, Any]]] = [
     ),
     (
         "best first",
-        "The right detections, but sorted by score. Asked is the order of the queries' numbers.",
+        "The right detections, but sorted by score. The task asks for the order of the queries' numbers.",
         {"order": lambda boxes, scores, labels: scores.argsort(descending=True)},
     ),
     (
@@ -230,7 +230,8 @@ DECISIONS: list[tuple[str, str, dict[str, Any]]] = [
     ),
     (
         "shares instead of pixels",
-        "Your corners are shares of the picture, 0..1. Asked are pixels: x times the width, y times the height.",
+        "Your corners are shares of the picture, 0..1. The task asks for pixels: x times the width, y times the "
+        "height.",
         {"place": lambda boxes, size: box_cxcywh_to_xyxy(boxes)},
     ),
     (
@@ -275,7 +276,8 @@ EXERCISE = Exercise(
         Mistake(
             "empty lists",
             "Right but for one thing. Where no query stays, you return boxes of shape (0,), and labels that are no "
-            "whole numbers: `torch.tensor` of an empty list. Asked are (0, 4) and int64: what a mask as an index gives "
+            "whole numbers: `torch.tensor` of an empty list. The task asks for (0, 4) and int64: what a mask as "
+            "an index gives "
             "by itself.",
             wrong=made_of_lists,
         ),

@@ -109,6 +109,10 @@ def entropy_of(
     return total(F.cross_entropy(logits, said, weight, reduction="none"), weight[said])
 
 
+def per_box(each: Tensor, weight: Tensor) -> Tensor:
+    return each.sum() / max(int((weight == 1).sum()), 1)
+
+
 def matched_only(logits: Tensor, labels: Tensor, queries: Tensor, mean: Callable[[Tensor], Tensor]) -> Tensor:
     return mean(F.cross_entropy(logits[queries], labels, reduction="none"))
 
@@ -181,12 +185,13 @@ COMMON: Decisions = [
     ),
     (
         "divided by the number of queries",
-        "You divided the cross-entropy by Q. Asked is the weighted mean: divide by the sum of the weights.",
+        "You divided the cross-entropy by Q. The task asks for the weighted mean: divide by the sum of the weights.",
         {"entropy": partial(entropy_of, total=lambda each, weight: each.mean())},
     ),
     (
         "0.1 for the things",
-        'Your queries weigh 0.1 where they should say a class, and 1 where they should say "nothing". Asked is the '
+        'Your queries weigh 0.1 where they should say a class, and 1 where they should say "nothing". The task '
+        "asks for the "
         "opposite.",
         {"entropy": partial(entropy_of, weights=partial(lighter, light=1.0, others=LIGHT))},
     ),
@@ -234,13 +239,15 @@ COMMON: Decisions = [
     ),
     (
         "mean over four",
-        "Your second number is a quarter of what it should be: the mean of the four differences. Asked is their *sum* "
+        "Your second number is a quarter of what it should be: the mean of the four differences. The task asks "
+        "for their *sum* "
         "for each box, and the mean over boxes.",
         {"distance": lambda said, true: (said - true).abs().mean(dim=1)},
     ),
     (
         "corners compared",
-        "You took the differences of corners. Asked are those of the four numbers as they are given: middle, width and "
+        "You took the differences of corners. The task asks for those of the four numbers as they are given: "
+        "middle, width and "
         "height.",
         {"distance": corners},
     ),
@@ -279,13 +286,19 @@ RARE: Decisions = [
         {"total": lambda each, count: each.sum() / count},
     ),
     (
+        "cross-entropy divided by the number of boxes",
+        "You divided the sum of the weighted cross-entropies by n. Divide by the sum of the weights.",
+        {"entropy": partial(entropy_of, total=per_box)},
+    ),
+    (
         "boxes added up",
-        "You added up over the boxes, in the second and the third number. Asked are means.",
+        "You added up over the boxes, in the second and the third number. The task asks for means.",
         {"total": lambda each, count: each.sum()},
     ),
     (
         "queries added up",
-        "Your cross-entropy is a sum over the queries. Asked is the weighted mean: divide by the sum of the weights.",
+        "Your cross-entropy is a sum over the queries. The task asks for the weighted mean: divide by the sum "
+        "of the weights.",
         {"entropy": partial(entropy_of, total=lambda each, weight: each.sum())},
     ),
     (
@@ -309,7 +322,7 @@ RARE: Decisions = [
     ),
     (
         "squared differences",
-        "You squared the differences of the boxes. Asked are the absolute ones.",
+        "You squared the differences of the boxes. The task asks for the absolute ones.",
         {"distance": lambda said, true: (said - true).square().sum(dim=1)},
     ),
     (
@@ -320,7 +333,7 @@ RARE: Decisions = [
     ),
     (
         "minus GIoU",
-        "Your third number is −GIoU. Asked is 1 − GIoU, which is 0 for a perfect box.",
+        "Your third number is −GIoU. The task asks for 1 − GIoU, which is 0 for a perfect box.",
         {"gap": lambda said, true: -overlaps(said, true)},
     ),
     (
@@ -343,6 +356,11 @@ RARE: Decisions = [
 def weighed_and_added(*given: Tensor) -> Tensor:
     first, second, third = set_loss(*given)
     return first + 5 * second + 2 * third
+
+
+def mean_over_all_numbers(logits: Tensor, boxes: Tensor, labels: Tensor, true_boxes: Tensor, queries: Tensor) -> Losses:
+    first, _, third = set_loss(logits, boxes, labels, true_boxes, queries)
+    return first, F.l1_loss(boxes[queries], true_boxes), third
 
 
 def looked_up_twice(
@@ -374,7 +392,7 @@ def gradient_without_boxes(function: Callable) -> bool:
     return all(loss.requires_grad for loss in function(*answers, none, torch.zeros(0, 4), none))
 
 
-NAN = "without true boxes you return NaN, the mean of no number; asked is 0."
+NAN = "without true boxes you return NaN, the mean of no number; the task asks for 0."
 
 EXERCISE = Exercise(
     name="set_loss",
@@ -384,6 +402,12 @@ EXERCISE = Exercise(
     gives=(Kind.LOSS, Kind.LOSS, Kind.LOSS),
     mistakes=[
         *(Mistake(name, explanation, wrong=partial(opened, **made)) for name, explanation, made in COMMON + RARE),
+        Mistake(
+            "the mean over all numbers",
+            "Your second number is the mean over all n × 4 differences, as `F.l1_loss` gives it: a quarter of what it "
+            f"should be. The task asks for their *sum* for each box, and the mean over boxes. And {NAN}",
+            wrong=mean_over_all_numbers,
+        ),
         Mistake("the mean of nothing", f"Right but for one thing: {NAN}", when=nan_for_nothing),
         *(
             Mistake(
@@ -416,7 +440,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "weighed and added",
-            "You added the three up, weighed with 1, 5 and 2. Asked are three numbers, one by one and as they are.",
+            "You added the three up, weighed with 1, 5 and 2. The task asks for three numbers, one by one and "
+            "as they are.",
             wrong=weighed_and_added,
         ),
     ],

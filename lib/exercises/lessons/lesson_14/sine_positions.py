@@ -136,7 +136,7 @@ MISTAKES = [
     ),
     Mistake(
         "2π left out",
-        "Your places end at 1. Asked is 2π times as much: the last row and the last column lie at 2π.",
+        "Your places end at 1. The task asks for 2π times as much: the last row and the last column lie at 2π.",
         wrong=placed(lambda number, count: (number + 1) / count),
     ),
     Mistake(
@@ -201,7 +201,7 @@ MISTAKES = [
     ),
     Mistake(
         "exponent i / F",
-        "Your exponents are half as large as they should be, i / F. Asked is 10000^(2i/F).",
+        "Your exponents are half as large as they should be, i / F. The task asks for 10000^(2i/F).",
         wrong=long_as(lambda i, f: 10000 ** (i / f)),
     ),
     Mistake(
