@@ -109,12 +109,11 @@ def _boxes(axis: Axes, boxes: Tensor, true_boxes: Tensor, chosen: list[int]) -> 
     """True boxes solid, those of queries dashed; letters and numbers, of which the chosen get the better places."""
     others = [query for query in range(len(boxes)) if query not in chosen]
     colours = [class_colour(place + 1) for place in range(len(true_boxes))]
-    thin_boxes(axis, boxes[others], "#202020", width=2.2, opacity=0.35)  # a halo, to be seen on any ground
-    thin_boxes(axis, boxes[others], UNMATCHED, width=1.1, opacity=0.95, style=DASHES)
+    thin_boxes(axis, boxes[others], UNMATCHED, width=0.9, opacity=0.5, style=DASHES)  # faint beside the chosen ones
     for box, colour in zip(true_boxes, colours):
         box_patch(axis, box, colour, width=2.2)
     for query, colour in zip(chosen, colours):
-        box_patch(axis, boxes[query], colour, width=1.6, style=DASHES)
+        box_patch(axis, boxes[query], colour, width=2.0, style=DASHES)
     axis.set(xlim=axis.images[0].get_extent()[:2], ylim=axis.images[0].get_extent()[2:])
     texts = [*ascii_uppercase[: len(true_boxes)], *(str(query) for query in (*chosen, *others))]
     inches = axis.get_position().width * axis.figure.get_figwidth()
