@@ -862,8 +862,8 @@ draw_runs(measured, label="AP50 on 200 validation scenes; a dot for each seed",
 plt.show()
 for name in ("AP", "AP50", "AP75", "duplicates"):
     for after in ("", " with NMS"):
-        print(f"DETR, {name + after:17}", [run["val"][-1][name + after] for run in runs_of("set")],
-              f"   YOLO, {name + after:17}", stored["yolo v2"]["val"][name + after])
+        print(f"DETR, {name + after:19}", [run["val"][-1][name + after] for run in runs_of("set")],
+              f"   YOLO, {name + after:19}", stored["yolo v2"]["val"][name + after])
 for run in runs_of("set"):
     assert abs(run["val"][-1]["AP50 with NMS"] - run["val"][-1]["AP50"]) < 0.02
 

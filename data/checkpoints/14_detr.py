@@ -35,9 +35,10 @@ from torchvision.ops import batched_nms
 
 from lib.datasets.folders import data_dir
 from lib.datasets.toyworld import Toyworld
-from lib.models.detr import DETR, DETROutput, HungarianMatcher, Indices, PostProcess, SetCriterion, Targets, detr_small
+from lib.models.detr import DETR, DETROutput, HungarianMatcher, PostProcess, SetCriterion, Targets, detr_small
 from lib.models.yolo import yolo_v2_small
 from lib.ops.boxes import box_cxcywh_normalized_to_xyxy, box_iou
+from lib.ops.set_losses import Indices
 from lib.training import Batches, evaluate_detection, fit, load_checkpoint, save_checkpoint, toyworld_detection
 from lib.training.runs import once
 

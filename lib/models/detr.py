@@ -28,11 +28,11 @@ from lib.ops.boxes import (
     box_xyxy_to_cxcywh_normalized,
     generalized_box_iou,
 )
+from lib.ops.set_losses import Indices, set_cross_entropy, weighted_losses
 from lib.ops.targets import check_labels, check_targets
 
 Targets = list[dict[str, Tensor]]  # for each picture {"boxes": (n, 4) xyxy pixels, "labels": (n,) int64}
 Sizes = list[tuple[int, int]]  # (height, width) of each picture
-Indices = list[tuple[Tensor, Tensor]]  # for each picture m pairs: queries (m,) in order, true boxes (m,)
 
 WEIGHTS = {"loss_ce": 1.0, "loss_bbox": 5.0, "loss_giou": 2.0}  # appendix A.4
 
@@ -146,20 +146,12 @@ class SetCriterion(nn.Module):
 
     def weighted(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
         """What is to become small: each loss times its weight. Their sum is the paper's loss."""
-        return {
-            name: weight * loss
-            for name, loss in losses.items()
-            for part, weight in self.weight_dict.items()
-            if name == part or name.startswith(f"{part}_")
-        }
+        return weighted_losses(losses, self.weight_dict)
 
     def loss_labels(self, outputs: DETROutput, targets: Targets, indices: Indices) -> Tensor:
         """Cross-entropy of all queries: those with a true box should say its class, the others "nothing"."""
-        logits = outputs["pred_logits"]  # (B, Q, K + 1)
-        wanted = torch.full(logits.shape[:2], self.num_classes, device=logits.device)  # (B, Q)
-        for row, target, (queries, truths) in zip(wanted, targets, indices, strict=True):
-            row[queries] = target["labels"].to(row)[truths]
-        return F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), self.empty_weight)
+        labels = [target["labels"] for target in targets]
+        return set_cross_entropy(outputs["pred_logits"], labels, indices, self.empty_weight)
 
     def loss_boxes(self, outputs: DETROutput, targets: Targets, indices: Indices) -> dict[str, Tensor]:
         """How far the matched queries' boxes are off, as four distances and as 1 - GIoU, for each true box."""

@@ -22,9 +22,9 @@ from lib.layers.rcnn_transform import GeneralizedRCNNTransform, ImageList, resiz
 from lib.layers.resnet import resnet50
 from lib.layers.small_backbone import SmallStages
 from lib.layers.transformer import Transformer, TransformerOutput
-from lib.models.detr import Indices
 from lib.ops.mask_losses import dice_loss, focal_loss, pairwise_dice_loss, pairwise_focal_loss
 from lib.ops.mask_targets import check_mask_targets
+from lib.ops.set_losses import Indices, set_cross_entropy, weighted_losses
 
 Targets = list[dict[str, Tensor]]  # for each picture {"masks": (n, H, W) bool, "labels": (n,) int64, 0..K-1}
 WEIGHTS = {"loss_ce": 1.0, "loss_mask": 20.0, "loss_dice": 1.0}  # focal loss 20 times; section 4.1
@@ -133,16 +133,12 @@ class MaskFormerCriterion(nn.Module):
 
     def weighted(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
         """What is to become small: each loss times its weight. Their sum is the paper's loss."""
-        weights = self.weight_dict.items()
-        return {name: w * loss for name, loss in losses.items() for part, w in weights if name.startswith(part)}
+        return weighted_losses(losses, self.weight_dict)
 
     def loss_labels(self, outputs: MaskFormerOutput, targets: Targets, indices: Indices) -> Tensor:
         """Cross-entropy of all queries, as DETR's: those with a true mask should say its class, others "nothing"."""
-        logits = outputs["pred_logits"]  # (B, Q, K + 1)
-        wanted = torch.full(logits.shape[:2], self.num_classes, device=logits.device)  # (B, Q)
-        for row, target, (queries, truths) in zip(wanted, targets, indices, strict=True):
-            row[queries] = target["labels"].to(row)[truths]
-        return F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), self.empty_weight)
+        labels = [target["labels"] for target in targets]
+        return set_cross_entropy(outputs["pred_logits"], labels, indices, self.empty_weight)
 
     def loss_masks(self, outputs: MaskFormerOutput, targets: Targets, indices: Indices) -> dict[str, Tensor]:
         """Focal and dice loss of the matched queries' masks, for each true mask, in all pixels of the batch.

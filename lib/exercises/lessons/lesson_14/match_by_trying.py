@@ -165,8 +165,7 @@ DECISIONS: list[tuple[str, str, Callable[[Tensor], Tensor]]] = [
     (
         "boxes instead of queries",
         "The right pairs, but you give the numbers of the *boxes*, in the order of their queries. The task asks "
-        "for the "
-        "numbers of the queries, in the order of the boxes.",
+        "for the numbers of the queries, in the order of the boxes.",
         lambda cost: match_by_trying(cost).argsort(),
     ),
     (
@@ -236,8 +235,7 @@ EXERCISE = Exercise(
         Mistake(
             "each query's cheapest box",
             "You give Q numbers, for each query the box that costs it least. The task asks for n: for each "
-            "*box* its query, "
-            "so that the sum is small.",
+            "*box* its query, so that the sum is small.",
             wrong=lambda cost: cost.argmin(dim=1),
         ),
         Mistake(

@@ -277,8 +277,7 @@ EXERCISE = Exercise(
             "empty lists",
             "Right but for one thing. Where no query stays, you return boxes of shape (0,), and labels that are no "
             "whole numbers: `torch.tensor` of an empty list. The task asks for (0, 4) and int64: what a mask as "
-            "an index gives "
-            "by itself.",
+            "an index gives by itself.",
             wrong=made_of_lists,
         ),
     ],

@@ -190,9 +190,8 @@ COMMON: Decisions = [
     ),
     (
         "0.1 for the things",
-        'Your queries weigh 0.1 where they should say a class, and 1 where they should say "nothing". The task '
-        "asks for the "
-        "opposite.",
+        'Your queries weigh 0.1 where they should say a class, and 1 where they should say "nothing". The task asks '
+        "for the opposite.",
         {"entropy": partial(entropy_of, weights=partial(lighter, light=1.0, others=LIGHT))},
     ),
     (
@@ -219,18 +218,12 @@ COMMON: Decisions = [
     (
         "the first queries",
         f"You take the first n queries for those with a box. {POSITION}",
-        {
-            "entropy": partial(entropy_of, chosen=first_ones),
-            "chosen": first_ones,
-        },
+        {"entropy": partial(entropy_of, chosen=first_ones), "chosen": first_ones},
     ),
     (
         "queries in ascending order",
         f"You took the right queries, but in ascending order, as a mask does. {POSITION}",
-        {
-            "entropy": partial(entropy_of, chosen=in_order),
-            "chosen": in_order,
-        },
+        {"entropy": partial(entropy_of, chosen=in_order), "chosen": in_order},
     ),
     (
         "softmax twice",
@@ -240,15 +233,13 @@ COMMON: Decisions = [
     (
         "mean over four",
         "Your second number is a quarter of what it should be: the mean of the four differences. The task asks "
-        "for their *sum* "
-        "for each box, and the mean over boxes.",
+        "for their *sum* for each box, and the mean over boxes.",
         {"distance": lambda said, true: (said - true).abs().mean(dim=1)},
     ),
     (
         "corners compared",
         "You took the differences of corners. The task asks for those of the four numbers as they are given: "
-        "middle, width and "
-        "height.",
+        "middle, width and height.",
         {"distance": corners},
     ),
     (
@@ -269,7 +260,7 @@ COMMON: Decisions = [
     ),
     (
         "IoU instead of GIoU",
-        "You took 1 − IoU. For boxes that do not touch it is 1, however far apart they are: asked is 1 − GIoU.",
+        "You took 1 − IoU. For boxes that do not touch it is 1, however far apart they are. It should be 1 − GIoU.",
         {"gap": lambda said, true: 1 - box_iou(*map(box_cxcywh_to_xyxy, (said, true))).diagonal()},
     ),
 ]
@@ -291,64 +282,15 @@ RARE: Decisions = [
         {"entropy": partial(entropy_of, total=per_box)},
     ),
     (
-        "boxes added up",
-        "You added up over the boxes, in the second and the third number. The task asks for means.",
-        {"total": lambda each, count: each.sum()},
-    ),
-    (
         "queries added up",
         "Your cross-entropy is a sum over the queries. The task asks for the weighted mean: divide by the sum "
         "of the weights.",
         {"entropy": partial(entropy_of, total=lambda each, weight: each.sum())},
     ),
     (
-        "classes of the first queries",
-        f"You ask the first n queries for the true classes. {POSITION} Your boxes are right.",
-        {"entropy": partial(entropy_of, chosen=first_ones)},
-    ),
-    (
-        "boxes of the first queries",
-        f"You take the boxes of the first n queries. {POSITION} Your classes are right.",
-        {"chosen": first_ones},
-    ),
-    (
-        "nothing is number K + 1",
-        f"{LAST} `logits.shape[1]` is K + 1.",
-        {
-            "entropy": lambda logits, labels, queries, mean: entropy_of(
-                logits, labels, queries, wanted=partial(wanted_classes, nothing=logits.shape[1])
-            )
-        },
-    ),
-    (
         "squared differences",
         "You squared the differences of the boxes. The task asks for the absolute ones.",
         {"distance": lambda said, true: (said - true).square().sum(dim=1)},
-    ),
-    (
-        "all pairs' differences",
-        "Your second number is a mean over all n × n pairs, as `torch.cdist` gives them. Each query's box is compared "
-        "with its own true box alone.",
-        {"distance": lambda said, true: torch.cdist(said, true, p=1).mean(dim=1)},
-    ),
-    (
-        "minus GIoU",
-        "Your third number is −GIoU. The task asks for 1 − GIoU, which is 0 for a perfect box.",
-        {"gap": lambda said, true: -overlaps(said, true)},
-    ),
-    (
-        "all pairs' GIoU, added up",
-        "You added up over all n × n pairs. Each query's box is compared with its own true box alone: these pairs "
-        "stand on the diagonal.",
-        {"gap": lambda said, true: (1 - all_overlaps(said, true)).sum(dim=1)},
-    ),
-    (
-        "weighed already",
-        "Your second number is 5 times, your third twice what is asked for. The cost's weights do not belong here.",
-        {
-            "distance": lambda said, true: 5 * distances(said, true),
-            "gap": lambda said, true: 2 * (1 - overlaps(said, true)),
-        },
     ),
 ]
 
@@ -385,11 +327,9 @@ def off_if_sure(got: Losses, expected: Losses, case: Case, how: Callable[[Tensor
 
 
 def gradient_without_boxes(function: Callable) -> bool:
-    answers, none = (
-        (torch.zeros(3, 3, requires_grad=True), torch.zeros(3, 4, requires_grad=True)),
-        torch.zeros(0).long(),
-    )
-    return all(loss.requires_grad for loss in function(*answers, none, torch.zeros(0, 4), none))
+    logits, boxes = (torch.zeros(3, numbers, requires_grad=True) for numbers in (3, 4))
+    none = torch.zeros(0, dtype=torch.int64)
+    return all(loss.requires_grad for loss in function(logits, boxes, none, torch.zeros(0, 4), none))
 
 
 NAN = "without true boxes you return NaN, the mean of no number; the task asks for 0."
