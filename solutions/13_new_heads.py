@@ -1100,7 +1100,7 @@ explorer
 # **Predict.**
 # Which of the papers' four parts below has most weights?
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 from lib.models.mesh_rcnn import MeshHead, VoxelHead
 
 for name, part in (("DensePose head", DensePoseHead(256)), ("its answers", DensePosePredictor(512, 24)),
