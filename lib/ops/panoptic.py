@@ -13,6 +13,7 @@ from collections.abc import Set
 from typing import NotRequired, TypedDict
 
 import torch
+from scipy.ndimage import label as label_patches
 from torch import Tensor
 
 VOID = 0  # the number of pixels that belong to no segment
@@ -149,6 +150,54 @@ def panoptic_inference(
         segments.append({"id": number, "label": kind, "isthing": kind in things})
         if kind not in things:
             number_of_stuff[kind] = number
+    return panoptic, segments
+
+
+def panoptic_of_masks(masks: Tensor, labels: Tensor, things: Set[int]) -> Panoptic:
+    """Masks that share no pixel -> a panoptic map: mask number i is segment i + 1, and what no mask covers is void.
+
+    Args:
+        masks: (n, H, W) bool.
+        labels: (n,) int64.
+        things: the classes that can be counted.
+
+    Raises:
+        ValueError: masks and labels do not fit, or a pixel is in two masks.
+    """
+    if masks.ndim != 3 or labels.shape != masks.shape[:1] or masks.dtype != torch.bool:
+        came = f"{tuple(masks.shape)} {masks.dtype} with labels {tuple(labels.shape)}"
+        raise ValueError(f"masks is {came}; expected (n, H, W) bool with labels (n,)")
+    if (masks.sum(dim=0) > 1).any():
+        raise ValueError("masks share pixels; expected each pixel in one of them at most")
+    numbers = torch.arange(1, len(masks) + 1, device=masks.device)  # (n,)
+    segments: list[Segment] = [
+        {"id": number, "label": label, "isthing": label in things} for number, label in enumerate(labels.tolist(), 1)
+    ]
+    return (masks * numbers[:, None, None]).sum(dim=0), segments
+
+
+def panoptic_of_classes(classes: Tensor, things: Set[int], least: int = 1) -> Panoptic:
+    """A class for each pixel -> a panoptic map: connected pixels of one class are taken for one thing.
+
+    It is the best that can be done with classes alone, and two things of a class that touch become one. Pixels are
+    connected along their sides. Stuff of one class is one segment.
+
+    Args:
+        classes: (H, W) whole numbers.
+        things: the classes that can be counted.
+        least: pixels. A smaller patch of a thing's class becomes void.
+    """
+    panoptic = torch.full_like(classes, VOID, dtype=torch.int64)  # (H, W)
+    segments: list[Segment] = []
+    for kind in classes.unique().tolist():
+        patches = (classes == kind).to(torch.int64)  # (H, W), 1 where it is
+        if kind in things:
+            patches = torch.from_numpy(label_patches(patches.cpu().numpy())[0]).to(panoptic)  # (H, W), 1, 2 ...
+        for patch in range(1, int(patches.max()) + 1):
+            if kind in things and (patches == patch).sum() < least:
+                continue
+            segments.append({"id": len(segments) + 1, "label": kind, "isthing": kind in things})
+            panoptic[patches == patch] = len(segments)
     return panoptic, segments
 
 

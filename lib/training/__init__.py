@@ -1,6 +1,6 @@
 """Training: one loop for the whole course, its live curve, checkpoints and evaluation."""
 
-from lib.training.batches import Batches, toyworld_detection, toyworld_tensors
+from lib.training.batches import Batches, toyworld_detection, toyworld_segments, toyworld_tensors
 from lib.training.checkpoints import load_checkpoint, save_checkpoint
 from lib.training.evaluate import evaluate_detection, evaluate_segmentation
 from lib.training.fit import fit
@@ -15,5 +15,6 @@ __all__ = [
     "load_checkpoint",
     "save_checkpoint",
     "toyworld_detection",
+    "toyworld_segments",
     "toyworld_tensors",
 ]

@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from lib.datasets.toyworld import Toyworld
+from lib.datasets.toyworld import PANOPTIC_DIVISOR, Toyworld
 
 Target = dict[str, Tensor]  # the truth of one picture by name; `mirror` says which names there are
 Targets = TypeVar("Targets", Tensor, list[Target])
@@ -45,6 +45,21 @@ def toyworld_detection(world: Toyworld, masks: bool = False) -> tuple[Tensor, li
     return images, [{name: getattr(sample, name) for name in names} for sample in samples]
 
 
+def toyworld_segments(world: Toyworld) -> tuple[Tensor, list[Target]]:
+    """All pictures of a toyworld split, and what they are made of: sky, ground and each thing have a mask each.
+
+    Returns:
+        images (N, 3, H, W) uint8, 0..255, and for each {"masks": (n, H, W) bool, "labels": (n,) int64, places in
+        SEMANTIC_NAMES}. Each pixel is in one mask. `Batches` turns the bytes into 0..1.
+    """
+    images = torch.from_numpy(world.arrays["image"].copy())  # (N, 3, H, W)
+    targets = []
+    for panoptic in (world[index].panoptic for index in range(len(world))):  # (H, W) each
+        numbers = panoptic.unique()  # (n,)
+        targets.append({"masks": panoptic == numbers[:, None, None], "labels": numbers // PANOPTIC_DIVISOR})
+    return images, targets
+
+
 class Batches(Generic[Targets]):
     """Pictures and their truth, a batch at a time: once and in order, or shuffled and without end.
 
@@ -54,7 +69,7 @@ class Batches(Generic[Targets]):
     Args:
         images: (N, C, H, W), uint8 0..255 or floats.
         targets: (N, H, W) class numbers of any whole-number type; or a list with {"boxes": (n, 4) xyxy, "labels": (n,),
-            ...} for each picture, with the names that `mirror` knows.
+            ...} for each picture, with the names that `mirror` knows; "masks" (n, H, W) may stand in place of boxes.
         batch_size: in order, the last batch may be smaller. Shuffled, at most N.
         shuffle: False for validation, True for training.
         flip: whether each picture is mirrored left to right half of the time, its truth with it. Needs `shuffle`.
@@ -186,7 +201,7 @@ def _check_dicts(targets: list[Target], images: Tensor) -> None:
             if name in MAPS and value.shape[-2:] != images.shape[-2:]:
                 size = f"(..., {images.shape[-2]}, {images.shape[-1]})"
                 raise ValueError(f"targets has {name} {tuple(value.shape)} for picture {number}; expected {size}")
-        if "boxes" not in target or len(target["boxes"]) != len(target.get("labels", ())):
-            raise ValueError(
-                f"targets has {', '.join(target) or 'nothing'} for picture {number}; expected boxes, and as many labels"
-            )
+        given = [len(target[name]) for name in ("boxes", "masks", "labels") if name in target]
+        if "labels" not in target or len(given) < 2 or len(set(given)) > 1:
+            came = ", ".join(f"{name} {tuple(value.shape)}" for name, value in target.items()) or "nothing"
+            raise ValueError(f"targets has {came} for picture {number}; expected as many boxes or masks as labels")

@@ -1,0 +1,254 @@
+"""The checkpoint of lesson 15: MaskFormer on the trunk of lesson 11's RetinaNet, and its rivals.
+
+Every picture is cut into masks: one for the sky, one for the ground, one for each thing. All runs learn from the same
+pictures in as many steps, and start with the backbone that lesson 11 trained; all else is drawn at random.
+
+- "tuning": three learning rates, in short runs of one seed, judged on validation scenes.
+- "masks": MaskFormer with 20 queries, each true mask matched to one query. Three seeds; the weights of seed 0 are kept,
+  in half precision. A query that is to say "nothing" weighs 0.4, not 0.1 as in the paper (see lesson 14).
+- "pixels": one class for each pixel, from the same backbone and pixel decoder. Three seeds; the weights of seed 0 are
+  kept too.
+- "fixed": masks, but nothing is matched. There are seven queries, one for each class, and all things of a class are one
+  mask: the paper's "MaskFormer-fixed". One seed.
+
+What is measured goes to 15_runs.json, run by run: mIoU; AP of the things' masks; PQ, SQ and RQ, of things and of stuff.
+Where a network says only classes, connected pixels of one class are taken for one thing, and patches smaller than 1, 8,
+16 or 32 pixels for none, whichever is best on validation scenes. For "masks" the two thresholds of the panoptic merging
+are tried on validation scenes; the test scenes see the best of them. "pairs" are two things of one class that touch
+each other, among 1,000 validation scenes: how many there are, and of how many both things, one, or none were found.
+About 80 minutes of one idle processor core. A run that is in 15_runs.json already is not made again, so a recipe that
+was cut off goes on where it was; delete the file to begin anew.
+
+    .venv/bin/python data/checkpoints/15_maskformer.py
+"""
+
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+from lib.datasets.toyworld import SEMANTIC_NAMES, Toyworld
+from lib.layers.small_backbone import SmallStages
+from lib.models.maskformer import (
+    MaskFormer,
+    MaskFormerCriterion,
+    MaskFormerMatcher,
+    MaskFormerOutput,
+    PerPixelBaseline,
+    Targets,
+    maskformer_small,
+    picture_masks,
+)
+from lib.models.retinanet import retinanet_small_fpn
+from lib.ops.detection_metrics import average_precision
+from lib.ops.masks import mask_iou, masks_to_boxes
+from lib.ops.panoptic import (
+    Panoptic,
+    instance_inference,
+    panoptic_inference,
+    panoptic_of_classes,
+    panoptic_of_masks,
+    semantic_inference,
+)
+from lib.ops.panoptic_metrics import panoptic_quality
+from lib.ops.segmentation_metrics import confusion_matrix, mean_iou
+from lib.ops.set_losses import Indices
+from lib.training import Batches, fit, load_checkpoint, save_checkpoint, toyworld_segments
+from lib.training.runs import once
+
+HERE = Path(__file__).parent
+STORE = HERE / "15_runs.json"
+SEEDS, BATCH, PICTURES, STEPS, TUNING_STEPS = (0, 1, 2), 16, 2000, 2500, 400
+RATES, CHOSEN = (5e-4, 1e-3, 2e-3), {"masks": 1e-3, "pixels": 1e-3, "fixed": 1e-3}
+NOTHING, QUERIES = 0.4, 20
+CLASSES = len(SEMANTIC_NAMES)  # K: sky, ground and five kinds of things
+STUFF, THINGS = {0, 1}, set(range(2, CLASSES))
+THRESHOLDS = [(score, overlap) for score in (0.3, 0.5, 0.8) for overlap in (0.3, 0.5, 0.8)]
+LEAST = (1, 8, 16, 32)  # pixels of a patch that is taken for a thing
+
+Pictures = tuple[Tensor, list[dict[str, Tensor]]]
+Answer = tuple[Tensor, Tensor]  # of one picture: class logits (Q, K + 1), mask logits (Q, H, W)
+
+
+class FixedMatcher(MaskFormerMatcher):
+    """Query number k answers for class k."""
+
+    @torch.no_grad()
+    def forward(self, outputs: MaskFormerOutput, targets: Targets) -> Indices:
+        return [(target["labels"], torch.arange(len(target["labels"]))) for target in targets]
+
+
+def main() -> None:
+    sizes = {"train": PICTURES, "val": 200, "test": 200, "pairs": 1000}
+    worlds = {name: Toyworld("val" if name == "pairs" else name, length) for name, length in sizes.items()}
+    splits = {name: toyworld_segments(world) for name, world in worlds.items()}
+    for rate in RATES:
+        for kind in ("masks", "pixels"):
+            once(STORE, f"tuning/{kind}/{rate}", partial(run, splits, kind, 0, rate, TUNING_STEPS))
+    for seed in SEEDS:
+        for kind in ("masks", "pixels"):
+            once(STORE, f"{kind}/{seed}", partial(run, splits, kind, seed, CHOSEN[kind], STEPS))
+    once(STORE, "fixed/0", partial(run, splits, "fixed", 0, CHOSEN["fixed"], STEPS))
+
+
+def run(splits: dict[str, Pictures], kind: str, seed: int, rate: float, steps: int) -> dict:
+    torch.manual_seed(seed)
+    retinanet = retinanet_small_fpn()
+    load_checkpoint(retinanet, HERE / "11_retinanet.safetensors")
+    backbone = retinanet.backbone.body
+    assert isinstance(backbone, SmallStages)
+    torch.manual_seed(seed)
+    queries = CLASSES if kind == "fixed" else QUERIES
+    model: nn.Module = maskformer_small(CLASSES, queries, backbone)
+    if kind == "pixels":
+        assert isinstance(model, MaskFormer)
+        model = PerPixelBaseline(model, CLASSES)
+    train = splits["train"] if kind != "fixed" else (splits["train"][0], by_class(splits["train"][1]))
+    matcher = FixedMatcher() if kind == "fixed" else MaskFormerMatcher()
+    criterion = MaskFormerCriterion(CLASSES, matcher, eos_coef=NOTHING)
+
+    def loss(model: nn.Module, batch: Pictures) -> dict[str, Tensor] | Tensor:
+        if kind == "pixels":
+            return F.cross_entropy(model(batch[0]), torch.stack([class_map(target) for target in batch[1]]))
+        return criterion.weighted(criterion(model(batch[0]), batch[1]))
+
+    batches = Batches(*train, batch_size=BATCH, shuffle=True, flip=True, seed=seed)
+    history = fit(model, batches, loss, steps=steps, seed=seed, learning_rate=rate, ema=0.995, show=False)
+    result: dict[str, Any] = {"steps": steps, "seconds": round(history.seconds)}
+    measure = masks_measured if kind == "masks" else classes_measured
+    result["val"] = measure(model, splits["val"])
+    if steps < STEPS:
+        return result
+    result["test"] = measure(model, splits["test"], result["val"])
+    result["pairs"] = pairs_found(model, splits["pairs"], result["val"])
+    if seed == SEEDS[0] and kind != "fixed":
+        made = {"learning rate": rate, "batch": BATCH, "pictures": PICTURES, "steps": STEPS, "seed": seed}
+        names = ("mIoU", "AP", "PQ") if kind == "masks" else ("mIoU", "PQ")
+        made |= {split: {name: result[split][name] for name in names} for split in ("val", "test")}
+        name = {"masks": "15_maskformer", "pixels": "15_per_pixel"}[kind]
+        save_checkpoint(model.half(), HERE / f"{name}.safetensors", made)
+    return result
+
+
+def by_class(targets: Targets) -> Targets:
+    """All masks of a class as one."""
+    united = []
+    for target in targets:
+        labels = target["labels"].unique()  # (n,)
+        masks = torch.stack([target["masks"][target["labels"] == label].any(dim=0) for label in labels])
+        united.append({"masks": masks, "labels": labels})
+    return united
+
+
+def class_map(target: dict[str, Tensor]) -> Tensor:
+    """The class of each pixel, (H, W) int64."""
+    return (target["masks"] * target["labels"][:, None, None]).sum(dim=0)
+
+
+@torch.no_grad()
+def answers_of(model: nn.Module, pictures: Pictures) -> list[Answer]:
+    answers: list[Answer] = []
+    for images, _ in Batches(*pictures):
+        said = model.eval()(images)
+        answers += zip(said["pred_logits"], picture_masks(said["pred_masks"], said["images"]), strict=True)
+    return answers
+
+
+@torch.no_grad()
+def classes_of(model: nn.Module, pictures: Pictures) -> list[Tensor]:
+    """The class that a network says of each pixel, (H, W) for each picture."""
+    if isinstance(model, MaskFormer):
+        return [semantic_inference(*answer).argmax(dim=0) for answer in answers_of(model, pictures)]
+    return [one for images, _ in Batches(*pictures) for one in model.eval()(images).argmax(dim=1)]
+
+
+def masks_measured(model: nn.Module, pictures: Pictures, tried: dict | None = None) -> dict:
+    """All three tasks. `tried`: what validation scenes said, where the thresholds were chosen."""
+    answers = answers_of(model, pictures)
+    result = miou([semantic_inference(*answer).argmax(dim=0) for answer in answers], pictures[1])
+    result |= mask_ap(answers, pictures[1])
+    choices = THRESHOLDS if tried is None else [tuple(tried["thresholds"])]
+    scores = {
+        pair: panoptic([panoptic_inference(*one, THINGS, *pair) for one in answers], pictures[1]) for pair in choices
+    }
+    best = max(scores, key=lambda pair: scores[pair]["PQ"])
+    if tried is None:
+        result["PQ by thresholds"] = {f"{score}, {overlap}": scores[score, overlap]["PQ"] for score, overlap in choices}
+    return result | scores[best] | {"thresholds": list(best)}
+
+
+def classes_measured(model: nn.Module, pictures: Pictures, tried: dict | None = None) -> dict:
+    """Semantic, and panoptic by connected patches."""
+    classes = classes_of(model, pictures)
+    choices = LEAST if tried is None else (tried["least"],)
+    scores = {
+        least: panoptic([panoptic_of_classes(one, THINGS, least) for one in classes], pictures[1]) for least in choices
+    }
+    best = max(scores, key=lambda least: scores[least]["PQ"])
+    return miou(classes, pictures[1]) | scores[best] | {"least": best}
+
+
+def miou(classes: list[Tensor], targets: Targets) -> dict[str, float]:
+    pairs = zip(classes, targets, strict=True)
+    matrix = sum(confusion_matrix(said[None], class_map(target)[None], CLASSES) for said, target in pairs)
+    return {"mIoU": round(float(mean_iou(torch.as_tensor(matrix))), 4)}
+
+
+def mask_ap(answers: list[Answer], targets: Targets) -> dict[str, float]:
+    """AP of the masks of things."""
+    found = [instance_inference(*answer, THINGS) for answer in answers]
+    truth = [things_of(target) for target in targets]
+    for one in (*found, *truth):
+        one["boxes"] = masks_to_boxes(one["masks"]) if len(one["masks"]) else torch.empty(0, 4)
+    measured = average_precision(found, truth, "segm")
+    return {name: round(float(measured[name]), 4) for name in ("AP", "AP50", "AP75")}
+
+
+def things_of(target: dict[str, Tensor]) -> dict[str, Tensor]:
+    keep = target["labels"] >= min(THINGS)
+    return {name: value[keep] for name, value in target.items()}
+
+
+def panoptic(found: list[Panoptic], targets: Targets) -> dict[str, float]:
+    truth = [panoptic_of_masks(target["masks"], target["labels"], THINGS) for target in targets]
+    measured = panoptic_quality(found, truth, THINGS, STUFF)
+    return {name: round(value, 4) for name, value in measured.items() if name != "per_class"}
+
+
+def pairs_found(model: nn.Module, pictures: Pictures, tried: dict) -> dict[str, int]:
+    """Two things of a class that touch: of how many pairs are both found, one, none?"""
+    if isinstance(model, MaskFormer) and "thresholds" in tried:
+        found = [panoptic_inference(*one, THINGS, *tried["thresholds"]) for one in answers_of(model, pictures)]
+    else:
+        found = [panoptic_of_classes(one, THINGS, tried["least"]) for one in classes_of(model, pictures)]
+    counts = {"pairs": 0, "both": 0, "one": 0, "none": 0}
+    for (numbers, segments), target in zip(found, pictures[1], strict=True):
+        things = things_of(target)
+        said = {kind: [one["id"] for one in segments if one["label"] == kind] for kind in THINGS}
+        for one, other in combinations(range(len(things["labels"])), 2):
+            kind = int(things["labels"][one])
+            if kind != things["labels"][other] or not touch(*things["masks"][[one, other]]):
+                continue
+            masks = torch.stack([numbers == number for number in said[kind]] or [torch.zeros_like(numbers).bool()])
+            hits = int((mask_iou(things["masks"][[one, other]], masks).amax(dim=1) > 0.5).sum())
+            counts["pairs"] += 1
+            counts[("none", "one", "both")[hits]] += 1
+    return counts
+
+
+def touch(one: Tensor, other: Tensor) -> bool:
+    """Whether some pixel of one mask (H, W) lies beside a pixel of the other."""
+    down, right = (
+        (one[1:] & other[:-1]) | (one[:-1] & other[1:]),
+        (one[:, 1:] & other[:, :-1]) | (one[:, :-1] & other[:, 1:]),
+    )
+    return bool(down.any() or right.any())
+
+
+if __name__ == "__main__":
+    main()
