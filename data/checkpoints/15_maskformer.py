@@ -31,7 +31,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
 from lib.datasets.toyworld import SEMANTIC_NAMES, Toyworld
 from lib.layers.small_backbone import SmallStages
 from lib.models.maskformer import (
