@@ -12,12 +12,12 @@ pictures in as many steps, and start with the backbone that lesson 11 trained; a
   mask: the paper's "MaskFormer-fixed". One seed.
 
 What is measured goes to 15_runs.json, run by run: mIoU; AP of the things' masks; PQ, SQ and RQ, of things and of stuff.
-Where a network says only classes, connected pixels of one class are taken for one thing, and patches smaller than 1, 8,
-16 or 32 pixels for none, whichever is best on validation scenes. For "masks" the two thresholds of the panoptic merging
-are tried on validation scenes; the test scenes see the best of them. "pairs" are two things of one class that touch
-each other, among 1,000 validation scenes: how many there are, and of how many both things, one, or none were found.
-About 80 minutes of one idle processor core. A run that is in 15_runs.json already is not made again, so a recipe that
-was cut off goes on where it was; delete the file to begin anew.
+Where a network says only classes, connected pixels of one class are taken for one thing, and patches smaller than 1,
+16, 32, 64 or 128 pixels for none, whichever is best on validation scenes. For "masks" the two thresholds of the
+panoptic merging are tried on validation scenes; the test scenes see the best of them. "pairs" are two things of one
+class that touch each other, among 1,000 validation scenes: how many there are, and of how many both things, one, or
+none were found. About 80 minutes of one idle processor core. A run that is in 15_runs.json already is not made again,
+so a recipe that was cut off goes on where it was; delete the file to begin anew.
 
     .venv/bin/python data/checkpoints/15_maskformer.py
 """
@@ -68,7 +68,7 @@ NOTHING, QUERIES = 0.4, 20
 CLASSES = len(SEMANTIC_NAMES)  # K: sky, ground and five kinds of things
 STUFF, THINGS = {0, 1}, set(range(2, CLASSES))
 THRESHOLDS = [(score, overlap) for score in (0.3, 0.5, 0.8) for overlap in (0.3, 0.5, 0.8)]
-LEAST = (1, 8, 16, 32)  # pixels of a patch that is taken for a thing
+LEAST = (1, 16, 32, 64, 128)  # pixels of a patch that is taken for a thing
 
 Pictures = tuple[Tensor, list[dict[str, Tensor]]]
 Answer = tuple[Tensor, Tensor]  # of one picture: class logits (Q, K + 1), mask logits (Q, H, W)

@@ -6,7 +6,13 @@ import torch.nn.functional as F
 from transformers.models.maskformer import image_processing_maskformer as theirs
 
 from lib.ops.masks import masks_to_boxes
-from lib.ops.panoptic import instance_inference, panoptic_inference, semantic_inference
+from lib.ops.panoptic import (
+    instance_inference,
+    panoptic_inference,
+    panoptic_of_classes,
+    panoptic_of_masks,
+    semantic_inference,
+)
 
 
 def case(seed=0, queries=12, classes=5, size=(9, 11), sure=4.0):
@@ -251,3 +257,51 @@ def test_other_bad_input_is_named():
         for value in (-0.1, 1.1, float("nan")):
             with pytest.raises(ValueError, match=f"^{name} is "):
                 panoptic_inference(class_logits, mask_logits, set(), **{name: value})
+
+
+# ---------------------------------------------------------------------------------------------- from masks
+
+
+def test_masks_become_segments_in_their_order():
+    masks = torch.tensor([[[1, 0, 0], [1, 0, 0]], [[0, 0, 0], [0, 1, 0]], [[0, 0, 0], [0, 0, 0]]]).bool()
+    numbers, segments = panoptic_of_masks(masks, torch.tensor([3, 0, 3]), {3})
+    assert numbers.tolist() == [[1, 0, 0], [1, 2, 0]] and numbers.dtype == torch.int64
+    assert [(one["id"], one["label"], one["isthing"]) for one in segments] == [
+        (1, 3, True),
+        (2, 0, False),
+        (3, 3, True),
+    ]
+    nothing, none = panoptic_of_masks(masks[:0], torch.zeros(0, dtype=torch.int64), {3})
+    assert not nothing.any() and nothing.shape == (2, 3) and none == []
+
+
+CLASSES = torch.tensor([[2, 2, 0, 2, 1], [0, 0, 0, 2, 1], [2, 0, 1, 1, 2]])
+
+
+def test_connected_pixels_of_a_class_are_a_thing_and_stuff_is_one_segment():
+    numbers, segments = panoptic_of_classes(CLASSES, {2})
+    assert [(one["id"], one["label"], one["isthing"]) for one in segments] == [
+        *((1, 0, False), (2, 1, False)),
+        *((number, 2, True) for number in (3, 4, 5, 6)),
+    ]
+    assert numbers.tolist() == [[3, 3, 1, 4, 2], [1, 1, 1, 4, 2], [5, 1, 2, 2, 6]]
+
+
+def test_small_patches_of_things_are_void():
+    numbers, segments = panoptic_of_classes(CLASSES, {2}, least=2)
+    assert numbers.tolist() == [[3, 3, 1, 4, 2], [1, 1, 1, 4, 2], [0, 1, 2, 2, 0]] and len(segments) == 4
+    assert panoptic_of_classes(CLASSES, set(), least=100)[0].unique().tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "masks, labels",
+    [
+        (torch.ones(1, 2, 2), torch.tensor([0])),
+        (torch.ones(2, 2) > 0, torch.tensor([0, 1])),
+        (torch.ones(1, 2, 2) > 0, torch.tensor([0, 1])),
+        (torch.ones(2, 2, 2) > 0, torch.tensor([0, 1])),
+    ],
+)
+def test_masks_that_are_no_segments_are_named(masks, labels):
+    with pytest.raises(ValueError, match="^masks "):
+        panoptic_of_masks(masks, labels, set())

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lib.datasets.toyworld import Toyworld
-from lib.training.batches import Batches, mirror, toyworld_detection, toyworld_tensors
+from lib.training.batches import Batches, mirror, toyworld_detection, toyworld_segments, toyworld_tensors
 
 IMAGES = torch.arange(7 * 3 * 2 * 4).view(7, 3, 2, 4).to(torch.uint8)
 TARGETS = torch.arange(7 * 2 * 4).view(7, 2, 4).to(torch.uint8)
@@ -57,6 +57,22 @@ def test_the_tensors_of_toyworld(tmp_path, monkeypatch):
             assert [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] == box
     whole = list(Batches(*toyworld_detection(world, masks=True), 2))
     assert torch.equal(whole[1][1][0]["masks"], world[2].masks)
+
+
+def test_the_segments_of_toyworld(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    world = Toyworld("val", 3, 32)
+    images, targets = toyworld_segments(world)
+    assert torch.equal(images, toyworld_tensors(world)[0])
+    for index, target in enumerate(targets):
+        masks, labels = target["masks"], target["labels"]
+        assert masks.dtype == torch.bool and (masks.sum(0) == 1).all() and masks.any(dim=(1, 2)).all()
+        assert torch.equal((masks * labels[:, None, None]).sum(0), world[index].semantic)
+        assert sorted(labels[labels > 1].tolist()) == sorted((world[index].labels + 1).tolist())
+        things = masks[labels > 1].flatten(1).int().tolist()
+        assert sorted(things) == sorted(world[index].masks.flatten(1).int().tolist())
+        assert [(labels == stuff).sum() for stuff in (0, 1)] == [1, 1]
+    assert len(list(Batches(images, targets, 2))) == 2
 
 
 @pytest.mark.parametrize("images, targets", [(IMAGES, TARGETS), THINGS])
@@ -172,6 +188,9 @@ def test_a_truth_is_not_mirrored_by_guessing():
         THINGS[1][:2],
         [{"labels": torch.tensor([1])}] * 7,
         [THINGS[1][0] | {"labels": torch.tensor([1, 2])}] * 7,
+        [{"masks": torch.ones(1, 4, 8) > 0}] * 7,
+        [{"masks": torch.ones(2, 4, 8) > 0, "labels": torch.tensor([1])}] * 7,
+        [{"depth": torch.ones(4, 8), "labels": torch.tensor([1])}] * 7,
         [THINGS[1][0] | {"proposals": torch.zeros(4)}] * 7,
         [THINGS[1][0] | {"points": torch.zeros(1, 3)}] * 7,
         [THINGS[1][0] | {"masks": torch.zeros(1, 8, 4)}] * 7,
