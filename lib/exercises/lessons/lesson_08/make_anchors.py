@@ -101,7 +101,7 @@ def stride_forgotten(height: int, width: int, stride: int, sizes: Numbers, ratio
 @mistake(
     "anchors before cells",
     "All the right boxes, in another order: yours goes through all places with the first anchor, then with the second. "
-    "Asked is place by place, with all anchors of a place in a row.",
+    "It should be place by place, with all anchors of a place in a row.",
 )
 def anchors_before_cells(height: int, width: int, stride: int, sizes: Numbers, ratios: Numbers) -> Tensor:
     return spread(cell_anchors(sizes, ratios), height, width, stride).permute(2, 0, 1, 3).reshape(-1, 4)
@@ -109,7 +109,7 @@ def anchors_before_cells(height: int, width: int, stride: int, sizes: Numbers, r
 
 @mistake(
     "column by column",
-    "All the right boxes, in another order: yours goes down the first column first. Asked is row by row.",
+    "All the right boxes, in another order: yours goes down the first column first. It should be row by row.",
 )
 def column_by_column(height: int, width: int, stride: int, sizes: Numbers, ratios: Numbers) -> Tensor:
     return spread(cell_anchors(sizes, ratios), height, width, stride).transpose(0, 1).reshape(-1, 4)

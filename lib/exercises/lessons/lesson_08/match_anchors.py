@@ -170,7 +170,7 @@ def numbered_from_one(iou: Tensor, high: float = 0.7, low: float = 0.3) -> Tenso
     return torch.where(matches >= 0, matches + 1, matches)
 
 
-@mistake("only 0 and 1", "Your answer says *whether* an anchor is positive. Asked is *which* object it must find.")
+@mistake("only 0 and 1", "Your answer says *whether* an anchor is positive. It should be *which* object it must find.")
 def yes_or_no(iou: Tensor, high: float = 0.7, low: float = 0.3) -> Tensor:
     return match_anchors(iou, high, low).clamp(max=0) + (match_anchors(iou, high, low) >= 0).long()
 

@@ -141,7 +141,7 @@ def nobody_is_0(boxes: Tensor, size: Size, stride: int) -> Pair:
     return owners.clamp(min=0), targets
 
 
-@mistake("only 0 and 1", "Your owners say *whether* a middle lies in the cell. Asked is *whose*, or −1.")
+@mistake("only 0 and 1", "Your owners say *whether* a middle lies in the cell. It should be *whose*, or −1.")
 def yes_or_no(boxes: Tensor, size: Size, stride: int) -> Pair:
     owners, targets = grid_targets(boxes, size, stride)
     return (owners >= 0).long(), targets
@@ -179,7 +179,7 @@ DECISIONS = [
     ),
     Mistake(
         "pixels instead of a share of the cell",
-        "Your x and y are pixels from the corner of the cell. Asked is a share: 1 is a whole cell.",
+        "Your x and y are pixels from the corner of the cell. It should be a share: 1 is a whole cell.",
         wrong=partial(told, place=lambda at, cell, picture, stride: (at - cell) * stride),
     ),
     Mistake(

@@ -82,7 +82,7 @@ def one_after_the_other(sizes: Tensor, anchors: Tensor) -> Tensor:
 
 @mistake(
     "more than one round",
-    "You go on until nothing moves any more. Asked is one round: what comes after is the loop of the one who calls.",
+    "You go on until nothing moves any more. It should be one round: who calls the function repeats it.",
 )
 def until_nothing_moves(sizes: Tensor, anchors: Tensor) -> Tensor:
     while not torch.equal(moved(sizes, anchors), anchors):
@@ -158,12 +158,12 @@ OWN = [
     ),
     Mistake(
         "median instead of mean",
-        "Your anchors become the medians of their sizes. Asked is the mean.",
+        "Your anchors become the medians of their sizes. It should be the mean.",
         wrong=partial(moved, middle=lambda own: own.median(dim=0).values),
     ),
     Mistake(
         "sum instead of mean",
-        "Your anchors are the sums of their sizes. Asked is the mean: how many are they?",
+        "Your anchors are the sums of their sizes. It should be the mean: how many are they?",
         wrong=partial(moved, middle=lambda own: own.sum(dim=0)),
     ),
     Mistake(

@@ -86,8 +86,8 @@ def the_smallest(boxes: Tensor, truth: Tensor) -> Pair:
 
 @mistake(
     "largest along the wrong axis",
-    "You looked for the best cell of each box. Asked is the best box of each cell: which axis holds the boxes of one "
-    "cell?",
+    "You looked for the best cell of each box. It should be the best box of each cell: which axis holds one cell's "
+    "boxes?",
 )
 def over_the_cells(boxes: Tensor, truth: Tensor) -> Pair:
     values, places = iou_of_pairs(boxes, truth[:, None]).max(dim=0)
@@ -154,7 +154,7 @@ def nearest_middle(boxes: Tensor, truth: Tensor) -> Pair:
 
 @mistake(
     "counted through all cells",
-    "Your numbers go on counting from cell to cell. Asked is the number of the box in its own cell, from 0.",
+    "Your numbers go on counting from cell to cell. It should be the number of the box in its own cell, from 0.",
 )
 def counted_through(boxes: Tensor, truth: Tensor) -> Pair:
     best, overlap = responsible_boxes(boxes, truth)

@@ -165,12 +165,12 @@ EXERCISE = Exercise(
         single_shares_as_they_come,
         Mistake(
             "divided by the number",
-            "You divide the sums by the number of losses, as for a mean. Asked is a share of the whole *loss*.",
+            "You divide the sums by the number of losses, as for a mean. It should be a share of the whole *loss*.",
             wrong=lambda losses: losses.sort().values.cumsum(dim=0) / max(len(losses), 1),
         ),
         Mistake(
             "means",
-            "You return the mean of the i + 1 smallest losses. Asked is which part of the whole loss they have "
+            "You return the mean of the i + 1 smallest losses. The task asks which part of the whole loss they have "
             "together.",
             wrong=lambda losses: losses.sort().values.cumsum(dim=0) / torch.arange(1, len(losses) + 1),
         ),

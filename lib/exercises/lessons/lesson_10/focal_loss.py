@@ -167,7 +167,7 @@ def factor_alone(logits, targets, alpha, gamma):
 
 @mistake(
     "divided by the number of positives",
-    "You divide by the number of positives. That comes later, after adding up: asked is the loss of each answer.",
+    "You divide by the number of positives. That comes later, after adding up: here it is the loss of each answer.",
 )
 def over_positives(logits, targets, alpha, gamma):
     return focal_loss(logits, targets, alpha, gamma) / targets.sum().clamp(min=1)
@@ -241,12 +241,12 @@ EXERCISE = Exercise(
         cut_off,
         Mistake(
             "one number for all: the sum",
-            "You return the sum. Asked is the loss of each answer: what is added up, and divided by what, comes later.",
+            "You return the sum. It should be the loss of each answer: adding up and dividing come later.",
             wrong=lambda logits, targets, alpha, gamma: focal_loss(logits, targets, alpha, gamma).sum(),
         ),
         Mistake(
             "one number for all: the mean",
-            "You return the mean. Asked is the loss of each answer: what is added up, and divided by what, comes "
+            "You return the mean. It should be the loss of each answer: what is added up, and divided by what, comes "
             "later.",
             wrong=lambda logits, targets, alpha, gamma: focal_loss(logits, targets, alpha, gamma).mean(),
         ),

@@ -198,7 +198,7 @@ WRONG_VALUES = [
     ),
     Mistake(
         "the loss itself",
-        "You return the loss. Asked is how much it changes with the logit.",
+        "You return the loss. The task asks how much it changes with the logit.",
         wrong=lambda logits, targets, gamma: sigmoid_focal_loss(logits, targets, -1.0, gamma),
     ),
     gamma_is_2,
@@ -228,7 +228,7 @@ EXERCISE = Exercise(
         not_finite,
         Mistake(
             "summed",
-            "You return the sum of all slopes. Asked is one slope for each logit.",
+            "You return the sum of all slopes. It should be one slope for each logit.",
             wrong=lambda logits, targets, gamma: focal_slope(logits, targets, gamma).sum(),
         ),
         *(besides_nan(known, torch.nan) for known in WITH_P_LOG_P),

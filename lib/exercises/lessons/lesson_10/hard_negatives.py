@@ -162,7 +162,7 @@ at_least_the_limit = Mistake(
 )
 
 
-@mistake("places instead of a mask", "You return places. Asked is a mask: True or False for each anchor.")
+@mistake("places instead of a mask", "You return places. It should be a mask: True or False for each anchor.")
 def places(losses, positive, ratio):
     order = losses.masked_fill(positive, -torch.inf).argsort(descending=True, stable=True)
     return order[: min(asked_for(positive, ratio), int((~positive).sum()))]

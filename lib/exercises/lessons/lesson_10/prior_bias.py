@@ -102,7 +102,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "the sigmoid of the prior",
-            "You took the sigmoid of the prior. Asked is the way back: which number has the prior as its sigmoid?",
+            "You took the sigmoid of the prior. It should be the way back: which number has the prior as its sigmoid?",
             wrong=lambda prior: 1 / (1 + math.exp(-prior)),
         ),
         Mistake(

@@ -73,8 +73,8 @@ MISTAKES = [
     ),
     Mistake(
         "anchors before cells",
-        "Within a level you list all cells for the first anchor, then all for the second. Asked is cell by cell, with "
-        "all anchors of a cell in a row.",
+        "Within a level you list all cells for the first anchor, then all for the second. It should be cell by cell, "
+        "with all anchors of a cell in a row.",
         wrong=axes(0, 1, 3, 4, 2),
     ),
     Mistake(

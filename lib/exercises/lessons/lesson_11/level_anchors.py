@@ -115,7 +115,7 @@ MISTAKES = [
     ),
     Mistake(
         "sizes rounded to the nearest",
-        "You rounded the sizes to the nearest whole number: 12.7 became 13. Asked is rounded *down*.",
+        "You rounded the sizes to the nearest whole number: 12.7 became 13. It should be rounded *down*.",
         wrong=partial(laid, whole=round),
     ),
     Mistake(
@@ -131,12 +131,12 @@ MISTAKES = [
     Mistake(
         "anchors before cells",
         "All the right boxes, in another order: yours goes through all cells with the first anchor, then with the "
-        "second. Asked is cell by cell, all nine anchors of it in a row.",
+        "second. It should be cell by cell, all nine anchors of it in a row.",
         wrong=partial(laid, order=(2, 3, 0, 1)),
     ),
     Mistake(
         "column by column",
-        "All the right boxes, in another order: yours goes down the first column first. Asked is row by row.",
+        "All the right boxes, in another order: yours goes down the first column first. It should be row by row.",
         wrong=partial(laid, order=(1, 0, 2, 3)),
     ),
     Mistake(

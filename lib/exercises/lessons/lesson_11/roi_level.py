@@ -129,7 +129,7 @@ MISTAKES = [
     ),
     Mistake(
         "counted from 0",
-        "You count the levels from 0, as places in a list. Asked is k itself: the finest level is `k_min`.",
+        "You count the levels from 0, as places in a list. It should be k itself: the finest level is `k_min`.",
         wrong=partial(found, limit=lambda levels, k_min, k_max: levels.clamp(k_min, k_max) - k_min),
     ),
     Mistake(

@@ -133,27 +133,27 @@ MISTAKES = [
     ),
     Mistake(
         "bilinear",
-        "You mixed neighbouring cells when enlarging (bilinear). Asked is the nearest cell, repeated.",
+        "You mixed neighbouring cells when enlarging (bilinear). It should be the nearest cell, repeated.",
         wrong=partial(walked, join=lambda own, above: own + enlarged(above, own, "bilinear")),
     ),
     Mistake(
         "bilinear, from corner to corner",
-        "You mixed neighbouring cells when enlarging (bilinear, `align_corners`). Asked is the nearest cell, repeated.",
+        "You mixed neighbouring cells when enlarging (`align_corners`). It should be the nearest cell, repeated.",
         wrong=partial(walked, join=lambda own, above: own + enlarged(above, own, "bilinear", True)),
     ),
     Mistake(
         "nearest-exact",
-        'Right, but for odd sides: `"nearest-exact"` counts from the middles of the cells. Asked is `"nearest"`.',
+        'Right, but for odd sides: `"nearest-exact"` counts from the middles of the cells. It should be `"nearest"`.',
         wrong=partial(walked, join=lambda own, above: own + enlarged(above, own, "nearest-exact")),
     ),
     Mistake(
         "mean instead of sum",
-        "You took the mean of the own map and what comes from above. Asked is their sum.",
+        "You took the mean of the level's own map and what comes from above. It should be their sum.",
         wrong=partial(walked, join=lambda own, above: (own + enlarged(above, own)) / 2),
     ),
     Mistake(
         "smallest first",
-        "The right maps, but the smallest comes first. Asked is the order of `maps`: the largest first.",
+        "The right maps, but the smallest comes first. They should come in the order of `maps`: the largest first.",
         wrong=lambda maps, lateral, smooth: walked(maps, lateral, smooth)[::-1],
     ),
     Mistake(

@@ -178,7 +178,7 @@ MISTAKES = [
     ),
     Mistake(
         "zeros beyond the rim",
-        "You let the map fade to 0 beyond its outermost middles. Asked is the value of the rim.",
+        "You let the map fade to 0 beyond its outermost middles. It should be the value of the rim.",
         wrong=partial(by_grid_sample, padding="zeros"),
     ),
 ]

@@ -78,7 +78,7 @@ MISTAKES = [
     ),
     Mistake(
         "Dice instead of IoU",
-        "That is Dice, 2 · shared / (one + other). Asked is the IoU: shared pixels / pixels of either.",
+        "That is Dice, 2 · shared / (one + other). It should be the IoU: shared pixels / pixels of either.",
         wrong=partial(
             compared, either=lambda shared, one, other: (one + other) / 2, divide=lambda a, b: a / b.clamp(0.5)
         ),
@@ -101,12 +101,12 @@ MISTAKES = [
     ),
     Mistake(
         "0 / 0 for empty masks",
-        "Right, but two empty masks give NaN: they have no pixel in either, and 0 / 0 is NaN. Asked is 0.",
+        "Right, but two empty masks give NaN: they have no pixel in either, and 0 / 0 is NaN. It should be 0.",
         wrong=partial(compared, divide=torch.div),
     ),
     Mistake(
         "empty masks agree",
-        "Right, but two empty masks give 1. They share no pixel: asked is 0.",
+        "Right, but two empty masks give 1. They share no pixel: it should be 0.",
         wrong=partial(compared, divide=lambda shared, either: torch.where(either > 0, shared / either, 1.0)),
     ),
     Mistake(

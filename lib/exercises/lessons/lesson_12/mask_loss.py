@@ -108,7 +108,7 @@ MISTAKES = [
     ),
     Mistake(
         "squared error",
-        "You took the squared error of the sigmoid. Asked is the binary cross-entropy.",
+        "You took the squared error of the sigmoid. It should be the binary cross-entropy.",
         wrong=partial(of_class, criterion=lambda logits, wanted: F.mse_loss(logits.sigmoid(), wanted)),
     ),
     Mistake(
@@ -157,12 +157,12 @@ MISTAKES = [
     ),
     Mistake(
         "sum instead of mean",
-        "You added up over regions and cells. Asked is the mean over both.",
+        "You added up over regions and cells. It should be the mean over both.",
         wrong=partial(of_class, criterion=partial(F.binary_cross_entropy_with_logits, reduction="sum")),
     ),
     Mistake(
         "cells added up",
-        "You took the mean over the regions, but added up their cells. Asked is the mean over both.",
+        "You took the mean over the regions, but added up their cells. It should be the mean over both.",
         wrong=partial(
             of_class,
             criterion=lambda logits, wanted: (
@@ -180,7 +180,7 @@ MISTAKES = [
     ),
     Mistake(
         "the mean of nothing",
-        "Right, but without regions you return NaN: the mean of no number. Asked is 0.",
+        "Right, but without regions you return NaN: the mean of no number. It should be 0.",
         wrong=lambda logits, labels, targets: F.binary_cross_entropy_with_logits(true_class(logits, labels), targets),
     ),
 ]

@@ -87,13 +87,13 @@ def nothing_but_0_and_1(got: Tensor, expected: Tensor, case: Case) -> bool:
 MISTAKES = [
     Mistake(
         "the thing's own box cut",
-        "You cut each mask by the box around the thing. The branch sees the *region*: asked is what of the thing lies "
+        "You cut each mask by the box around the thing. The branch sees the *region*: it wants what of the thing lies "
         "in `boxes`.",
         wrong=lambda masks, boxes, matched, size: cut(masks, masks_to_boxes(masks)[matched], matched, size),
     ),
     Mistake(
         "the thing's own box cut, up to its edge",
-        "You cut each mask by the box around the thing. The branch sees the *region*: asked is what of the thing lies "
+        "You cut each mask by the box around the thing. The branch sees the *region*: it wants what of the thing lies "
         "in `boxes`.",
         wrong=lambda masks, boxes, matched, size: cut(
             masks, (masks_to_boxes(masks) + torch.tensor([0, 0, 1, 1]))[matched], matched, size
@@ -139,12 +139,12 @@ MISTAKES = [
     ),
     Mistake(
         "the whole picture resized",
-        "You made the whole mask small. Asked is the part of it in the region.",
+        "You made the whole mask small. It should be the part of it in the region.",
         wrong=partial(resized, cropped=False),
     ),
     Mistake(
         "nothing but 0 and 1",
-        "All your numbers are 0 or 1. Asked is the *share* of the thing in each cell: do not round or compare.",
+        "All your numbers are 0 or 1. It should be the *share* of the thing in each cell: do not round or compare.",
         when=nothing_but_0_and_1,
     ),
 ]

@@ -112,7 +112,7 @@ MISTAKES = [
     Mistake(
         "torchvision's way",
         "You cut the box's decimals off, made it a pixel larger, and the mask fades out at its rim, as in torchvision. "
-        "Asked is the mask as it is, in the box as it is.",
+        "It should be the mask as it is, in the box as it is.",
         wrong=lambda mask, box, img_shape: paste_masks_in_image(mask[None], box[None], img_shape)[0],
     ),
     Mistake(
@@ -151,7 +151,7 @@ MISTAKES = [
     ),
     Mistake(
         "cells not mixed",
-        "Each pixel reads the cell that it lies in. Asked is a mix of the four cells around it.",
+        "Each pixel reads the cell that it lies in. It should be a mix of the four cells around it.",
         wrong=partial(pasted, mode="nearest"),
     ),
     Mistake(

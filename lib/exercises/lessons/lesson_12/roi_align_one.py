@@ -150,12 +150,12 @@ MISTAKES = [
     ),
     Mistake(
         "maximum instead of mean",
-        "You keep the largest of a bin's points. Asked is their mean.",
+        "You keep the largest of a bin's points. It should be their mean.",
         wrong=partial(cut, together=lambda read: read.amax(dim=(2, 4))),
     ),
     Mistake(
         "every point returned",
-        "You return every point: 2n × 2n. Asked is one number a bin, the mean of its four points.",
+        "You return every point: 2n × 2n. It should be one number a bin, the mean of its four points.",
         wrong=partial(cut, together=lambda read: read.flatten(3).flatten(1, 2)),
     ),
 ]

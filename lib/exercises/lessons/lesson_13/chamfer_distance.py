@@ -139,12 +139,12 @@ MISTAKES = [
     ),
     Mistake(
         "sums instead of means",
-        "You added up over the points. Asked is a mean for each cloud, so that more points do not cost more.",
+        "You added up over the points. It should be a mean for each cloud, so that more points do not cost more.",
         wrong=partial(compared, over=torch.sum),
     ),
     Mistake(
         "mean of both halves",
-        "Yours is half as large: you took the mean of the way there and the way back. Asked is their sum.",
+        "Yours is half as large: you took the mean of the way there and the way back. It should be their sum.",
         wrong=partial(compared, together=lambda there, back: (there + back) / 2),
     ),
     Mistake(
@@ -165,24 +165,24 @@ MISTAKES = [
     ),
     Mistake(
         "the longer way alone",
-        "You took the larger one of the way there and the way back. Asked is their sum.",
+        "You took the larger one of the way there and the way back. It should be their sum.",
         wrong=partial(compared, together=torch.maximum),
     ),
     Mistake(
         "the farthest point alone",
-        "In each half you took the largest of the distances, so that one point decides. Asked is their mean.",
+        "In each half you took the largest of the distances, so that one point decides. It should be their mean.",
         wrong=partial(compared, over=torch.amax),
     ),
     Mistake(
         "Hausdorff distance",
-        "That is the Hausdorff distance: the largest of all the ways to a nearest point. Asked is a mean, squared, for "
-        "each cloud, and their sum.",
+        "That is the Hausdorff distance: the largest of all the ways to a nearest point. It should be a mean, squared, "
+        "for each cloud, and their sum.",
         wrong=partial(compared, far=length, over=torch.amax, together=torch.maximum),
     ),
     Mistake(
         "Hausdorff distance, squared",
-        "That is the Hausdorff distance, squared: the largest of all the ways to a nearest point. Asked is a mean for "
-        "each cloud, and their sum.",
+        "That is the Hausdorff distance, squared: the largest of all the ways to a nearest point. It should be a mean "
+        "for each cloud, and their sum.",
         wrong=partial(compared, over=torch.amax, together=torch.maximum),
     ),
     Mistake("row by row", ROWS, wrong=lambda one, other: (one - other).square().sum(1).mean()),
@@ -206,7 +206,7 @@ MISTAKES = [
     ),
     Mistake(
         "the nearest pair alone",
-        "You took the smallest of all distances, so that one pair decides. *Each* point has a nearest one: asked is "
+        "You took the smallest of all distances, so that one pair decides. *Each* point has a nearest one: take "
         "the mean over the points.",
         wrong=partial(compared, over=torch.amin),
     ),

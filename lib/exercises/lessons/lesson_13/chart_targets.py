@@ -186,7 +186,7 @@ MISTAKES = [
     ),
     Mistake(
         "half a pixel subtracted",
-        "You subtracted half a pixel before rounding down. That is for *mixing* pixels, by their middles. Asked is in "
+        "You subtracted half a pixel before rounding down. That is for *mixing* pixels, by their middles. The task asks in "
         "which pixel a place falls: pixel 3 reaches from 3 to 4.",
         wrong=partial(cut, whole=lambda place: (place - 0.5).floor()),
     ),
@@ -295,7 +295,7 @@ MISTAKES = [
     ),
     Mistake(
         "the whole picture",
-        "You divided the whole picture into cells. Asked is the part of it in the box.",
+        "You divided the whole picture into cells. It should be the part of it in the box.",
         wrong=of_another_box(lambda box, height, width: torch.tensor([0, 0, width, height])),
     ),
     Mistake(

@@ -180,14 +180,14 @@ COMMON: Decisions = [
     ),
     (
         "half of u and v",
-        "Your second number is half of what it should be: the mean of u's loss and v's. Asked is their sum in each "
+        "Your second number is half of what it should be: the mean of u's loss and v's. It should be their sum in each "
         "cell, and the mean over cells.",
         {"size": lambda off: smooth(off) / 2},
     ),
-    ("L1", "You took absolute errors. Asked is smooth L1, with its bend at 0.1.", {"size": torch.abs}),
+    ("L1", "You took absolute errors. It should be smooth L1, with its bend at 0.1.", {"size": torch.abs}),
     (
         "bend at 1",
-        "Your smooth L1 bends at 1, as `F.smooth_l1_loss` does if it is told nothing. Asked is 0.1 (`beta`).",
+        "Your smooth L1 bends at 1, as `F.smooth_l1_loss` does if it is told nothing. It should be 0.1 (`beta`).",
         {"size": partial(smooth, beta=1.0)},
     ),
     (
@@ -231,7 +231,7 @@ RARE: Decisions = [
     ),
     (
         "squares",
-        "You took squared errors. Asked is smooth L1, with its bend at 0.1: beyond that it grows like |d|.",
+        "You took squared errors. It should be smooth L1, with its bend at 0.1: beyond that it grows like |d|.",
         {"size": torch.square},
     ),
     (
@@ -289,7 +289,7 @@ RARE: Decisions = [
     (
         "mean of the regions' means",
         "You took the mean of u and v's loss in each region, and then the mean of these. Then a cell counts more where "
-        "its region shows few: asked is one mean over all cells that show a part.",
+        "its region shows few: it should be one mean over all cells that show a part.",
         {"total": mean_of_regions},
     ),
 ]
@@ -309,7 +309,7 @@ def gradient_without_cells(function: Callable) -> bool:
     return has_gradients(0) and has_gradients(1)
 
 
-NAN = "Where there is nothing to count you return NaN, the mean of no number; asked is 0."
+NAN = "Where there is nothing to count you return NaN, the mean of no number; it should be 0."
 
 EXERCISE = Exercise(
     name="densepose_loss",

@@ -146,12 +146,12 @@ MISTAKES = [
     ),
     Mistake(
         "mean instead of sum",
-        "You took the mean over the neighbours. Asked is the sum: who has more neighbours receives more.",
+        "You took the mean over the neighbours. It should be the sum: who has more neighbours receives more.",
         wrong=partial(convolved, weights=lambda listed: both_ways(listed) / degrees(listed).clamp(min=1)[:, None]),
     ),
     Mistake(
         "mean instead of sum, and 0 / 0",
-        "You took the mean over the neighbours, which is 0 / 0 for a vertex without any. Asked is the sum.",
+        "You took the mean over the neighbours, which is 0 / 0 for a vertex without any. It should be the sum.",
         wrong=partial(convolved, weights=lambda listed: both_ways(listed) / degrees(listed)[:, None]),
     ),
     Mistake(
@@ -161,7 +161,7 @@ MISTAKES = [
     ),
     Mistake(
         "mean over neighbours and itself",
-        "Through w1 you take the mean over the neighbours *and* the vertex. Asked is a sum over neighbours alone.",
+        "Through w1 you take the mean over the neighbours *and* the vertex. It should be a sum over neighbours alone.",
         wrong=partial(
             convolved,
             weights=lambda listed: (both_ways(listed) + torch.eye(len(listed))) / (degrees(listed) + 1)[:, None],
@@ -169,7 +169,7 @@ MISTAKES = [
     ),
     Mistake(
         "divided by how many were added",
-        "You divided by the number of neighbours plus one. Nothing is divided: asked is a sum.",
+        "You divided by the number of neighbours plus one. Nothing is divided: it is a sum.",
         wrong=partial(convolved, at_last=lambda result, listed: result / (degrees(listed) + 1)[:, None]),
     ),
     Mistake(

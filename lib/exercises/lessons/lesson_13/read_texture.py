@@ -165,7 +165,7 @@ MISTAKES = [
     ),
     Mistake(
         "colours mixed",
-        "You mixed the four pixels around the place. Asked is the colour of the one in which it falls.",
+        "You mixed the four pixels around the place. It should be the colour of the one in which it falls.",
         wrong=mixed,
     ),
     Mistake(
@@ -209,7 +209,7 @@ MISTAKES = [
     Mistake(
         "the chart of the part before, of nothing too",
         "You read the chart of part − 1; part 1 reads `texture[1]`. And where the part is 0 you return a colour of "
-        "chart number −1, the last one. Asked is 0 there.",
+        "chart number −1, the last one. It should be 0 there.",
         wrong=partial(read, chart=lambda parts: parts - 1, painted=lambda parts, last: parts >= 0),
     ),
     Mistake(
@@ -224,7 +224,7 @@ MISTAKES = [
     ),
     Mistake(
         "nothing is painted",
-        "Right on the figures. Where the part is 0 you return a colour of chart number 0; asked is 0 there.",
+        "Right on the figures. Where the part is 0 you return a colour of chart number 0; it should be 0 there.",
         wrong=partial(read, painted=lambda parts, last: parts >= 0),
     ),
     Mistake(

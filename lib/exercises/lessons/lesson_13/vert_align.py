@@ -203,7 +203,7 @@ MISTAKES = [
     ),
     Mistake(
         "the cell instead of a mix",
-        "You return the value of the cell in which the vertex falls. Asked is a mix of the four cells around it.",
+        "You return the value of the cell in which the vertex falls. It should be a mix of the four cells around it.",
         wrong=partial(read, mode="nearest"),
     ),
     Mistake(
