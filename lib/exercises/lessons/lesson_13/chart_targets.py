@@ -186,8 +186,8 @@ MISTAKES = [
     ),
     Mistake(
         "half a pixel subtracted",
-        "You subtracted half a pixel before rounding down. That is for *mixing* pixels, by their middles. The task asks in "
-        "which pixel a place falls: pixel 3 reaches from 3 to 4.",
+        "You subtracted half a pixel before rounding down. That is for *mixing* pixels, by their middles. The task "
+        "asks in which pixel a place falls: pixel 3 reaches from 3 to 4.",
         wrong=partial(cut, whole=lambda place: (place - 0.5).floor()),
     ),
     Mistake(
