@@ -1,7 +1,8 @@
-"""The checkpoint of lesson 15: MaskFormer on the trunk of lesson 11's RetinaNet, and its rivals.
+"""The checkpoints of lesson 15: MaskFormer, which goes on from lesson 14's DETR, and its rivals.
 
 Every picture is cut into masks: one for the sky, one for the ground, one for each thing. All runs learn from the same
-pictures in as many steps, and start with the backbone that lesson 11 trained; all else is drawn at random.
+pictures in as many steps, and start with the backbone of lesson 14. Those with queries start with its transformer too,
+and with its 12 queries, to which further ones are added; all else is drawn at random.
 
 - "tuning": three learning rates, in short runs of one seed, judged on validation scenes.
 - "masks": MaskFormer with 20 queries, each true mask matched to one query. Three seeds; the weights of seed 0 are kept,
@@ -32,7 +33,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib.datasets.toyworld import SEMANTIC_NAMES, Toyworld
-from lib.layers.small_backbone import SmallStages
+from lib.models.detr import detr_small
 from lib.models.maskformer import (
     MaskFormer,
     MaskFormerCriterion,
@@ -43,7 +44,6 @@ from lib.models.maskformer import (
     maskformer_small,
     picture_masks,
 )
-from lib.models.retinanet import retinanet_small_fpn
 from lib.ops.detection_metrics import average_precision
 from lib.ops.masks import mask_iou, masks_to_boxes
 from lib.ops.panoptic import (
@@ -62,12 +62,12 @@ from lib.training.runs import once
 
 HERE = Path(__file__).parent
 STORE = HERE / "15_runs.json"
-SEEDS, BATCH, PICTURES, STEPS, TUNING_STEPS = (0, 1, 2), 16, 2000, 2500, 400
+SEEDS, BATCH, PICTURES, STEPS, TUNING_STEPS = (0, 1, 2), 16, 2000, 2500, 300
 RATES, CHOSEN = (5e-4, 1e-3, 2e-3), {"masks": 1e-3, "pixels": 1e-3, "fixed": 1e-3}
 NOTHING, QUERIES = 0.4, 20
 CLASSES = len(SEMANTIC_NAMES)  # K: sky, ground and five kinds of things
 STUFF, THINGS = {0, 1}, set(range(2, CLASSES))
-THRESHOLDS = [(score, overlap) for score in (0.3, 0.5, 0.8) for overlap in (0.3, 0.5, 0.8)]
+THRESHOLDS = [(score, overlap) for score in (0.1, 0.3, 0.5, 0.8) for overlap in (0.3, 0.5, 0.8)]
 LEAST = (1, 16, 32, 64, 128)  # pixels of a patch that is taken for a thing
 
 Pictures = tuple[Tensor, list[dict[str, Tensor]]]
@@ -96,17 +96,7 @@ def main() -> None:
 
 
 def run(splits: dict[str, Pictures], kind: str, seed: int, rate: float, steps: int) -> dict:
-    torch.manual_seed(seed)
-    retinanet = retinanet_small_fpn()
-    load_checkpoint(retinanet, HERE / "11_retinanet.safetensors")
-    backbone = retinanet.backbone.body
-    assert isinstance(backbone, SmallStages)
-    torch.manual_seed(seed)
-    queries = CLASSES if kind == "fixed" else QUERIES
-    model: nn.Module = maskformer_small(CLASSES, queries, backbone)
-    if kind == "pixels":
-        assert isinstance(model, MaskFormer)
-        model = PerPixelBaseline(model, CLASSES)
+    model = started(kind, seed)
     train = splits["train"] if kind != "fixed" else (splits["train"][0], by_class(splits["train"][1]))
     matcher = FixedMatcher() if kind == "fixed" else MaskFormerMatcher()
     criterion = MaskFormerCriterion(CLASSES, matcher, eos_coef=NOTHING)
@@ -132,6 +122,20 @@ def run(splits: dict[str, Pictures], kind: str, seed: int, rate: float, steps: i
         name = {"masks": "15_maskformer", "pixels": "15_per_pixel"}[kind]
         save_checkpoint(model.half(), HERE / f"{name}.safetensors", made)
     return result
+
+
+def started(kind: str, seed: int) -> nn.Module:
+    """The network before training."""
+    detr = detr_small()
+    load_checkpoint(detr, HERE / "14_detr.safetensors")
+    torch.manual_seed(seed)
+    model = maskformer_small(CLASSES, CLASSES if kind == "fixed" else QUERIES)
+    model.backbone.load_state_dict(detr.backbone[0].state_dict())
+    model.transformer.load_state_dict(detr.transformer.state_dict())
+    model.input_proj.load_state_dict(detr.input_proj.state_dict())
+    known = min(model.num_queries, detr.num_queries)
+    model.query_embed.weight.data[:known] = detr.query_embed.weight.data[:known]
+    return PerPixelBaseline(model, CLASSES) if kind == "pixels" else model
 
 
 def by_class(targets: Targets) -> Targets:

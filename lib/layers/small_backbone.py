@@ -46,6 +46,29 @@ class SmallBackbone(Backbone):
         return {"0": self.body(self.stem(x))}  # (B, 4·width, H/8, W/8)
 
 
+class SmallTwoMaps(SmallBackbone):
+    """`SmallBackbone`, with the very same weights, which hands out its map of stride 4 as well (lesson 15).
+
+    Attributes:
+        channels: of the two maps, the largest map first: 2 and 4 times `width`.
+    """
+
+    def __init__(self, width: int = 24):
+        super().__init__(width)
+        self.channels = [2 * width, 4 * width]
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Pictures (B, 3, H, W), 0..1, with multiples of 8 for H and W, into {"0": stride 4, "1": stride 8}.
+
+        Raises:
+            ValueError: `x` is not (B, 3, H, W).
+        """
+        if x.ndim != 4 or x.shape[1] != 3:
+            raise ValueError(f"x is {tuple(x.shape)}; expected (B, 3, H, W)")
+        fine = self.stem[:2](x)  # (B, 2·width, H/4, W/4)
+        return {"0": fine, "1": self.body(self.stem[2](fine))}  # and (B, 4·width, H/8, W/8)
+
+
 class SmallStages(nn.Module):
     """The same kind of network, which hands out a map at each of its last three sizes: what a pyramid is built on.
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lib.layers.small_backbone import SmallBackbone, SmallStages
+from lib.layers.small_backbone import SmallBackbone, SmallStages, SmallTwoMaps
 
 
 @pytest.mark.parametrize("size", [(96, 96), (64, 32), (8, 8)])
@@ -25,6 +25,16 @@ def test_a_batch_is_its_pictures_one_by_one():
     torch.manual_seed(0)
     backbone, x = SmallBackbone(4).eval(), torch.rand(3, 3, 32, 32)
     torch.testing.assert_close(backbone(x)["0"], torch.cat([backbone(one[None])["0"] for one in x]))
+
+
+def test_two_maps_of_the_same_network():
+    torch.manual_seed(0)
+    one, two, x = SmallBackbone(4).eval(), SmallTwoMaps(4).eval(), torch.rand(2, 3, 32, 48)
+    two.load_state_dict(one.state_dict())
+    maps = two(x)
+    assert list(maps) == ["0", "1"] and two.channels == [8, 16]
+    assert torch.equal(maps["1"], one(x)["0"]) and maps["0"].shape == (2, 8, 8, 12)
+    assert torch.equal(one.stem[2](maps["0"]), one.stem(x))
 
 
 @pytest.mark.parametrize("size", [(96, 96), (64, 32), (16, 16)])
@@ -62,6 +72,6 @@ def test_the_stages_compute_about_as_much_as_the_backbone_with_one_map():
 
 @pytest.mark.parametrize("x", [torch.zeros(3, 32, 32), torch.zeros(1, 1, 32, 32)])
 def test_bad_input_is_named(x):
-    for network in (SmallBackbone(4), SmallStages(4)):
+    for network in (SmallBackbone(4), SmallTwoMaps(4), SmallStages(4)):
         with pytest.raises(ValueError, match="^x "):
             network(x)

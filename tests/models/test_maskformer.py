@@ -11,7 +11,7 @@ from transformers.models.maskformer import modeling_maskformer as peer
 
 from lib.layers.pixel_decoder import PixelDecoder
 from lib.layers.rcnn_transform import GeneralizedRCNNTransform, ImageList
-from lib.layers.small_backbone import SmallStages
+from lib.layers.small_backbone import SmallStages, SmallTwoMaps
 from lib.layers.transformer import Transformer
 from lib.models.maskformer import (
     MaskFormer,
@@ -332,7 +332,7 @@ def test_masks_at_the_size_of_the_pictures():
 def test_the_small_one_learns_from_every_layer():
     torch.manual_seed(0)
     model = maskformer_small(7)
-    assert round(sum(parameter.numel() for parameter in model.parameters()) / 1e6, 2) == 1.01
+    assert round(sum(parameter.numel() for parameter in model.parameters()) / 1e6, 2) == 1.06
     images = torch.rand(2, 3, 96, 96)
     outputs = model(images)
     assert outputs["pred_logits"].shape == (2, 20, 8) and outputs["pred_masks"].shape == (2, 20, 24, 24)
@@ -349,7 +349,8 @@ def test_the_small_one_learns_from_every_layer():
         f"{first}.self_attn.in_proj_weight"
     }
     maps = model.attention(images)[1]
-    assert maps.encoder_attention == [] and [one.shape for one in maps.cross_attention] == [(2, 4, 20, 6, 6)] * 3
+    assert [one.shape for one in maps.encoder_attention] == [(2, 4, 12, 12, 12, 12)] * 2
+    assert [one.shape for one in maps.cross_attention] == [(2, 4, 20, 12, 12)] * 3
 
 
 def test_pictures_without_things_teach_to_say_nothing():
@@ -387,11 +388,11 @@ def test_without_the_other_layers():
 
 
 def test_odd_sizes_come_back():
-    trunk = SmallStages(8)
+    trunk = SmallTwoMaps()
     model = maskformer_small(4, num_queries=5, backbone=trunk).eval()
     assert model.backbone is trunk
     outputs = model([torch.rand(3, 40, 65), torch.rand(3, 33, 20)])
-    assert outputs["images"].tensors.shape[2:] == (48, 80) and outputs["pred_masks"].shape == (2, 5, 12, 20)
+    assert outputs["images"].tensors.shape[2:] == (40, 72) and outputs["pred_masks"].shape == (2, 5, 10, 18)
     masks = picture_masks(outputs["pred_masks"], outputs["images"])
     assert [one.shape for one in masks] == [(5, 40, 65), (5, 33, 20)]
     targets = [random_target(2, (40, 65), 4), random_target(3, (33, 20), 4)]
