@@ -1,0 +1,361 @@
+"""Answers to the exercises of lesson 15 as others write them."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import nn
+
+# --- mask_logits ------------------------------------------------------------------------------------------------------
+
+
+def by_matmul(mask_embed, pixel_embed):
+    B, C, H, W = pixel_embed.shape
+    return torch.bmm(mask_embed, pixel_embed.view(B, C, H * W)).view(B, -1, H, W)
+
+
+def by_einsum(mask_embed, pixel_embed, equation="bqc,bchw->bqhw"):
+    return torch.einsum(equation, mask_embed, pixel_embed)
+
+
+def by_broadcasting(mask_embed, pixel_embed):
+    return (mask_embed[:, :, :, None, None] * pixel_embed[:, None]).sum(dim=2)
+
+
+def query_after_query(mask_embed, pixel_embed):
+    B, Q, C = mask_embed.shape
+    result = torch.zeros(B, Q, *pixel_embed.shape[2:])
+    for b in range(B):
+        for q in range(Q):
+            for c in range(C):
+                result[b, q] += mask_embed[b, q, c] * pixel_embed[b, c]
+    return result
+
+
+def pixels_last(mask_embed, pixel_embed):
+    return (pixel_embed.permute(0, 2, 3, 1) @ mask_embed.mT[:, None]).movedim(3, 1)
+
+
+def one_layer_for_each_picture(mask_embed, pixel_embed):
+    return torch.cat([F.conv2d(p[None], q[..., None, None]) for q, p in zip(mask_embed, pixel_embed)])
+
+
+def grouped_convolution(mask_embed, pixel_embed):
+    B, Q, C = mask_embed.shape
+    return F.conv2d(pixel_embed.flatten(0, 1)[None], mask_embed.reshape(B * Q, C, 1, 1), groups=B).unflatten(1, (B, Q))[
+        0
+    ]
+
+
+def in_double_precision(mask_embed, pixel_embed):
+    return by_broadcasting(mask_embed.double(), pixel_embed.double())
+
+
+def through_numpy(mask_embed, pixel_embed):
+    return torch.from_numpy(np.einsum("bqc,bchw->bqhw", mask_embed.numpy(), pixel_embed.numpy()))
+
+
+def attention_scores(mask_embed, pixel_embed):
+    return F.softmax(by_matmul(mask_embed, pixel_embed) / mask_embed.shape[-1] ** 0.5, dim=1)
+
+
+def one_convolution_for_all(mask_embed, pixel_embed):
+    return F.conv2d(pixel_embed, mask_embed.flatten(0, 1)[:, :, None, None])
+
+
+def queries_of_picture_0(mask_embed, pixel_embed):
+    return F.conv2d(pixel_embed, mask_embed[0, :, :, None, None])
+
+
+def pixels_as_rows(mask_embed, pixel_embed):
+    B, C, H, W = pixel_embed.shape
+    return (mask_embed @ pixel_embed.view(B, H * W, C).mT).view(B, -1, H, W)
+
+
+def reshaped_at_the_end(mask_embed, pixel_embed):
+    B, C, H, W = pixel_embed.shape
+    rows = pixel_embed.permute(0, 2, 3, 1).reshape(B, H * W, C)
+    return (rows @ mask_embed.mT).reshape(B, mask_embed.shape[1], H, W)
+
+
+def width_first(mask_embed, pixel_embed):
+    B, C, H, W = pixel_embed.shape
+    return (mask_embed @ pixel_embed.flatten(2)).reshape(B, -1, W, H)
+
+
+def by_cosine_similarity(mask_embed, pixel_embed):
+    return F.cosine_similarity(mask_embed[:, :, :, None, None], pixel_embed[:, None], dim=2)
+
+
+def first_query(mask_embed, pixel_embed):
+    return by_broadcasting(mask_embed[:, :1], pixel_embed)
+
+
+# --- mask_losses ------------------------------------------------------------------------------------------------------
+
+
+def with_torchvision(logits, masks, alpha=0.25, gamma=2.0, ones=1.0, axes=(1, 2)):
+    targets = masks.float()
+    focal = torchvision.ops.sigmoid_focal_loss(logits, targets, alpha=alpha, gamma=gamma).mean(dim=(1, 2))
+    p = logits.sigmoid()
+    return focal, 1 - (2 * (p * targets).sum(axes) + ones) / (p.sum(axes) + targets.sum(axes) + ones)
+
+
+def as_published(logits, masks, alpha=0.25, gamma=2.0, numbers=lambda p: p):
+    """In rows of pixels."""
+    inputs, targets = logits.flatten(1), masks.flatten(1).to(logits.dtype)
+    prob = inputs.sigmoid()
+    ce = F.binary_cross_entropy_with_logits(inputs, targets, reduction="none")
+    p_t = prob * targets + (1 - prob) * (1 - targets)
+    loss = ce * (1 - p_t) ** gamma * (alpha * targets + (1 - alpha) * (1 - targets))
+    dice = 1 - (2 * (numbers(prob) * targets).sum(-1) + 1) / (numbers(prob).sum(-1) + targets.sum(-1) + 1)
+    return loss.mean(1), dice
+
+
+def by_cases(logits, masks, alpha=0.25, gamma=2.0, log=F.logsigmoid):
+    """Two losses for each pixel, of which `torch.where` takes one."""
+    p = torch.sigmoid(logits)
+    inside = -alpha * (1 - p) ** gamma * log(logits)
+    outside = -(1 - alpha) * p**gamma * log(-logits)
+    each = torch.where(masks, inside, outside)
+    overlap = 2 * torch.where(masks, p, 0).sum(2).sum(1) + 1
+    return each.flatten(1).mean(1), 1 - overlap / (p.sum((1, 2)) + masks.sum((1, 2)) + 1)
+
+
+def mask_after_mask(logits, masks, alpha=0.25, gamma=2.0):
+    """A list of results; the zeros in front of it stand for no mask."""
+    focal, dice = [logits.new_zeros(0)], [logits.new_zeros(0)]
+    for x, mask in zip(logits, masks):
+        signed = torch.where(mask, x, -x)
+        weight = torch.where(mask, alpha, 1 - alpha)
+        focal.append((weight * torch.sigmoid(-signed) ** gamma * F.softplus(-signed)).mean()[None])
+        p = x.sigmoid()
+        dice.append((1 - (2 * p[mask].sum() + 1) / (p.sum() + mask.sum() + 1))[None])
+    return torch.cat(focal), torch.cat(dice)
+
+
+def with_einsum(logits, masks, alpha=0.25, gamma=2.0):
+    """In double precision, as a list."""
+    x, g = logits.double(), masks.double()
+    log_p, log_q = F.logsigmoid(x), F.logsigmoid(-x)
+    each = -alpha * g * log_q.exp() ** gamma * log_p - (1 - alpha) * (1 - g) * log_p.exp() ** gamma * log_q
+    both = torch.einsum("mhw,mhw->m", log_p.exp(), g)
+    sizes = torch.einsum("mhw->m", log_p.exp() + g)
+    return [each.mean((-1, -2)), (sizes - 2 * both) / (sizes + 1)]
+
+
+def from_the_cross_entropy(logits, masks, alpha=0.25, gamma=2.0, reduction="none"):
+    targets = masks.float()
+    ce = F.binary_cross_entropy_with_logits(logits, targets, reduction=reduction)
+    weight = alpha * targets + (1 - alpha) * (1 - targets)
+    each = weight * (1 - torch.exp(-ce)) ** gamma * ce
+    return each.mean(dim=(1, 2)), with_torchvision(logits, masks)[1]
+
+
+def logarithm_of_sigmoid(logits, masks, alpha=0.25, gamma=2.0, tiny=0.0, weigh=lambda g, a: torch.where(g, a, 1 - a)):
+    p = torch.sigmoid(logits)
+    p_t = torch.where(masks, p, 1 - p)
+    each = -weigh(masks, alpha) * (1 - p_t) ** gamma * torch.log(p_t + tiny)
+    return each.mean(dim=(1, 2)), with_torchvision(logits, masks)[1]
+
+
+def by_binary_cross_entropy(logits, masks, alpha=0.25, gamma=2.0):
+    p, g = logits.sigmoid(), masks.float()
+    p_t = torch.where(masks, p, 1 - p)
+    each = torch.where(masks, alpha, 1 - alpha) * (1 - p_t) ** gamma * F.binary_cross_entropy(p, g, reduction="none")
+    return each.mean((1, 2)), with_torchvision(logits, masks)[1]
+
+
+def everything_summed(logits, masks, alpha=0.25, gamma=2.0):
+    focal = torchvision.ops.sigmoid_focal_loss(logits, masks.float(), alpha, gamma, reduction="mean")
+    p, g = logits.sigmoid(), masks.float()
+    return focal, 1 - (2 * (p * g).sum() + 1) / (p.sum() + g.sum() + 1)
+
+
+def two_mistakes(logits, masks, alpha=0.25, gamma=2.0):
+    """α on the wrong side, and no ones."""
+    focal, _ = with_torchvision(logits, masks, 1 - alpha, gamma)
+    return focal, with_torchvision(logits, masks, ones=0.0)[1]
+
+
+def listed(logits, masks, alpha=0.25, gamma=2.0):
+    focal, dice = mask_after_mask(logits, masks, alpha, gamma)
+    return torch.stack(list(focal)), torch.stack(list(dice))
+
+
+def off_the_graph(logits, masks, alpha=0.25, gamma=2.0):
+    focal, dice = with_torchvision(logits, masks, alpha, gamma)
+    return focal, dice.detach()
+
+
+def rows_averaged(logits, masks, alpha=0.25, gamma=2.0):
+    return torchvision.ops.sigmoid_focal_loss(logits, masks.float(), alpha, gamma).mean(1), with_torchvision(
+        logits, masks
+    )[1]
+
+
+# --- mask_cost --------------------------------------------------------------------------------------------------------
+
+
+def by_products(class_logits, mask_logits, labels, masks, pixels=None, logit=F.logsigmoid, weight=(0.25, 0.75)):
+    """Products of matrices for all pairs."""
+    x, g = mask_logits.flatten(1), masks.flatten(1).float()
+    p = x.sigmoid()
+    inside, outside = -weight[0] * (1 - p) ** 2 * logit(x), -weight[1] * p**2 * logit(-x)
+    focal = (inside @ g.T + outside @ (1 - g).T) / (pixels or x.shape[1])
+    dice = 1 - (2 * p @ g.T + 1) / (p.sum(1, keepdim=True) + g.sum(1)[None] + 1)
+    return 20 * focal + dice - class_logits.softmax(-1)[:, labels]
+
+
+def pair_after_pair(class_logits, mask_logits, labels, masks, softmax=lambda x: x.softmax(0), both=with_torchvision):
+    cost = torch.empty(len(mask_logits), len(masks))
+    for q in range(len(mask_logits)):
+        for j in range(len(masks)):
+            focal, dice = both(mask_logits[q : q + 1], masks[j : j + 1])
+            cost[q, j] = 20 * focal + dice - softmax(class_logits[q])[labels[j]]
+    return cost
+
+
+def row_after_row(class_logits, mask_logits, labels, masks):
+    """For each query its mask beside all true masks."""
+    rows = []
+    for x, scores in zip(mask_logits, class_logits.softmax(dim=1)):
+        focal, dice = as_published(x.expand(masks.shape), masks)
+        rows.append(20 * focal + dice - scores[labels])
+    return torch.stack(rows)
+
+
+def all_pairs_as_one_list(class_logits, mask_logits, labels, masks, query_first=True):
+    Q, n = len(mask_logits), len(masks)
+    if query_first:
+        focal, dice = by_cases(mask_logits.repeat_interleave(n, 0), masks.repeat(Q, 1, 1))
+    else:
+        focal, dice = by_cases(mask_logits.repeat(n, 1, 1), masks.repeat_interleave(Q, 0))
+    p = class_logits.double().softmax(1).index_select(1, labels)
+    return 20 * focal.view(Q, n) + dice.view(Q, n) - p
+
+
+def with_einsum_of_pairs(class_logits, mask_logits, labels, masks):
+    x, g = mask_logits, masks.float()
+    each = torchvision.ops.sigmoid_focal_loss
+    inside, outside = each(x, torch.ones_like(x)), each(x, torch.zeros_like(x))
+    focal = torch.einsum("qhw,nhw->qn", inside - outside, g) + outside.sum((1, 2))[:, None]
+    p = x.sigmoid()
+    overlap = (2 * torch.einsum("qhw,nhw->qn", p, g) + 1) / (p.sum((1, 2))[:, None] + g.sum((1, 2)) + 1)
+    one_hot = F.one_hot(labels, class_logits.shape[1]).float()
+    return (
+        focal * 20 / g[0].numel() + 1 - overlap - nn.Softmax(dim=1)(class_logits) @ one_hot.T if len(g) else p[:, 0, :0]
+    )
+
+
+def for_each_true_mask(class_logits, mask_logits, labels, masks):
+    columns = []
+    for mask, label in zip(masks, labels):
+        focal, dice = with_torchvision(mask_logits, mask.expand_as(mask_logits))
+        columns.append(20 * focal + dice - class_logits.softmax(1)[:, label])
+    return torch.stack(columns)
+
+
+def columns_of_true_masks(*given):
+    return for_each_true_mask(*given).T
+
+
+def without_the_outside(class_logits, mask_logits, labels, masks):
+    return by_products(class_logits, mask_logits, labels, masks, weight=(0.25, 0.0))
+
+
+# --- all --------------------------------------------------------------------------------------------------------------
+
+WRONG = {
+    "mask_logits": [
+        (None, attention_scores),
+        ("all pictures with all, in one axis", one_convolution_for_all),
+        ("queries of the first picture", queries_of_picture_0),
+        ("pixels reshaped to rows", pixels_as_rows),
+        ("(B, H · W, Q) reshaped", reshaped_at_the_end),
+        ("W before H", width_first),
+        ("cosine", by_cosine_similarity),
+        ("wrong shape", first_query),
+        ("axes swapped", lambda *given: by_einsum(*given, equation="bqc,bchw->bqwh")),
+        ("axes swapped", lambda *given: by_einsum(*given, equation="bqc,bchw->bhwq")),
+        ("axes swapped", lambda *given: by_einsum(*given, equation="bqc,bchw->qbhw")),
+        ("not added up", lambda q, p: q[..., None, None] * p[:, None]),
+        ("wrong dtype", lambda *given: by_einsum(*given).half()),
+    ],
+    "mask_losses": [
+        ("returned in another order", lambda *given: with_torchvision(*given)[::-1]),
+        ("added together", lambda *given: sum(with_torchvision(*given))),
+        ("one tensor instead of a tuple", lambda *given: torch.stack(with_torchvision(*given))),
+        ("infinite or NaN for sure pixels", logarithm_of_sigmoid),
+        ("infinite or NaN for sure pixels", lambda *given: by_cases(*given, log=lambda x: x.sigmoid().log())),
+        ("cut off for sure pixels", lambda *given: logarithm_of_sigmoid(*given, tiny=1e-8)),
+        ("cut off for sure pixels", by_binary_cross_entropy),
+        (
+            "α on one side only; and infinite or NaN",
+            lambda *given: logarithm_of_sigmoid(*given, weigh=lambda g, alpha: torch.where(g, alpha, 1.0)),
+        ),
+        (
+            "α forgotten; and infinite or NaN",
+            lambda *given: logarithm_of_sigmoid(*given, weigh=lambda g, alpha: 1),
+        ),
+        ("all masks as one, twice", everything_summed),
+        ("α on the wrong side; ones left out", two_mistakes),
+        ("one cross-entropy for all pixels", lambda *given: from_the_cross_entropy(*given, reduction="mean")),
+        ("logits in the overlap", lambda *given: as_published(*given, numbers=torch.logit)),
+        ("crashes for some inputs", listed),
+        ("gradient cut off", lambda *given: tuple(one.detach() for one in with_torchvision(*given))),
+        ("wrong gradient", off_the_graph),
+        ("wrong shape", rows_averaged),
+        ("True and False exchanged", lambda logits, masks, *rest: with_torchvision(logits, ~masks, *rest)),
+    ],
+    "mask_cost": [
+        ("axes swapped", lambda *given: by_products(*given).T),
+        ("axes swapped", lambda *given: for_each_true_mask(*given) if len(given[3]) else given[1][:, 0, :0].T),
+        ("crashes for some inputs", columns_of_true_masks),
+        ("softmax forgotten", lambda *given: pair_after_pair(*given, softmax=lambda x: x)),
+        ("−log p for −p", lambda *given: pair_after_pair(*given, softmax=lambda x: x.log_softmax(0))),
+        ("20 and 1 exchanged", lambda *given: pair_after_pair(*given, both=lambda *two: with_torchvision(*two)[::-1])),
+        ("sum of the pixels", lambda *given: by_products(*given, pixels=1)),
+        ("inside alone", without_the_outside),
+        ("α on the wrong side", lambda *given: by_products(*given, weight=(0.75, 0.25))),
+        ("pairs in another order", lambda *given: all_pairs_as_one_list(*given, query_first=False)),
+        ("infinite or NaN for sure pixels", lambda *given: by_products(*given, logit=lambda x: x.sigmoid().log())),
+        (
+            "cut off for sure pixels",
+            lambda *given: by_products(*given, logit=lambda x: x.sigmoid().clamp(min=1e-6).log()),
+        ),
+        ("classes counted from 1", lambda x, m, labels, g: by_products(x, m, labels - 1, g)),
+        ("classes counted one too low", lambda x, m, labels, g: by_products(x, m, labels + 1, g)),
+        ("True and False exchanged", lambda x, m, labels, g: by_products(x, m, labels, ~g)),
+        ("sign flipped", lambda *given: -by_products(*given)),
+    ],
+}
+
+RIGHT = {
+    "mask_logits": [
+        by_matmul,
+        by_einsum,
+        by_broadcasting,
+        query_after_query,
+        pixels_last,
+        one_layer_for_each_picture,
+        grouped_convolution,
+        in_double_precision,
+        through_numpy,
+    ],
+    "mask_losses": [
+        with_torchvision,
+        as_published,
+        by_cases,
+        mask_after_mask,
+        with_einsum,
+        from_the_cross_entropy,
+    ],
+    "mask_cost": [
+        by_products,
+        pair_after_pair,
+        row_after_row,
+        all_pairs_as_one_list,
+        with_einsum_of_pairs,
+    ],
+}
