@@ -10,9 +10,8 @@ from lib.models.detr import DETR
 from lib.ops.boxes import box_cxcywh_normalized_to_xyxy
 from lib.timing import milliseconds
 from lib.viz.attention.maps import mark_cell, paint_heat
-from lib.viz.basics.draw import to_pixels
 from lib.viz.detection.boxes import box_patch, class_colour, show_picture, thin_boxes
-from lib.viz.diagrams.panels import Draw, feature_map, picture_stage, shape_of, tile_places, tiles
+from lib.viz.diagrams.panels import Draw, asking, class_table, feature_map, picture_stage, shape_of, tiles
 from lib.viz.diagrams.system import Loss, Plan, Stage
 
 SHOWN = 4  # channels of the code, and queries, of which a drawing shows one tile each
@@ -59,10 +58,11 @@ def detr_plan(model: DETR, image: Tensor) -> Plan:
         Stage("encoder: cells\nlook at cells", _looking(image, looked.encoder_attention, boxes[sure[0]]),
               f"{shape_of(looked.memory[0])};\nwhere one looks",
               milliseconds(lambda: encoder(cells, padding, codes)), new=True),
-        Stage("decoder: queries\nask all at once", _asking(image, asked),
+        Stage("decoder: queries\nask all at once", asking(image, asked),
               f"{shape_of(states[-1, 0])};\nwhere {len(asked)} look",
               milliseconds(lambda: decoder(torch.zeros_like(queries), memory, padding, codes, queries)), new=True),
-        Stage("for each a class,\nor nothing", _classes(probability), f"{shape_of(probability)};\nlast column: nothing",
+        Stage("for each a class,\nor nothing", class_table(probability),
+              f"{shape_of(probability)};\nlast column: nothing",
               milliseconds(lambda: model.class_embed(states)), new=True),
         Stage("and for each\na box", _boxes(image, boxes, labels, nothing),
               f"{shape_of(boxes)};\n{int((labels != nothing).sum())} are something",
@@ -92,24 +92,6 @@ def _looking(image: Tensor, attention: list[Tensor], box: Tensor) -> Draw:
             mark_cell(axis, "cell", cell, (rows, columns), image.shape[1:], width=1.0)
 
     return draw
-
-
-def _asking(image: Tensor, maps: Tensor) -> Draw:
-    """Where each of up to four queries looks, (n, h, w)."""
-
-    def draw(axis: Axes) -> None:
-        for (x, y, side), heat in zip(tile_places(len(maps)), maps):
-            extent = (x, x + side, y, y + side)
-            axis.imshow(to_pixels(image), extent=extent)
-            paint_heat(axis, heat, extent)
-        axis.set(xlim=(0, 1), ylim=(0, 1), facecolor="white")
-
-    return draw
-
-
-def _classes(probability: Tensor) -> Draw:
-    """Answers (Q, K + 1) as a table, bright where sure."""
-    return lambda axis: axis.imshow(probability.numpy(), cmap="viridis", vmin=0, vmax=1, aspect="auto")
 
 
 def _boxes(image: Tensor, boxes: Tensor, labels: Tensor, nothing: int) -> Draw:

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from lib.viz.basics.draw import overlay
+from lib.viz.attention.maps import paint_heat
+from lib.viz.basics.draw import overlay, to_pixels
 from lib.viz.detection.boxes import box_patch, class_colour, show_picture, thin_boxes
 from lib.viz.detection.pyramid import level_colour
 from lib.viz.diagrams.system import Stage
@@ -71,6 +72,24 @@ def tile_places(count: int) -> list[tuple[float, float, float]]:
     if count == 1:
         return [(0.0, 0.0, 1.0)]
     return [(x, y, 0.485) for y in (0.515, 0.0) for x in (0.0, 0.515)][:count]
+
+
+def asking(image: Tensor, maps: Tensor) -> Draw:
+    """Where each of up to four queries looks, (n, h, w)."""
+
+    def draw(axis: Axes) -> None:
+        for (x, y, side), heat in zip(tile_places(len(maps)), maps):
+            extent = (x, x + side, y, y + side)
+            axis.imshow(to_pixels(image), extent=extent)
+            paint_heat(axis, heat, extent)
+        axis.set(xlim=(0, 1), ylim=(0, 1), facecolor="white")
+
+    return draw
+
+
+def class_table(probability: Tensor) -> Draw:
+    """Answers (Q, K + 1) as a table, bright where sure."""
+    return lambda axis: axis.imshow(probability.numpy(), cmap="viridis", vmin=0, vmax=1, aspect="auto")
 
 
 def like_colours(maps: Sequence[Tensor]) -> list[np.ndarray]:

@@ -2,7 +2,8 @@
 
 From left to right the stages, each with a real picture of what comes out of it. What is new has a coloured frame. Above
 each stage the time that it takes, as a bar; below, for each loss, how far its gradient runs back. A stage that does not
-follow from the one before it has an arrow of its own, around those between.
+follow from the one before it has an arrow of its own, around those between. One that takes the answers of two stages
+has a second arrow, below it all.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,6 +35,7 @@ class Stage:
         milliseconds: how long it takes; None where nothing is computed.
         new: whether it is what the lesson is about.
         after: number of the stage whose answer it takes, from 0; None: of the one before it.
+        also: number of a second stage whose answer it takes; None: there is none.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Stage:
     milliseconds: float | None = None
     new: bool = False
     after: int | None = None
+    also: int | None = None
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,13 @@ class Loss:
         name: what it is called.
         at: number of the stage whose answer it judges, from 0.
         back_to: number of the first stage that learns from it, at most `at`.
+        past: numbers of stages between that do not; its line is dotted there.
     """
 
     name: str
     at: int
     back_to: int
+    past: tuple[int, ...] = ()
 
 
 class Plan(NamedTuple):
@@ -90,20 +95,24 @@ def draw_system(
 
     Raises:
         ValueError: there is no stage, a stage follows one that does not come before it, or a loss names a stage that is
-            not there or runs forward.
+            not there, runs forward, or passes a stage that it does not reach.
     """
     if not stages:
         raise ValueError("stages is empty; expected at least one")
     for number, stage in enumerate(stages):
-        if stage.after is not None and not 0 <= stage.after < number:
-            raise ValueError(f"stages has number {number} after {stage.after}; expected 0 <= after < {number}")
+        for name, before in (("after", stage.after), ("also", stage.also)):
+            if before is not None and not 0 <= before < number:
+                raise ValueError(f"stages has number {number} {name} {before}; expected 0 <= {name} < {number}")
     for loss in losses:
         if not 0 <= loss.back_to <= loss.at < len(stages):
             raise ValueError(f"losses has {loss}; expected 0 <= back_to <= at < {len(stages)}")
+        if not all(loss.back_to < number < loss.at for number in loss.past):
+            raise ValueError(f"losses has {loss}; expected back_to < past < at for each number of past")
     pitch = WIDTH / len(stages)
     side = pitch - GAP
     timed = any(stage.milliseconds is not None for stage in stages)
-    detours = DETOUR * any(stage.after is not None for stage in stages)
+    ways = [any(getattr(stage, name) is not None for stage in stages) for name in ("after", "also")]
+    detours = DETOUR * sum(ways)
     height = TITLE * bool(title) + BARS * timed + NAMES + side + WORDS + detours + LOSS * len(losses) + 0.05
     figure = plt.figure(figsize=(WIDTH, height))
     paper = figure.add_axes((0, 0, 1, 1))  # measured in inches, from the lower left corner
@@ -133,14 +142,22 @@ def draw_system(
                 (number * pitch, foot + side / 2),
             )
             paper.plot(*zip(*around), color=INK, linewidth=1, solid_joinstyle="miter")
+        if stage.also is not None:  # from below the words of the other stage to below those of this one
+            start, top, low = (stage.also + 0.5) * pitch, foot - WORDS + 0.06, foot - WORDS - detours + DETOUR / 2
+            paper.plot((start, start, middle), (top, low, low), color=INK, linewidth=1, solid_joinstyle="miter")
+            arrow = {"arrowstyle": "-|>", "color": INK, "shrinkA": 0, "shrinkB": 0}
+            paper.annotate("", (middle, top), (middle, low), arrowprops=arrow)
     for row, loss in enumerate(losses):
         ends = ((loss.at + 1) * pitch - GAP / 2, loss.back_to * pitch + GAP / 2)
-        _loss(paper, loss, ends, LOSS * (len(losses) - row - 0.5), LOSS_COLOURS[row % len(LOSS_COLOURS)])
+        gaps = [((number + 1) * pitch - GAP / 2, number * pitch + GAP / 2) for number in loss.past]
+        _loss(paper, loss, ends, LOSS * (len(losses) - row - 0.5), LOSS_COLOURS[row % len(LOSS_COLOURS)], gaps)
     if timed:
         words, y = "how long it takes", foot + side + NAMES
         paper.text(GAP / 2, y, words, va="bottom", fontsize=7.5, color=INK, style="italic")
     if losses:
         words = "how far the gradient\nof each loss runs back"
+        if any(loss.past for loss in losses):
+            words += "\n(dotted: passes by)"
         paper.text(GAP / 2, foot - WORDS - detours, words, va="top", fontsize=7.5, color=INK, style="italic")
     if title:
         paper.text(WIDTH / 2, height - 0.06, title, ha="center", va="top", fontsize=10.5)
@@ -177,10 +194,18 @@ def _bar(paper: Axes, stage: Stage, foot: tuple[float, float], longest: float) -
     paper.text(x, y + high + 0.03, said, ha="center", va="bottom", fontsize=8, color=INK)
 
 
-def _loss(paper: Axes, loss: Loss, ends: tuple[float, float], y: float, colour: str) -> None:
-    """A line from the judged stage back to the last that learns; its name covers the line's right end."""
+def _loss(
+    paper: Axes, loss: Loss, ends: tuple[float, float], y: float, colour: str, gaps: Sequence[tuple[float, float]] = ()
+) -> None:
+    """A line from the judged stage back to the last that learns; its name covers the line's right end.
+
+    It is dotted in the gaps.
+    """
     right, left = ends
     paper.annotate("", (left, y), (right, y), arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 1.6})
+    for gap in gaps:
+        paper.plot(gap, (y, y), color="white", linewidth=3, zorder=4)
+        paper.plot(gap, (y, y), ":", color=colour, linewidth=1.6, zorder=4)
     paper.plot((left, left), (y - 0.08, y + 0.08), color=colour, linewidth=2)
     paper.text(
         right, y, loss.name, ha="right", va="center", fontsize=7.5, color=colour,

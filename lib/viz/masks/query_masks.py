@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -14,6 +15,7 @@ Colour = str | tuple[float, float, float]
 
 SILENT = "#8A8A8A"  # the title of a query that says "nothing", and its mask
 DARKEST, DIMMED = 0.06, 0.3  # of the picture where a mask is 0: black becomes the one, white the sum of both
+BRIGHTEST = 0.85  # how much of the class's colour there is where a mask is 1
 
 
 def draw_query_masks(
@@ -62,23 +64,25 @@ def said_by(class_logits: Tensor, names: Sequence[str]) -> list[str]:
 
 
 def show_glow(axis: Axes, image: Tensor, probability: Tensor, colour: Colour, line: bool = True) -> None:
-    """A mask (h, w), 0..1, over the dimmed picture (3, H, W); the coordinates are those of boxes.
+    """`glow` on an axis with the coordinates of boxes.
 
     Args:
         line: whether to draw one where the probability crosses 1/2.
     """
     height, width = image.shape[1:]
-    extent = (0, width, height, 0)
-    grey = to_pixels(image).mean(axis=2, keepdims=True) / 255  # (H, W, 1)
-    axis.imshow(np.broadcast_to(DARKEST + DIMMED * grey, (height, width, 3)), interpolation="nearest", extent=extent)
-    light = np.empty((*probability.shape, 4))
-    light[...] = (*to_rgb(colour), 0)
-    light[..., 3] = 0.85 * probability.numpy()
-    axis.imshow(light, interpolation="nearest", extent=extent)
+    axis.imshow(glow(image, probability, colour), interpolation="nearest", extent=(0, width, height, 0))
     if line:
         show_edges(axis, (probability > 0.5).numpy(), (height, width), "white", 0.9)
     axis.set(xlim=(0, width), ylim=(height, 0))
     axis.axis("off")
+
+
+def glow(image: Tensor, probability: Tensor, colour: Colour) -> np.ndarray:
+    """The dimmed picture (3, H, W) with the light of a mask (h, w), 0..1, in its cells: (H, W, 3) floats 0..1."""
+    grey = DARKEST + DIMMED * to_pixels(image).mean(axis=2, keepdims=True) / 255  # (H, W, 1)
+    light = BRIGHTEST * F.interpolate(probability[None, None].float(), grey.shape[:2], mode="nearest-exact")[0, 0]
+    share = light.numpy()[..., None]  # (H, W, 1)
+    return (1 - share) * grey + share * np.asarray(to_rgb(colour))
 
 
 def show_edges(axis: Axes, numbers: np.ndarray, size: tuple[int, int], colour: str, width: float) -> None:

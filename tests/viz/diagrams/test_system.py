@@ -156,3 +156,30 @@ def test_a_stage_that_follows_from_an_earlier_one_has_an_arrow_around_those_betw
 def test_a_stage_that_follows_from_none_before_it_is_refused(after):
     with pytest.raises(ValueError, match="^stages has number 1 after"):
         draw_system([stage("one"), Stage("two", lambda axis: None, after=after)])
+
+
+def test_a_stage_that_takes_two_answers_has_a_second_arrow_below_all_others():
+    stages = [stage("one"), stage("two"), Stage("three", lambda axis: None, after=0, also=1)]
+    figure = draw_system(stages, [Loss("which?", 2, 0)])
+    paper, *panels = figure.axes
+    below = [text for text in paper.texts if getattr(text, "arrow_patch", None)][-2]  # the last is the loss's
+    middles = [sum(panel.get_position().intervalx) / 2 * figure.get_figwidth() for panel in panels]
+    assert below.xy[0] == pytest.approx(middles[2]) and below.xyann[1] < below.xy[1]
+    (around,) = [line for line in paper.lines if len(line.get_xdata()) == 3]
+    (first,) = [line for line in paper.lines if len(line.get_xdata()) == 4]
+    assert around.get_xdata()[0] == pytest.approx(middles[1]) and min(around.get_ydata()) < min(first.get_ydata())
+    assert min(around.get_ydata()) > 0.24, "above the losses"
+    with pytest.raises(ValueError, match="^stages has number 1 also 1"):
+        draw_system([stage("one"), Stage("two", lambda axis: None, also=1)])
+
+
+def test_a_loss_is_dotted_below_a_stage_that_it_passes():
+    stages = [stage(str(number)) for number in range(3)]
+    figure = draw_system(stages, [Loss("which?", 2, 0, past=(1,))])
+    paper, _, panel, _ = figure.axes
+    (dotted,) = [line for line in paper.lines if line.get_linestyle() == ":"]
+    edges = [edge * figure.get_figwidth() for edge in panel.get_position().intervalx]
+    assert sorted(dotted.get_xdata()) == pytest.approx(edges) and "(dotted" in " ".join(words(figure))
+    for past in ((0,), (2,), (5,)):
+        with pytest.raises(ValueError, match="^losses .* back_to < past < at"):
+            draw_system(stages, [Loss("which?", 2, 0, past=past)])
