@@ -75,7 +75,8 @@ class MaskFormerMatcher(nn.Module):
         """
         _check(outputs, targets)
         indices, answers = [], zip(outputs["pred_logits"], outputs["pred_masks"])
-        for (logits, masks), target, true in zip(answers, targets, _on_batch(targets, outputs["images"])):
+        true_masks = on_batch([target["masks"] for target in targets], outputs["images"])
+        for (logits, masks), target, true in zip(answers, targets, true_masks):
             small = resize_masks(true, (masks.shape[1], masks.shape[2])).to(masks)  # (n, h, w)
             cost = self.cost(logits, masks, target["labels"].to(masks.device), small)  # (Q, n)
             if not cost.isfinite().all():
@@ -127,13 +128,17 @@ class MaskFormerCriterion(nn.Module):
         losses: dict[str, Tensor] = {}
         for suffix, layer in layers.items():
             indices = self.matcher(layer, targets)
-            parts = {"loss_ce": self.loss_labels(layer, targets, indices), **self.loss_masks(layer, targets, indices)}
+            parts = self.losses_of_layer(layer, targets, indices)
             losses |= {name + suffix: loss for name, loss in parts.items()}
         return losses
 
     def weighted(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
         """What is to become small: each loss times its weight. Their sum is the paper's loss."""
         return weighted_losses(losses, self.weight_dict)
+
+    def losses_of_layer(self, outputs: MaskFormerOutput, targets: Targets, indices: Indices) -> dict[str, Tensor]:
+        """The losses of one decoder layer, by name."""
+        return {"loss_ce": self.loss_labels(outputs, targets, indices), **self.loss_masks(outputs, targets, indices)}
 
     def loss_labels(self, outputs: MaskFormerOutput, targets: Targets, indices: Indices) -> Tensor:
         """Cross-entropy of all queries, as DETR's: those with a true mask should say its class, others "nothing"."""
@@ -146,7 +151,7 @@ class MaskFormerCriterion(nn.Module):
         Here the logits are enlarged, bilinearly, to the true masks' size. In padding, nothing is wanted.
         """
         said = torch.cat([masks[queries] for masks, (queries, _) in zip(outputs["pred_masks"], indices)])  # (M, h, w)
-        true_masks = _on_batch(targets, outputs["images"])
+        true_masks = on_batch([target["masks"] for target in targets], outputs["images"])
         true = torch.cat([masks[truths] for masks, (_, truths) in zip(true_masks, indices)]).to(said)  # (M, H, W)
         said = F.interpolate(said[:, None], true.shape[1:], mode="bilinear", align_corners=False)  # (M, 1, H, W)
         num_masks = max(sum(len(target["labels"]) for target in targets), 1)
@@ -203,22 +208,32 @@ class MaskFormer(nn.Module):
         self, images: Tensor | list[Tensor], need_weights: bool = True
     ) -> tuple[MaskFormerOutput, TransformerOutput]:
         """The same, and what the transformer says: where every layer looked, see `TransformerOutput`."""
+        batch, pixels, looked = self.features(images, need_weights)
+        states = looked.states if self.aux_loss else looked.states[-1:]  # (layers, B, Q, D)
+        layers: list[MaskFormerOutput] = [
+            {"pred_logits": logits, "pred_masks": masks, "images": batch}
+            for logits, masks in zip(*self.heads(states, pixels))
+        ]
+        outputs = layers.pop()
+        if self.aux_loss:
+            outputs["aux_outputs"] = layers
+        return outputs, looked
+
+    def features(
+        self, images: Tensor | list[Tensor], need_weights: bool = False
+    ) -> tuple[ImageList, Tensor, TransformerOutput]:
+        """What the heads answer from: the batch, an embedding of every pixel (B, C, h, w), the transformer's output."""
         batch = self.transform(images)
         maps = self.backbone(batch.tensors)
         cells = self.input_proj(list(maps.values())[-1])  # (B, D, ...)
         padding = torch.zeros_like(cells[:, 0], dtype=torch.bool)  # nowhere
         places = self.pe_layer(padding).to(cells)
         looked = self.transformer(cells, padding, self.query_embed.weight, places, need_weights)
-        states = looked.states if self.aux_loss else looked.states[-1:]  # (layers, B, Q, D)
-        masks = torch.einsum("lbqc,bchw->lbqhw", self.mask_embed(states), self.pixel_decoder(maps))
-        layers: list[MaskFormerOutput] = [
-            {"pred_logits": one, "pred_masks": mask, "images": batch}
-            for one, mask in zip(self.class_embed(states), masks)
-        ]
-        outputs = layers.pop()
-        if self.aux_loss:
-            outputs["aux_outputs"] = layers
-        return outputs, looked
+        return batch, self.pixel_decoder(maps), looked
+
+    def heads(self, states: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """States (layers, B, Q, D), pixels (B, C, h, w) -> logits (layers, B, Q, K + 1), masks (layers, B, Q, h, w)."""
+        return self.class_embed(states), torch.einsum("lbqc,bchw->lbqhw", self.mask_embed(states), pixels)
 
 
 def picture_masks(pred_masks: Tensor, images: ImageList) -> list[Tensor]:
@@ -264,12 +279,12 @@ def maskformer_small(num_classes: int, num_queries: int = 20, backbone: SmallTwo
     return MaskFormer(*parts, num_classes, num_queries, transform=transform)
 
 
-def _on_batch(targets: Targets, images: ImageList) -> list[Tensor]:
-    """True masks (n, H, W) of each picture as it came -> as they lie in the batch, with its padding."""
+def on_batch(maps: list[Tensor], images: ImageList) -> list[Tensor]:
+    """Maps (n, H, W) of each picture as it came -> as they lie in the batch, with its padding, where they are 0."""
     height, width = images.tensors.shape[2:]
-    given = zip(targets, images.image_sizes, strict=True)
-    resized = [resize_masks(target["masks"].to(images.tensors.device), size) for target, size in given]
-    return [F.pad(masks, (0, width - masks.shape[2], 0, height - masks.shape[1])) for masks in resized]
+    given = zip(maps, images.image_sizes, strict=True)
+    resized = [resize_masks(one.to(images.tensors.device), size) for one, size in given]
+    return [F.pad(one, (0, width - one.shape[2], 0, height - one.shape[1])) for one in resized]
 
 
 def _check(outputs: MaskFormerOutput, targets: Targets, num_classes: int | None = None) -> None:

@@ -1,12 +1,12 @@
 """Batches of pictures with their truth, cut from memory: thousands of cheap steps in a short run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from lib.datasets.toyworld import PANOPTIC_DIVISOR, Toyworld
+from lib.datasets.toyworld import CLASSES, PANOPTIC_DIVISOR, SEMANTIC_NAMES, Clip, Sample, Toyworld
 
 Target = dict[str, Tensor]  # the truth of one picture by name; `mirror` says which names there are
 Targets = TypeVar("Targets", Tensor, list[Target])
@@ -53,11 +53,35 @@ def toyworld_segments(world: Toyworld) -> tuple[Tensor, list[Target]]:
         SEMANTIC_NAMES}. Each pixel is in one mask. `Batches` turns the bytes into 0..1.
     """
     images = torch.from_numpy(world.arrays["image"].copy())  # (N, 3, H, W)
-    targets = []
-    for panoptic in (world[index].panoptic for index in range(len(world))):  # (H, W) each
-        numbers = panoptic.unique()  # (n,)
-        targets.append({"masks": panoptic == numbers[:, None, None], "labels": numbers // PANOPTIC_DIVISOR})
-    return images, targets
+    return images, [_segments(world[index]) for index in range(len(world))]
+
+
+def clip_segments(clip: Clip, places: Sequence[int] | None = None) -> tuple[Tensor, list[Target]]:
+    """Frames of a clip as `toyworld_segments` gives pictures, with their depth, and who is who.
+
+    Args:
+        places: of the frames that are wanted; None: all.
+
+    Returns:
+        images (T, 3, H, W) uint8, and for each {"masks", "labels"}, "depth" (H, W) metres, infinite in the sky, and
+        "track_ids" (n,) int64: the same number for the same thing all along, from 1; 0 for sky and ground.
+    """
+    images, targets = [], []
+    for place in range(len(clip.frames)) if places is None else places:
+        sample = clip.frames[place]
+        images.append((255 * sample.image).round().to(torch.uint8))
+        target = _segments(sample)
+        things = target["labels"] >= SEMANTIC_NAMES.index(CLASSES[0])  # (n,)
+        numbers = torch.zeros_like(target["labels"])  # (n,)
+        numbers[things] = clip.track_ids[place][sample.panoptic.unique()[things] % PANOPTIC_DIVISOR - 1]
+        targets.append(target | {"depth": sample.depth, "track_ids": numbers})
+    return torch.stack(images), targets
+
+
+def _segments(sample: Sample) -> Target:
+    """A mask for the sky, the ground and each thing, where they have a pixel, and their classes."""
+    numbers = sample.panoptic.unique()  # (n,)
+    return {"masks": sample.panoptic == numbers[:, None, None], "labels": numbers // PANOPTIC_DIVISOR}
 
 
 class Batches(Generic[Targets]):
