@@ -25,6 +25,7 @@ class Segment(TypedDict):
     id: int  # the number, from 1
     label: int  # its class
     isthing: NotRequired[bool]
+    query: NotRequired[int]  # in predictions: which query it came from; stuff, the first that did
     iscrowd: NotRequired[bool]  # in truths: a region of things of one class that nobody counted
 
 
@@ -116,7 +117,7 @@ def panoptic_inference(
 
     Returns:
         (H, W) int64, for each pixel the number of its segment, 0 = void; and of each segment {"id", "label",
-        "isthing"}, with ids 1, 2, ... in the order of the queries.
+        "isthing", "query"}, with ids 1, 2, ... in the order of the queries.
 
     Raises:
         ValueError: a shape does not fit, a thing is no class, or a threshold is not in 0..1.
@@ -138,16 +139,17 @@ def panoptic_inference(
     masks = mask_logits[sure].sigmoid()  # (S, H, W)
     winner = (score[sure][:, None, None] * masks).argmax(dim=0)  # (H, W), 0..S-1
     number_of_stuff: dict[int, int] = {}  # class -> number of its segment
-    for query, kind in enumerate(label[sure].tolist()):
-        won = winner == query  # (H, W)
-        own = int((masks[query] >= 0.5).sum())
+    queries = sure.nonzero()[:, 0].tolist()  # S of them
+    for place, (query, kind) in enumerate(zip(queries, label[sure].tolist())):
+        won = winner == place  # (H, W)
+        own = int((masks[place] >= 0.5).sum())
         if not won.any() or not own or int(won.sum()) / own < overlap_threshold:
             continue
         number = number_of_stuff.get(kind, len(segments) + 1)
         panoptic[won] = number
         if kind in number_of_stuff:
             continue
-        segments.append({"id": number, "label": kind, "isthing": kind in things})
+        segments.append({"id": number, "label": kind, "isthing": kind in things, "query": query})
         if kind not in things:
             number_of_stuff[kind] = number
     return panoptic, segments

@@ -134,7 +134,7 @@ def by_loops(class_logits, mask_logits, things, sure, share):
         label = probability[q].argmax().item()
         same = [each["id"] for each in segments if each["label"] == label and label not in things]
         if not same:
-            segments.append({"id": len(segments) + 1, "label": label, "isthing": label in things})
+            segments.append({"id": len(segments) + 1, "label": label, "isthing": label in things, "query": q})
         for row, column in won:
             panoptic[row, column] = same[0] if same else len(segments)
     return panoptic, segments
@@ -180,9 +180,9 @@ def test_stuff_of_one_class_is_one_segment_and_things_are_not():
     panoptic, segments = panoptic_inference(class_logits, mask_logits, things={1})
     assert panoptic.tolist() == [[1, 1, 2, 2, 1, 1, 3, 3]]
     assert segments == [
-        {"id": 1, "label": 0, "isthing": False},
-        {"id": 2, "label": 1, "isthing": True},
-        {"id": 3, "label": 1, "isthing": True},
+        {"id": 1, "label": 0, "isthing": False, "query": 0},
+        {"id": 2, "label": 1, "isthing": True, "query": 1},
+        {"id": 3, "label": 1, "isthing": True, "query": 3},
     ]
 
 
@@ -220,7 +220,7 @@ def test_nobody_sure_or_no_mask_is_all_void(size):
 
 def test_one_pixel():
     panoptic, segments = panoptic_inference(said(1, count=2), torch.ones(1, 1, 1), {0})
-    assert panoptic.tolist() == [[1]] and segments == [{"id": 1, "label": 1, "isthing": False}]
+    assert panoptic.tolist() == [[1]] and segments == [{"id": 1, "label": 1, "isthing": False, "query": 0}]
 
 
 # ---------------------------------------------------------------------------------------------- bad input
