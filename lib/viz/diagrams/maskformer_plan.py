@@ -45,7 +45,7 @@ def draw_maskformer(
 
 @torch.no_grad()
 def maskformer_plan(model: MaskFormer, image: Tensor, colours: Sequence[Colour] | None = None) -> Plan:
-    """The stages: picture, backbone; pixel decoder, decoder, classes, mask embeddings, masks. Five of them are new."""
+    """The stages: picture, backbone; pixel decoder; transformer, classes; mask embeddings, masks. Three are new."""
     batch = model.transform(image[None])
     if batch.tensors.shape[2:] != batch.image_sizes[0]:
         raise ValueError(f"image is {tuple(image.shape)}, which the model pads; expected sides that need no padding")
@@ -75,12 +75,12 @@ def maskformer_plan(model: MaskFormer, image: Tensor, colours: Sequence[Colour] 
         Stage("pixel decoder: an\nembedding a pixel", feature_map(pixels[0]),
               f"{shape_of(pixels[0])};\nlike ones look alike",
               milliseconds(lambda: model.pixel_decoder(maps)), new=True),
-        Stage("decoder: queries\nask all at once", asking(image, asked),
+        Stage("transformer: queries\nask all at once", asking(image, asked),
               f"{shape_of(states[0])};\nwhere {len(asked)} look",
-              milliseconds(lambda: model.transformer(cells, padding, queries, places)), new=True, after=1),
+              milliseconds(lambda: model.transformer(cells, padding, queries, places)), after=1),
         Stage("for each a class,\nor nothing", class_table(probability),
               f"{shape_of(probability)};\nlast column: nothing",
-              milliseconds(lambda: model.class_embed(states)), new=True),
+              milliseconds(lambda: model.class_embed(states))),
         Stage("and for each a\nmask embedding", _embeddings(embeddings[0].cpu()),
               f"{shape_of(embeddings[0])};\na query a row",
               milliseconds(lambda: model.mask_embed(states)), new=True, after=3),
