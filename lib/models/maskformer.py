@@ -266,7 +266,7 @@ def maskformer_resnet50(num_classes: int = 150) -> MaskFormer:
     return MaskFormer(*parts, num_classes, num_queries=100)
 
 
-def maskformer_small(num_classes: int, num_queries: int = 20, backbone: SmallTwoMaps | None = None) -> MaskFormer:
+def maskformer_small(num_classes: int, num_queries: int = 16, backbone: SmallTwoMaps | None = None) -> MaskFormer:
     """The one of lesson 15, for toyworld at 96 × 96: masks at stride 4; queries look at 144 cells.
 
     The transformer is that of lesson 14's `detr_small`, encoder and all, as the paper's is DETR's where it learns

@@ -230,7 +230,7 @@ def picture_depth(logits: Tensor, masks: Tensor, depths: Tensor) -> Tensor:
 
 
 def uni_dvps_small(
-    num_classes: int, num_queries: int = 20, backbone: SmallTwoMaps | None = None, gate: bool = True
+    num_classes: int, num_queries: int = 16, backbone: SmallTwoMaps | None = None, gate: bool = True
 ) -> UniDVPS:
     """The one of lesson 16, for toyworld at 96 × 96: `maskformer_small`, a depth head, and gates if wanted.
 
