@@ -13,12 +13,13 @@ from lib.exercises.engine.exercise import Case, Exercise, Mistake, mistake
 from lib.exercises.engine.inputs import random_uniform, random_values
 from lib.exercises.engine.kinds import Kind
 from lib.exercises.lessons.lesson_15._of_masks import (
-    alphas,
+    OF_DICE,
+    OF_FOCAL,
+    Loss,
+    agrees,
     dice,
     focal,
     in_single_precision,
-    no_alpha,
-    no_factor,
     surprise,
 )
 from lib.models.maskformer import MaskFormerMatcher
@@ -35,29 +36,29 @@ def cases() -> list[Case]:
     named = {  # Q, K, the labels, H, W
         "3 queries, 2 true masks, 4 classes": (3, 4, [2, 0], 2, 5),
         "7 queries, 4 true masks, of which two have one class": (7, 5, [3, 1, 3, 4], 3, 2),
-        "as many queries as true masks": (3, 2, [1, 0, 1], 4, 4),
+        "as many queries as true masks, of which one is empty and one full": (3, 2, [1, 0, 1], 4, 4),
         "one query, two true masks, one class": (1, 1, [0, 0], 3, 6),
         "no true mask": (4, 3, [], 2, 3),
     }
     made = []
     for seed, (label, (queries, classes, chosen, *size)) in enumerate(named.items()):
-        made.append(
-            Case.from_truth(
-                label,
-                (
-                    2 * random_values(queries, classes + 1, seed=seed),
-                    2 * random_values(queries, *size, seed=seed + 20),
-                    torch.tensor(chosen, dtype=torch.int64),
-                    random_uniform(len(chosen), *size, seed=seed + 40) < 0.4,
-                ),
-                pair_by_pair,
-            )
-        )
+        class_logits = 2 * random_values(queries, classes + 1, seed=seed)
+        logits, masks = 2 * random_values(queries, *size, seed=seed + 20), of_size(len(chosen), *size, seed=seed)
+        arguments = (class_logits, logits, torch.tensor(chosen, dtype=torch.int64), masks)
+        made.append(Case.from_truth(label, arguments, pair_by_pair))
     masks = torch.zeros(2, 2, 4, dtype=torch.bool)
     masks[1] = True
     sure = torch.tensor([200.0, -200, 30, -30]).expand(3, 2, 4).clone()
     arguments = (random_values(3, 4, seed=60), sure, torch.tensor([1, 2]), masks)
     return [*made, Case.from_truth("very sure masks: ±200 and ±30; an empty and a full one", arguments, pair_by_pair)]
+
+
+def of_size(count: int, height: int, width: int, seed: int) -> Tensor:
+    """Masks, (count, height, width) bool; of three, the first is empty and the second full."""
+    masks = random_uniform(count, height, width, seed=seed + 40) < 0.4
+    if count == 3:
+        masks[0], masks[1] = False, True
+    return masks
 
 
 def pair_by_pair(class_logits: Tensor, mask_logits: Tensor, labels: Tensor, masks: Tensor) -> Tensor:
@@ -71,9 +72,13 @@ def pair_by_pair(class_logits: Tensor, mask_logits: Tensor, labels: Tensor, mask
     return cost
 
 
-def of_pairs(loss: Callable[..., Tensor], **decisions: Any) -> Pairs:
+def of_pairs(loss: Loss) -> Pairs:
     """A loss of `_of_masks` for all pairs, by broadcasting."""
-    return lambda mask_logits, masks: loss(mask_logits[:, None], masks, **decisions)
+    return lambda mask_logits, masks: loss(mask_logits[:, None], masks)
+
+
+def of_true_class(logits: Tensor, labels: Tensor) -> Tensor:
+    return logits.softmax(dim=1)[:, labels]
 
 
 focal_pairs, dice_pairs = of_pairs(focal), of_pairs(dice)
@@ -84,39 +89,25 @@ def costed(
     mask_logits: Tensor,
     labels: Tensor,
     masks: Tensor,
-    chance: Callable[[Tensor, Tensor], Tensor] = lambda logits, labels: logits.softmax(dim=1)[:, labels],
+    chance: Callable[[Tensor, Tensor], Tensor] = of_true_class,
     pixels: Pairs = focal_pairs,
     overlap: Pairs = dice_pairs,
-    weights: tuple[float, float, float] = (20, 1, -1),
+    weights: tuple[float, float] = (20, 1),
 ) -> Tensor:
-    """`mask_cost` with its decisions open; `weights` are those of focal loss, dice loss and probability."""
-    parts = (pixels(mask_logits, masks), overlap(mask_logits, masks), chance(class_logits, labels))  # (Q, n) each
-    return sum((weight * part for weight, part in zip(weights, parts, strict=True)), torch.zeros(()))
+    """`mask_cost` with its decisions open; `weights` are those of focal and dice loss."""
+    of_masks = weights[0] * pixels(mask_logits, masks) + weights[1] * overlap(mask_logits, masks)  # (Q, n)
+    return of_masks - chance(class_logits, labels)
 
 
-def of_class(probabilities: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
-    return partial(costed, chance=lambda logits, labels: probabilities(logits)[:, labels])
-
-
-def with_focal(**decisions: Any) -> Callable[..., Tensor]:
-    return partial(costed, pixels=of_pairs(focal, **decisions))
-
-
-def with_dice(**decisions: Any) -> Callable[..., Tensor]:
-    return partial(costed, overlap=of_pairs(dice, **decisions))
+def of_inside(x: Tensor, masks: Tensor, weight: float = 0.25) -> Tensor:
+    """The mean over all pixels of what those inside cost, with a weight, (Q, n)."""
+    each = weight * x.sigmoid().neg().add(1) ** 2 * surprise(x, torch.ones_like(x))  # (Q, H, W)
+    return torch.einsum("qhw,nhw->qn", each, masks.to(x)) / x[0].numel()
 
 
 def laid_out_otherwise(pairs: Pairs) -> Pairs:
     """The (n, Q) of true masks and queries, reshaped to (Q, n)."""
     return lambda mask_logits, masks: pairs(mask_logits, masks).T.reshape(len(mask_logits), len(masks))
-
-
-@mistake(
-    "1 − p for −p",
-    "You took 1 − p. The cheapest pairs would be the same; but every cost is 1 too large.",
-)
-def one_minus_p(*given: Tensor) -> Tensor:
-    return costed(*given) + 1
 
 
 @mistake(
@@ -128,63 +119,84 @@ def minus_overlap(*given: Tensor) -> Tensor:
     return costed(*given) - 1
 
 
+@mistake(
+    "no table without true masks",
+    "Right but without true masks. There the result is still a table, (Q, 0): Q rows of no number.",
+)
+def no_table(*given: Tensor) -> Tensor:
+    return costed(*given) if len(given[3]) else torch.zeros(0)
+
+
 def right_but_for_sure_masks(got: Tensor, expected: Tensor, case: Case, how: Callable[[Tensor], bool]) -> bool:
     return case.label.startswith("very sure") and how(got)
 
 
+def as_made(got: Tensor, expected: Tensor, case: Case, made: dict[str, Any]) -> bool:
+    return agrees(got, costed(*case.arguments, **made))
+
+
 IN_ONE_STEP = "The logarithm of the sigmoid can be taken in one step, from the logit, as in exercise 2."
 
-Decisions = list[tuple[str, str, Callable[..., Tensor]]]
+Decisions = list[tuple[str, str, dict[str, Any]]]  # a name, words for the learner, and decisions of `costed`
 
 CLASS: Decisions = [
     (
+        "1 − p for −p",
+        "You took 1 − p. The cheapest pairs would be the same; but every cost is 1 too large.",
+        {"chance": lambda logits, labels: of_true_class(logits, labels) - 1},
+    ),
+    (
         "−log p for −p",
         "You took the logarithm of the probability, as a cross-entropy does. In this cost p stands as it is.",
-        of_class(lambda logits: logits.log_softmax(dim=1)),
+        {"chance": lambda logits, labels: logits.log_softmax(dim=1)[:, labels]},
     ),
     (
         "p added",
         "You added the probability. The more probable the true class is to a query, the less this pair must cost.",
-        partial(costed, weights=(20, 1, 1)),
+        {"chance": lambda logits, labels: -of_true_class(logits, labels)},
     ),
     (
         "sigmoid of the classes",
         'You took a sigmoid of the class logits. The classes and "nothing" compete: a softmax.',
-        of_class(torch.sigmoid),
+        {"chance": lambda logits, labels: logits.sigmoid()[:, labels]},
     ),
     (
         "softmax without nothing",
         'You left the last column out of the softmax. "Nothing" competes, too: a query that says it gives little to '
         "all classes.",
-        of_class(lambda logits: logits[:, :-1].softmax(dim=1)),
+        {"chance": lambda logits, labels: logits[:, :-1].softmax(dim=1)[:, labels]},
     ),
     (
         "softmax over the queries",
         "Your softmax goes over the queries. Each query divides its own 1 among the K + 1 columns.",
-        of_class(lambda logits: logits.softmax(dim=0)),
+        {"chance": lambda logits, labels: logits.softmax(dim=0)[:, labels]},
     ),
     (
         "softmax over the true masks",
         "You chose the columns of the labels first, and took the softmax of these. It goes over all K + 1.",
-        partial(costed, chance=lambda logits, labels: logits[:, labels].softmax(dim=1)),
+        {"chance": lambda logits, labels: logits[:, labels].softmax(dim=1)},
     ),
     (
         "p of one query for each true mask",
         "For true mask number j you took the probability of query number j, for all queries. Each query has its own "
         "for each true mask: (Q, n).",
-        partial(costed, chance=lambda logits, labels: logits.softmax(dim=1)[range(len(labels)), labels]),
+        {"chance": lambda logits, labels: logits.softmax(dim=1)[range(len(labels)), labels]},
     ),
     (
         "the highest probability",
         "You took each query's highest probability, whatever its class. The task asks for that of the *true* class.",
-        partial(costed, chance=lambda logits, labels: logits.softmax(dim=1).amax(dim=1, keepdim=True)),
+        {"chance": lambda logits, labels: logits.softmax(dim=1).amax(dim=1, keepdim=True)},
     ),
     (
         "hit or miss",
         "You took 1 for the probability where the true class is a query's most probable one, and else 0.",
-        partial(costed, chance=lambda logits, labels: (logits.argmax(dim=1)[:, None] == labels).float()),
+        {"chance": lambda logits, labels: (logits.argmax(dim=1)[:, None] == labels).float()},
     ),
-    ("p left out", "You left out the probability.", partial(costed, weights=(20, 1, 0))),
+    (
+        "p left out",
+        "You left out the probability.",
+        {"chance": lambda logits, labels: 0 * of_true_class(logits, labels)},
+    ),
 ]
 
 MASKS: Decisions = [
@@ -192,68 +204,36 @@ MASKS: Decisions = [
         "20 and 1 exchanged",
         "Your cost has 20 times the dice loss and once the focal loss. It is the other way round. (`mask_losses` gives "
         "the focal loss first.)",
-        partial(costed, weights=(1, 20, -1)),
+        {"weights": (1, 20)},
     ),
-    ("20 left out", "You left out the 20 before the focal loss.", partial(costed, weights=(1, 1, -1))),
-    ("20 for both", "You multiplied the dice loss by 20, too.", partial(costed, weights=(20, 20, -1))),
-    ("20 for all", "You multiplied all three by 20. Only the focal loss is.", partial(costed, weights=(20, 20, -20))),
-    ("focal loss left out", "You left out the focal loss.", partial(costed, weights=(0, 1, -1))),
-    ("dice loss left out", "You left out the dice loss.", partial(costed, weights=(20, 0, -1))),
+    ("20 left out", "You left out the 20 before the focal loss.", {"weights": (1, 1)}),
+    ("20 for both", "You multiplied the dice loss by 20, too.", {"weights": (20, 20)}),
+    ("focal loss left out", "You left out the focal loss.", {"weights": (0, 1)}),
+    ("dice loss left out", "You left out the dice loss.", {"weights": (20, 0)}),
     (
         "dice loss taken away",
         "You took the dice loss away. It is small where masks overlap well: it belongs to the cost as it is.",
-        partial(costed, weights=(20, -1, -1)),
-    ),
-    (
-        "overlap added",
-        "You added the overlap itself. The better masks overlap, the less the pair must cost: 1 minus it.",
-        with_dice(told=abs),
-    ),
-    (
-        "sum of the pixels",
-        "Your focal loss of a pair is the sum over the pixels. Take their mean.",
-        with_focal(joined=lambda each, truth: each.sum(dim=(-2, -1))),
-    ),
-    (
-        "inside alone",
-        "Your focal loss of a pair leaves out the pixels outside the true mask. There 1 − p is what p is inside.",
-        with_focal(costs=lambda x, truth: surprise(x, truth) * truth),
+        {"weights": (20, -1)},
     ),
     (
         "outside as inside",
         "Your focal loss counts every pixel as if it were inside the true mask: it is the same for all true masks.",
-        partial(costed, pixels=of_pairs(lambda x, masks: focal(x, torch.ones_like(masks)))),
+        {"pixels": of_pairs(lambda x, masks: focal(x, torch.ones_like(masks)))},
     ),
     (
-        "α on the wrong side",
-        "Your focal loss weighs pixels inside with 0.75, pixels outside with 0.25. It is the other way round.",
-        with_focal(weigh=lambda truth, alpha: alphas(truth, 1 - alpha)),
-    ),
-    (
-        "α on both sides",
-        "Your focal loss weighs every pixel with 0.25. Outside the true mask the weight is 0.75.",
-        with_focal(weigh=torch.full_like),
-    ),
-    ("α forgotten", "α is missing in your focal loss: every pixel weighs 1.", with_focal(weigh=no_alpha)),
-    (
-        "plain cross-entropy",
-        "In place of the focal loss you took the plain cross-entropy.",
-        with_focal(weigh=no_alpha, factor=no_factor),
-    ),
-    ("not turned down", "The factor (1 − p_t)² is missing in your focal loss.", with_focal(factor=no_factor)),
-    ("2 left out of dice", "In your dice loss the factor 2 above the line is missing.", with_dice(twice=1)),
-    ("ones left out", "In your dice loss the ones are missing, above and below.", with_dice(ones=(0, 0))),
-    (
-        "logits in the overlap",
-        "Your dice loss is made of logits. It wants probabilities: the sigmoid comes first.",
-        with_dice(p=lambda logits: logits),
+        "one side added twice",
+        "You added up what a pixel costs inside and what it costs outside over the same pixels, those of the true "
+        "mask. What it costs outside counts where the true mask is False.",
+        {"pixels": lambda x, masks: of_inside(x, masks) + of_inside(-x, masks, 0.75)},
     ),
     (
         "pairs in another order",
         "The probabilities are right, but the losses of masks belong to other pairs: they lie as (n, Q) in memory, and "
         "a `reshape` to (Q, n) moves nothing.",
-        partial(costed, pixels=laid_out_otherwise(focal_pairs), overlap=laid_out_otherwise(dice_pairs)),
+        {"pixels": laid_out_otherwise(focal_pairs), "overlap": laid_out_otherwise(dice_pairs)},
     ),
+    *((name, explanation, {"pixels": of_pairs(loss)}) for name, explanation, loss in OF_FOCAL),
+    *((name, explanation, {"overlap": of_pairs(loss)}) for name, explanation, loss in OF_DICE),
 ]
 
 EXERCISE = Exercise(
@@ -264,13 +244,13 @@ EXERCISE = Exercise(
     gives=Kind.NUMBERS,
     observe=in_single_precision,
     mistakes=[
-        one_minus_p,
+        *(Mistake(name, explanation, wrong=partial(costed, **made)) for name, explanation, made in CLASS + MASKS),
         minus_overlap,
-        *(Mistake(name, explanation, wrong=wrong) for name, explanation, wrong in CLASS + MASKS),
+        no_table,
         Mistake(
             "infinite or NaN for sure pixels",
-            "Right for small logits. But for ±200 the sigmoid is exactly 0 or 1, and the logarithm of 0 is infinite. "
-            + IN_ONE_STEP,
+            "Right for small logits. But at ±200 (or at 30) your cost is infinite or NaN: the logarithm of a sigmoid "
+            f"that is exactly 0, or the exponential of a large logit. {IN_ONE_STEP}",
             when=partial(right_but_for_sure_masks, how=lambda got: not got.isfinite().all()),
         ),
         Mistake(
@@ -278,6 +258,11 @@ EXERCISE = Exercise(
             "Right for small logits. For ±200 (or 30) your cost is another number. Is a probability clamped, or a "
             f"small number added? {IN_ONE_STEP}",
             when=partial(right_but_for_sure_masks, how=lambda got: bool(got.isfinite().all())),
+        ),
+        *(
+            Mistake(f"{name}; {other}", f"Two things at once. {said} {more}", when=partial(as_made, made=one | two))
+            for name, said, one in CLASS
+            for other, more, two in MASKS
         ),
     ],
 )

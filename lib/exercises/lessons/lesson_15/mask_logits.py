@@ -81,6 +81,11 @@ def mean_for_sum(mask_embed: Tensor, pixel_embed: Tensor) -> Tensor:
     return mask_logits(mask_embed, pixel_embed) / mask_embed.shape[2]
 
 
+@mistake("divided by the number of pixels", "You divided by H · W. Nothing is added up over the pixels.")
+def by_pixels(mask_embed: Tensor, pixel_embed: Tensor) -> Tensor:
+    return mask_logits(mask_embed, pixel_embed) / pixel_embed[0, 0].numel()
+
+
 @mistake(
     "pixels reshaped to rows",
     "You *reshaped* (B, C, H, W) to (B, H · W, C), which keeps the order of all numbers: a row gets numbers of several "
@@ -177,6 +182,9 @@ MISTAKES = [
         wrong=summed("bqc,bchw->qhw"),
     ),
     over_queries,
+    by_pixels,
+    pixels_reshaped,
+    queries_reshaped,
     Mistake(
         "not added up",
         "You multiplied the numbers, but did not add them up: your result still has the axis of C.",
@@ -221,8 +229,8 @@ MISTAKES = [
     ),
     Mistake(
         "yes or no",
-        "You return yes or no, 1 or 0. The task asks for the inner products themselves.",
-        wrong=changed(lambda maps: (maps > 0).float()),
+        "You return True or False. The task asks for the inner products themselves.",
+        wrong=changed(lambda maps: maps > 0),
     ),
 ]
 

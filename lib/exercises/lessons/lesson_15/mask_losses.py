@@ -5,27 +5,27 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 import torchvision
 from torch import Tensor
 
-from lib.exercises.engine.exercise import Case, Exercise, Mistake, mistake
+from lib.exercises.engine.exercise import Case, Exercise, Mistake, Probe, mistake
 from lib.exercises.engine.inputs import random_uniform, random_values
 from lib.exercises.engine.kinds import Kind
 from lib.exercises.lessons.lesson_15._of_masks import (
+    OF_DICE,
+    OF_FOCAL,
+    Loss,
+    agrees,
     alphas,
     dice,
     focal,
     in_single_precision,
-    no_alpha,
-    no_factor,
     p_true,
-    surprise,
 )
 from lib.ops.mask_losses import dice_loss, focal_loss
 
 Two = tuple[Tensor, Tensor]  # focal and dice, (M,) each
-Part = Callable[..., Tensor]  # logits, masks, alpha, gamma -> (M,)
+USUAL = (0.25, 2.0)  # α and γ
 
 
 def mask_losses(logits: Tensor, masks: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Two:
@@ -35,12 +35,12 @@ def mask_losses(logits: Tensor, masks: Tensor, alpha: float = 0.25, gamma: float
 
 
 def cases() -> list[Case]:
-    named: dict[str, tuple[tuple[int, int, int], tuple[float, ...], float]] = {  # M, H, W; α, γ; the share of True
-        "2 masks of 2 × 3 pixels": ((2, 2, 3), (), 0.4),
+    named: dict[str, tuple[tuple[int, int, int], tuple[float, float], float]] = {  # M, H, W; α, γ; the share of True
+        "2 masks of 2 × 3 pixels": ((2, 2, 3), USUAL, 0.4),
         "4 masks of 5 × 3 pixels, α = 0.6, γ = 1.5": ((4, 5, 3), (0.6, 1.5), 0.3),
         "one mask, α = 0.9, γ = 0.5": ((1, 4, 6), (0.9, 0.5), 0.5),
         "one pixel, γ = 0": ((3, 1, 1), (0.35, 0.0), 0.5),
-        "no mask": ((0, 3, 4), (), 0.5),
+        "no mask": ((0, 3, 4), USUAL, 0.5),
     }
     made = []
     for seed, (label, (shape, settings, share)) in enumerate(named.items()):
@@ -48,16 +48,16 @@ def cases() -> list[Case]:
         made.append(case(label, 2 * random_values(*shape, seed=seed + 3), masks, *settings))
     masks = torch.zeros(3, 3, 4, dtype=torch.bool)
     masks[1], masks[2, 0, 0] = True, True
-    made.append(case("an empty mask, a full one, and one of 1 pixel", random_values(3, 3, 4, seed=50), masks))
+    made.append(case("an empty mask, a full one, and one of 1 pixel", random_values(3, 3, 4, seed=50), masks, *USUAL))
     sure = torch.tensor([200.0, -200, 30, -30]).repeat(3, 3, 1)
-    return [*made, case("very sure: logits of ±200 and ±30", sure, masks)]
+    return [*made, case("very sure: logits of ±200 and ±30", sure, masks, *USUAL)]
 
 
 def case(label: str, logits: Tensor, masks: Tensor, *settings: float) -> Case:
     return Case.from_truth(label, (logits, masks, *settings), by_torchvision, gradients_of=("logits",))
 
 
-def by_torchvision(logits: Tensor, masks: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Two:
+def by_torchvision(logits: Tensor, masks: Tensor, alpha: float, gamma: float) -> Two:
     """The truth: torchvision's focal loss, the overlap mask after mask, in double precision."""
     each = torchvision.ops.sigmoid_focal_loss(logits.double(), masks.double(), alpha, gamma)
     dice = [
@@ -67,161 +67,48 @@ def by_torchvision(logits: Tensor, masks: Tensor, alpha: float = 0.25, gamma: fl
     return each.mean(dim=(1, 2)).float(), torch.cat([none, *(one[None] for one in dice)]).float()
 
 
-def pair(*given: Any, first: Part = focal, second: Part = dice) -> Two:
+def pair(*given: Any, first: Loss = focal, second: Loss = dice) -> Two:
     return first(*given), second(*given)
 
 
-FIRST: list[tuple[str, str, Part]] = [
-    (
-        "sum of the pixels",
-        "Your focal loss of a mask is the sum over its pixels. The task asks for their mean.",
-        partial(focal, joined=lambda each, truth: each.sum(dim=(1, 2))),
-    ),
-    (
-        "mean over the pixels inside",
-        "You divided the focal loss by the number of pixels inside the mask. Divide by the number of *all* pixels.",
-        partial(focal, joined=lambda each, truth: each.sum(dim=(1, 2)) / truth.sum(dim=(1, 2)).clamp(min=1)),
-    ),
-    (
-        "α on the wrong side",
-        "In your focal loss 1 − α weighs the pixels inside the mask, and α the others. It is the other way round.",
-        partial(focal, weigh=lambda truth, alpha: alphas(truth, 1 - alpha)),
-    ),
-    (
-        "α on both sides",
-        "Your focal loss weighs every pixel with α. Outside the mask the weight is 1 − α.",
-        partial(focal, weigh=torch.full_like),
-    ),
-    (
-        "α on one side only",
-        "Your focal loss weighs the pixels inside with α, and the others with 1. Outside the weight is 1 − α.",
-        partial(focal, weigh=lambda truth, alpha: alpha * truth + 1 - truth),
-    ),
-    ("α forgotten", "α is missing in your focal loss: every pixel weighs 1.", partial(focal, weigh=no_alpha)),
-    (
-        "not turned down",
-        "Your focal loss is a cross-entropy with α. The factor (1 − p_t)^γ is missing, or always 1.",
-        partial(focal, factor=no_factor),
-    ),
-    (
-        "plain cross-entropy",
-        "Your first number is the plain cross-entropy: α and the factor (1 − p_t)^γ are missing.",
-        partial(focal, weigh=no_alpha, factor=no_factor),
-    ),
-    (
-        "1 − p for all pixels",
-        "The factor in your focal loss is made of 1 − p for all pixels. Outside the mask p_t is 1 − p.",
-        partial(focal, factor=lambda x, truth, gamma: (1 - x.sigmoid()) ** gamma),
-    ),
-    (
-        "turned down where it is wrong",
-        "The factor in your focal loss is p_t^γ: near 1 for easy pixels. It should be near 0 for them.",
-        partial(focal, factor=lambda x, truth, gamma: p_true(x, truth) ** gamma),
-    ),
-    (
-        "γ as a factor",
-        "In your focal loss γ is a factor. It is an exponent.",
-        partial(focal, factor=lambda x, truth, gamma: gamma * (1 - p_true(x, truth))),
-    ),
-    (
-        "inside alone",
-        "In your focal loss the pixels outside the mask cost nothing. There p_t is 1 − p.",
-        partial(focal, costs=lambda x, truth: surprise(x, truth) * truth),
-    ),
-    (
-        "log p for all pixels",
-        "In your focal loss the logarithm is that of p for all pixels. Outside the mask p_t is 1 − p.",
-        partial(focal, costs=lambda x, truth: F.softplus(-x)),
-    ),
+GIVEN: list[tuple[str, str, Loss]] = [
     (
         "α = 0.25 whatever is given",
         "In your focal loss α is always 0.25. Use the one that is given.",
-        lambda logits, masks, alpha=0.25, gamma=2.0: focal(logits, masks, 0.25, gamma),
+        lambda logits, masks, alpha, gamma: focal(logits, masks, 0.25, gamma),
     ),
     (
         "γ = 2 whatever is given",
         "In your focal loss γ is always 2. Use the one that is given.",
-        lambda logits, masks, alpha=0.25, gamma=2.0: focal(logits, masks, alpha),
+        lambda logits, masks, alpha, gamma: focal(logits, masks, alpha),
     ),
     (
         "α = 0.25 and γ = 2 whatever is given",
         "In your focal loss α is always 0.25, and γ always 2. Use those that are given.",
-        lambda logits, masks, alpha=0.25, gamma=2.0: focal(logits, masks),
+        lambda logits, masks, alpha, gamma: focal(logits, masks),
     ),
     (
         "α and γ exchanged",
         "In your focal loss α and γ are exchanged.",
-        lambda logits, masks, alpha=0.25, gamma=2.0: focal(logits, masks, gamma, alpha),
-    ),
-    (
-        "sigmoid twice",
-        "For the focal loss you gave probabilities to a function that takes logits, and makes the sigmoid itself.",
-        partial(focal, costs=lambda x, truth: surprise(x.sigmoid(), truth)),
-    ),
-    (
-        "one cross-entropy for all pixels",
-        "In your focal loss one number stands for the cross-entropies of all pixels: their mean, which "
-        "`F.binary_cross_entropy_with_logits` gives if it is not told otherwise.",
-        partial(
-            focal,
-            costs=lambda x, truth: surprise(x, truth).mean(),
-            factor=lambda x, truth, gamma: (1 - torch.exp(-surprise(x, truth).mean())) ** gamma,
-        ),
+        lambda logits, masks, alpha, gamma: focal(logits, masks, gamma, alpha),
     ),
 ]
-
-SECOND: list[tuple[str, str, Part]] = [
-    ("1 − left out", "Your dice loss is the overlap itself. A perfect mask should cost 0.", partial(dice, told=abs)),
-    (
-        "2 left out",
-        "In your dice loss the factor 2 is missing. Pixels that both have count twice below the line, and so above.",
-        partial(dice, twice=1),
-    ),
-    ("ones left out", "In your dice loss the ones are missing, above and below.", partial(dice, ones=(0, 0))),
-    ("1 left out above", "In your dice loss the 1 above the line is missing.", partial(dice, ones=(0, 1))),
-    ("1 left out below", "In your dice loss the 1 below the line is missing.", partial(dice, ones=(1, 0))),
-    ("2 for the ones", "In your dice loss you add 2 above the line. The 1 is not doubled.", partial(dice, ones=(2, 1))),
-    (
-        "squares",
-        "In your dice loss the probabilities below the line are squared, as in lesson 04. Here they are not.",
-        partial(dice, size=torch.square),
-    ),
-    (
-        "means in the overlap",
-        "In your dice loss you took means over the pixels. With them a 1 is much too large: take sums.",
-        partial(dice, added=lambda each: each.mean(dim=(1, 2))),
-    ),
-    (
-        "logits in the overlap",
-        "Your dice loss is made of logits. It wants probabilities: the sigmoid comes first.",
-        partial(dice, p=lambda logits: logits),
-    ),
-    (
-        "yes or no in the overlap",
-        "Your dice loss is made of yes or no. No gradient comes through that: take the probabilities.",
-        partial(dice, p=lambda logits: (logits > 0).float()),
-    ),
-    (
-        "IoU",
-        "Your second number is made of the IoU, overlap over union. Dice has twice the overlap over both sizes.",
-        partial(dice, twice=1, shared=1),
-    ),
-]
+FIRST = OF_FOCAL + GIVEN
 
 
-def agrees(got: Tensor, expected: Tensor) -> bool:
-    return torch.allclose(got, expected, rtol=1e-3, atol=1e-5, equal_nan=True)
-
-
-def both_wrong(got: Two, expected: Two, case: Case, first: Part, second: Part) -> bool:
+def both_wrong(got: Two, expected: Two, case: Case, first: Loss, second: Loss) -> bool:
     return agrees(got[0], first(*case.arguments)) and agrees(got[1], second(*case.arguments))
+
+
+def one_wrong(got: Two, expected: Two, case: Case, place: int, part: Loss) -> bool:
+    return agrees(got[place], part(*case.arguments))
 
 
 def very_sure(case: Case) -> bool:
     return case.label.startswith("very sure")
 
 
-def not_finite(got: Two, expected: Two, case: Case, first: Part = focal, second: Part = dice) -> bool:
+def not_finite(got: Two, expected: Two, case: Case, first: Loss = focal, second: Loss = dice) -> bool:
     near = not got[0].isfinite().all() if very_sure(case) else agrees(got[0], first(*case.arguments))
     return near and agrees(got[1], second(*case.arguments))
 
@@ -232,8 +119,9 @@ def cut_off(got: Two, expected: Two, case: Case) -> bool:
 
 ONE_EACH = "The task asks for a number for each mask, (M,)"
 INFINITE = (
-    "at ±200 (or at 30) the sigmoid is exactly 0 or 1, and the logarithm of 0 is infinite. Take both in one step, from "
-    "the logit: `F.logsigmoid`, or the cross-entropy that takes logits."
+    "at ±200 (or at 30) your focal loss is infinite or NaN: the logarithm of a sigmoid that is exactly 0, or the "
+    "exponential of a large logit. Take logarithm and sigmoid in one step, from the logit: `F.logsigmoid`, or the "
+    "cross-entropy that takes logits."
 )
 
 
@@ -242,26 +130,26 @@ INFINITE = (
     "The numbers are right, but the factor (1 − p_t)^γ is cut off from the gradient (`detach`, `no_grad`). It depends "
     "on the logits, too.",
 )
-def factor_detached(logits: Tensor, masks: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Two:
-    return pair(
-        logits,
-        masks,
-        alpha,
-        gamma,
-        first=partial(focal, factor=lambda x, truth, gamma: (1 - p_true(x.detach(), truth)) ** gamma),
-    )
+def factor_detached(*given: Any) -> Two:
+    return pair(*given, first=partial(focal, factor=lambda x, truth, gamma: (1 - p_true(x.detach(), truth)) ** gamma))
 
 
-def log_of_logits(logits: Tensor, masks: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+def log_of_logits(logits: Tensor, masks: Tensor, alpha: float, gamma: float) -> Tensor:
     p_t = torch.where(masks, logits, 1 - logits)
     return (-alphas(masks.to(logits), alpha) * (1 - p_t) ** gamma * p_t.log()).mean(dim=(1, 2))
 
 
-def mean_of(part: Part) -> Part:
+def mean_of(part: Loss) -> Loss:
     return lambda *given: part(*given).mean()
 
 
 all_as_one = partial(dice, added=torch.sum)
+
+
+def usual_numbers(function: Callable) -> bool:
+    logits, masks = torch.tensor([[[-1.0, 2]]]), torch.tensor([[[True, False]]])
+    return all(map(agrees, in_single_precision(function(logits, masks)), by_torchvision(logits, masks, *USUAL)))
+
 
 EXERCISE = Exercise(
     name="mask_losses",
@@ -272,7 +160,7 @@ EXERCISE = Exercise(
     observe=in_single_precision,
     mistakes=[
         *(Mistake(name, explanation, wrong=partial(pair, first=part)) for name, explanation, part in FIRST),
-        *(Mistake(name, explanation, wrong=partial(pair, second=part)) for name, explanation, part in SECOND),
+        *(Mistake(name, explanation, wrong=partial(pair, second=part)) for name, explanation, part in OF_DICE),
         Mistake(
             "no sigmoid",
             "You take the logits for probabilities, in both losses. The logarithm of a negative one is NaN. The "
@@ -315,6 +203,11 @@ EXERCISE = Exercise(
             f"You return the focal loss of each pixel. {ONE_EACH}: the mean over its pixels.",
             wrong=partial(pair, first=partial(focal, joined=lambda each, truth: each)),
         ),
+        Mistake(
+            "divided by the number of masks",
+            f"You divided both by the number of masks. {ONE_EACH}, as they are.",
+            wrong=lambda *given: tuple(each / max(len(each), 1) for each in pair(*given)),
+        ),
         factor_detached,
         Mistake("infinite or NaN for sure pixels", f"Right for small logits. But {INFINITE}", when=not_finite),
         Mistake(
@@ -330,13 +223,30 @@ EXERCISE = Exercise(
                 f"Two things at once. {explanation} And {INFINITE}",
                 when=partial(not_finite, **{which: part}),
             )
-            for which, parts in (("first", FIRST), ("second", SECOND))
+            for which, parts in (("first", FIRST), ("second", OF_DICE))
             for name, explanation, part in parts
         ),
         *(
             Mistake(f"{name}; {other}", f"{said} {more}", when=partial(both_wrong, first=first, second=second))
             for name, said, first in FIRST
-            for other, more, second in SECOND
+            for other, more, second in OF_DICE
         ),
+        *(
+            Mistake(
+                f"{name}; the other number is wrong, too",
+                f"{explanation} (There is more to mend: the other of the two numbers is not right, either.)",
+                when=partial(one_wrong, place=place, part=part),
+            )
+            for place, parts in enumerate((FIRST, OF_DICE))
+            for name, explanation, part in parts
+        ),
+    ],
+    probes=[
+        Probe(
+            "other usual numbers",
+            "Right if α and γ are given. Without them, α is 0.25 and γ is 2: leave `alpha: float = 0.25` and "
+            "`gamma: float = 2.0` in the first line as they are.",
+            passes=usual_numbers,
+        )
     ],
 )
