@@ -101,14 +101,15 @@ def with_torchvision(logits, masks, alpha=0.25, gamma=2.0, ones=1.0, axes=(1, 2)
     return focal, 1 - (2 * (p * targets).sum(axes) + ones) / (p.sum(axes) + targets.sum(axes) + ones)
 
 
-def as_published(logits, masks, alpha=0.25, gamma=2.0, numbers=lambda p: p):
+def as_published(logits, masks, alpha=0.25, gamma=2.0, numbers=torch.sigmoid):
     """In rows of pixels."""
     inputs, targets = logits.flatten(1), masks.flatten(1).to(logits.dtype)
     prob = inputs.sigmoid()
     ce = F.binary_cross_entropy_with_logits(inputs, targets, reduction="none")
     p_t = prob * targets + (1 - prob) * (1 - targets)
     loss = ce * (1 - p_t) ** gamma * (alpha * targets + (1 - alpha) * (1 - targets))
-    dice = 1 - (2 * (numbers(prob) * targets).sum(-1) + 1) / (numbers(prob).sum(-1) + targets.sum(-1) + 1)
+    q = numbers(inputs)
+    dice = 1 - (2 * (q * targets).sum(-1) + 1) / (q.sum(-1) + targets.sum(-1) + 1)
     return loss.mean(1), dice
 
 
@@ -178,6 +179,14 @@ def two_mistakes(logits, masks, alpha=0.25, gamma=2.0):
     return focal, with_torchvision(logits, masks, ones=0.0)[1]
 
 
+def one_known_mistake(logits, masks, alpha=0.25, gamma=2.0):
+    return with_torchvision(logits, masks, 1 - alpha, gamma)[0], with_torchvision(logits, masks, ones=3.0)[1]
+
+
+def without_usual_numbers(logits, masks, alpha, gamma):
+    return with_torchvision(logits, masks, alpha, gamma)
+
+
 def listed(logits, masks, alpha=0.25, gamma=2.0):
     focal, dice = mask_after_mask(logits, masks, alpha, gamma)
     return torch.stack(list(focal)), torch.stack(list(dice))
@@ -197,14 +206,23 @@ def rows_averaged(logits, masks, alpha=0.25, gamma=2.0):
 # --- mask_cost --------------------------------------------------------------------------------------------------------
 
 
-def by_products(class_logits, mask_logits, labels, masks, pixels=None, logit=F.logsigmoid, weight=(0.25, 0.75)):
+def by_products(
+    class_logits,
+    mask_logits,
+    labels,
+    masks,
+    pixels=None,
+    logit=F.logsigmoid,
+    weight=(0.25, 0.75),
+    probability=lambda x: x.softmax(-1),
+):
     """Products of matrices for all pairs."""
     x, g = mask_logits.flatten(1), masks.flatten(1).float()
     p = x.sigmoid()
     inside, outside = -weight[0] * (1 - p) ** 2 * logit(x), -weight[1] * p**2 * logit(-x)
     focal = (inside @ g.T + outside @ (1 - g).T) / (pixels or x.shape[1])
     dice = 1 - (2 * p @ g.T + 1) / (p.sum(1, keepdim=True) + g.sum(1)[None] + 1)
-    return 20 * focal + dice - class_logits.softmax(-1)[:, labels]
+    return 20 * focal + dice - probability(class_logits)[:, labels]
 
 
 def pair_after_pair(class_logits, mask_logits, labels, masks, softmax=lambda x: x.softmax(0), both=with_torchvision):
@@ -260,6 +278,10 @@ def columns_of_true_masks(*given):
     return for_each_true_mask(*given).T
 
 
+def swapped_and_turned(*given):
+    return pair_after_pair(*given, both=lambda *two: with_torchvision(*two)[::-1]).T
+
+
 def without_the_outside(class_logits, mask_logits, labels, masks):
     return by_products(class_logits, mask_logits, labels, masks, weight=(0.25, 0.0))
 
@@ -300,8 +322,14 @@ WRONG = {
         ),
         ("all masks as one, twice", everything_summed),
         ("α on the wrong side; ones left out", two_mistakes),
+        ("α on the wrong side; the other number is wrong, too", one_known_mistake),
+        ("other usual numbers", without_usual_numbers),
+        (
+            "other usual numbers",
+            lambda logits, masks, alpha=0.75, gamma=2.0: with_torchvision(logits, masks, alpha, gamma),
+        ),
         ("one cross-entropy for all pixels", lambda *given: from_the_cross_entropy(*given, reduction="mean")),
-        ("logits in the overlap", lambda *given: as_published(*given, numbers=torch.logit)),
+        ("logits in the overlap", lambda *given: as_published(*given, numbers=torch.clone)),
         ("crashes for some inputs", listed),
         ("gradient cut off", lambda *given: tuple(one.detach() for one in with_torchvision(*given))),
         ("wrong gradient", off_the_graph),
@@ -317,6 +345,12 @@ WRONG = {
         ("20 and 1 exchanged", lambda *given: pair_after_pair(*given, both=lambda *two: with_torchvision(*two)[::-1])),
         ("sum of the pixels", lambda *given: by_products(*given, pixels=1)),
         ("inside alone", without_the_outside),
+        (
+            "−log p for −p; α on both sides",
+            lambda *given: by_products(*given, weight=(0.25, 0.25), probability=lambda x: x.log_softmax(-1)),
+        ),
+        ("20 and 1 exchanged; axes swapped", swapped_and_turned),
+        ("no table without true masks", lambda *given: by_products(*given) if len(given[3]) else torch.empty(0)),
         ("α on the wrong side", lambda *given: by_products(*given, weight=(0.75, 0.25))),
         ("pairs in another order", lambda *given: all_pairs_as_one_list(*given, query_first=False)),
         ("infinite or NaN for sure pixels", lambda *given: by_products(*given, logit=lambda x: x.sigmoid().log())),
