@@ -1,3 +1,4 @@
+import math
 from functools import partial
 from itertools import islice
 
@@ -5,7 +6,15 @@ import pytest
 import torch
 
 from lib.datasets.toyworld import Toyworld
-from lib.training.batches import Batches, mirror, toyworld_detection, toyworld_segments, toyworld_tensors
+from lib.datasets.toyworld.moving import moving_clip
+from lib.training.batches import (
+    Batches,
+    clip_segments,
+    mirror,
+    toyworld_detection,
+    toyworld_segments,
+    toyworld_tensors,
+)
 
 IMAGES = torch.arange(7 * 3 * 2 * 4).view(7, 3, 2, 4).to(torch.uint8)
 TARGETS = torch.arange(7 * 2 * 4).view(7, 2, 4).to(torch.uint8)
@@ -217,3 +226,21 @@ def test_a_truth_that_does_not_fit_is_named(kind, targets):
 def test_bad_input_is_named(call, named, targets):
     with pytest.raises(ValueError, match=f"^{named} "):
         call(targets)
+
+
+def test_frames_of_a_clip_with_depth_and_who_is_who():
+    clip = moving_clip(3, "train", 6, 48)
+    images, targets = clip_segments(clip, (0, 3, 5))
+    assert images.shape == (3, 3, 48, 48) and images.dtype == torch.uint8
+    for place, image, target in zip((0, 3, 5), images, targets, strict=True):
+        sample = clip.frames[place]
+        assert torch.equal(image.float() / 255, sample.image) and torch.equal(target["depth"], sample.depth)
+        assert (target["masks"].sum(dim=0) == 1).all(), "each pixel is in one mask"
+        assert torch.equal((target["masks"] * target["labels"][:, None, None]).sum(dim=0), sample.semantic)
+        assert torch.equal(target["track_ids"] == 0, target["labels"] < 2)
+        who = (target["masks"] * target["track_ids"][:, None, None]).sum(dim=0)  # (H, W)
+        for mask, number in zip(sample.masks, clip.track_ids[place], strict=True):
+            assert (who[mask] == number).all()
+    assert len(clip_segments(clip)[1]) == 6
+    _, mirrored = next(iter(Batches(images, targets, batch_size=3, shuffle=True, flip=True, seed=1)))
+    assert all((one["depth"][one["masks"][one["labels"] == 0].any(dim=0)] == math.inf).all() for one in mirrored)
