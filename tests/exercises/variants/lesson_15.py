@@ -1,5 +1,7 @@
 """Answers to the exercises of lesson 15 as others write them."""
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -288,6 +290,252 @@ def without_the_outside(class_logits, mask_logits, labels, masks):
 
 # --- all --------------------------------------------------------------------------------------------------------------
 
+
+# --- semantic_inference -----------------------------------------------------------------------------------------------
+
+
+def votes_by_matmul(class_logits, mask_logits, cut=-1, dim=-1):
+    Q, H, W = mask_logits.shape
+    p = F.softmax(class_logits, dim)[..., :cut]
+    return (p.t() @ mask_logits.sigmoid().view(Q, H * W)).view(-1, H, W)
+
+
+def query_by_query(class_logits, mask_logits):
+    total = torch.zeros(class_logits.shape[1] - 1, *mask_logits.shape[1:])
+    for scores, mask in zip(class_logits, mask_logits):
+        p = torch.exp(scores - scores.max())
+        p = p / p.sum()
+        total += p[:-1, None, None] * torch.sigmoid(mask)[None]
+    return total
+
+
+def class_by_class(class_logits, mask_logits):
+    p, m = class_logits.softmax(1), 1 / (1 + torch.exp(-mask_logits))
+    return torch.stack([sum(p[q, k] * m[q] for q in range(len(p))) for k in range(p.shape[1] - 1)])
+
+
+def broadcast(class_logits, mask_logits, last=lambda products: products.sum(0)):
+    p = class_logits.log_softmax(-1).exp()[:, :-1]
+    return last(p.unsqueeze(-1).unsqueeze(-1) * mask_logits.sigmoid().unsqueeze(1))
+
+
+def classes_behind(class_logits, mask_logits):
+    return votes_by_matmul(class_logits, mask_logits).permute(1, 2, 0)
+
+
+def votes(class_logits, mask_logits):
+    """The best class of each query that says one, weighed by its probability."""
+    scores, labels = class_logits.softmax(-1).max(-1)
+    total = torch.zeros(class_logits.shape[1] - 1, *mask_logits.shape[1:])
+    for q in range(len(labels)):
+        if labels[q] < class_logits.shape[1] - 1:
+            total[labels[q]] += scores[q] * mask_logits[q].sigmoid()
+    return total
+
+
+# --- panoptic_inference -----------------------------------------------------------------------------------------------
+
+
+def as_the_authors_do(
+    class_logits, mask_logits, things, sure=0.8, kept=0.8, among=None, empty=None, inside=False, table=None
+):
+    scores, labels = F.softmax(class_logits, dim=-1).max(-1)
+    mask_pred = mask_logits.sigmoid()
+    keep = labels.ne(class_logits.shape[1] - 1) & (scores > sure)
+    cur_scores, cur_classes, cur_masks = scores[keep], labels[keep], mask_pred[keep]
+    panoptic_seg = torch.zeros(mask_logits.shape[1:], dtype=among or torch.int64)
+    if cur_masks.shape[0] == 0:
+        return panoptic_seg, [] if empty is None else empty
+    ids = (cur_scores.view(-1, 1, 1) * cur_masks).argmax(0)
+    classes, stuff, current = [], {}, 0
+    for k in range(len(cur_classes)):
+        pred_class = cur_classes[k].item()
+        mask = ids == k
+        area, original = mask.sum().item(), (cur_masks[k] >= 0.5).sum().item()
+        if inside:
+            mask = mask & (cur_masks[k] >= 0.5)
+        if area > 0 and original > 0:
+            if area / original < kept:
+                continue
+            if pred_class not in things:
+                if pred_class in stuff:
+                    panoptic_seg[mask] = stuff[pred_class]
+                    continue
+                stuff[pred_class] = current + 1
+            current += 1
+            panoptic_seg[mask] = current
+            classes.append(pred_class if table is None else table(current, pred_class))
+    return panoptic_seg, classes
+
+
+def pixel_after_pixel(class_logits, mask_logits, things, sure=0.8, kept=0.8, least=lambda share, kept: share >= kept):
+    Q, H, W = mask_logits.shape
+    p, m = class_logits.softmax(1).numpy(), mask_logits.sigmoid().numpy()
+    part = [q for q in range(Q) if p[q].argmax() < p.shape[1] - 1 and p[q].max() > sure]
+    won = {q: [] for q in part}
+    for y in range(H):
+        for x in range(W):
+            if part:
+                won[max(part, key=lambda q: p[q].max() * m[q, y, x])].append((y, x))
+    result, classes = np.zeros((H, W), dtype=np.int64), []
+    for q in part:
+        own = int((m[q] >= 0.5).sum())
+        if not own or not won[q] or not least(len(won[q]) / own, kept):
+            continue
+        kind = int(p[q].argmax())
+        if kind in things or kind not in classes:
+            classes.append(kind)
+            number = len(classes)
+        else:
+            number = classes.index(kind) + 1
+        for y, x in won[q]:
+            result[y, x] = number
+    return torch.from_numpy(result), classes
+
+
+def by_a_table(class_logits, mask_logits, things, sure=0.8, kept=0.8):
+    """All queries at once; a table from winner to number."""
+    Q = len(class_logits)
+    scores, labels = class_logits.softmax(1).max(1)
+    part = (labels != class_logits.size(1) - 1) * (scores > sure)
+    products = torch.where(part[:, None, None], scores[:, None, None] * mask_logits.sigmoid(), -torch.inf)
+    winner = F.one_hot(products.argmax(0), Q).bool()  # (H, W, Q)
+    won, own = winner.sum((0, 1)), (mask_logits >= 0).sum((1, 2))
+    stays = part & (won > 0) & (own > 0) & (won >= kept * own)
+    table, classes = torch.zeros(Q, dtype=torch.long), []
+    for q in stays.nonzero()[:, 0].tolist():
+        before = [r for r in range(q) if stays[r] and labels[r] == labels[q] and labels[q].item() not in things]
+        table[q] = table[before[0]] if before else len(classes) + 1
+        if not before:
+            classes.append(labels[q].item())
+    return (winner * table).sum(2), classes
+
+
+def logits_weighed(class_logits, mask_logits, things, sure=0.8, kept=0.8, together=torch.mul):
+    """The product with the mask's logits."""
+    scores, labels = class_logits.softmax(1).max(1)
+    numbers, classes = torch.zeros(mask_logits.shape[1:], dtype=torch.int64), []
+    part = torch.where((labels < class_logits.shape[1] - 1) & (scores > sure))[0]
+    if len(part):
+        winner = part[together(scores[part, None, None], mask_logits[part]).argmax(0)]
+    for q in part.tolist():
+        won, own = winner == q, mask_logits[q] >= 0
+        if won.any() and own.any() and won.sum() / own.sum() >= kept:
+            kind = labels[q].item()
+            if kind in things or kind not in classes:
+                classes.append(kind)
+            numbers[won] = classes.index(kind) + 1 if kind not in things else len(classes)
+    return numbers, classes
+
+
+def crashes_without_any(class_logits, mask_logits, things, sure=0.8, kept=0.8):
+    scores, labels = class_logits.softmax(1).max(1)
+    part = (labels < class_logits.shape[1] - 1) & (scores > sure)
+    (scores[part, None, None] * mask_logits.sigmoid()[part]).argmax(0)
+    return as_the_authors_do(class_logits, mask_logits, things, sure, kept)
+
+
+def divides_by_nothing(class_logits, mask_logits, things, sure=0.8, kept=0.8):
+    for mask in mask_logits.sigmoid()[(class_logits.softmax(1)[:, :-1] > sure).any(1)]:
+        1 / (mask >= 0.5).sum().item()
+    return as_the_authors_do(class_logits, mask_logits, things, sure, kept)
+
+
+# --- panoptic_quality -------------------------------------------------------------------------------------------------
+
+
+def with_boolean_masks(predicted, truth, least=0.5, nothing=(math.nan,) * 3, ignored=(-1, 0), judge_void=True):
+    void = truth == -1
+    p_ids = [i for i in predicted.unique().tolist() if i != 0]
+    t_ids = [i for i in truth.unique().tolist() if i not in ignored]
+    ious, found_p, found_t = [], set(), set()
+    for p in p_ids:
+        a = (predicted == p) & ~void
+        for t in t_ids:
+            b = truth == t
+            iou = ((a & b).sum() / (a | b).sum()).item()
+            if iou > least:
+                ious.append(iou)
+                found_p.add(p)
+                found_t.add(t)
+    fp = 0
+    for p in p_ids:
+        whole = predicted == p
+        if p not in found_p and (not judge_void or (whole & void).sum() <= whole.sum() / 2):
+            fp += 1
+    tp, fn = len(ious), len(t_ids) - len(found_t)
+    if tp + fp + fn == 0:
+        return nothing
+    sq = sum(ious) / tp if tp else 0.0
+    rq = tp / (tp + 0.5 * fp + 0.5 * fn)
+    return sq * rq, sq, rq
+
+
+def with_numpy(predicted, truth):
+    p, t = predicted.numpy(), truth.numpy()
+    valid = t != -1
+    shared, counts = np.unique(np.stack([p[valid], t[valid]]), axis=1, return_counts=True)
+    area_p, area_t = ({i: (x[valid] == i).sum() for i in np.unique(x)} for x in (p, t))
+    pairs = {}
+    for (a, b), n in zip(shared.T, counts):
+        if a > 0 and b > 0 and 2 * n > area_p[a] + area_t[b] - n:
+            pairs[a, b] = n / (area_p[a] + area_t[b] - n)
+    left = set(np.unique(p)) - {0} - {a for a, _ in pairs}
+    fp = sum(np.mean(t[p == a] == -1) <= 0.5 for a in left)
+    fn = len(set(np.unique(t)) - {0, -1} - {b for _, b in pairs})
+    all_of_them = len(pairs) + fp / 2 + fn / 2
+    if all_of_them == 0:
+        return np.nan, np.nan, np.nan
+    pq, sq = sum(pairs.values()) / all_of_them, np.mean(list(pairs.values())) if pairs else 0
+    return pq, sq, len(pairs) / all_of_them
+
+
+def by_a_product(predicted, truth, area_of=lambda p, void: p[:, ~void].sum(1)):
+    """All pairs at once: segments as rows of 0 and 1."""
+    predicted, truth = predicted.flatten(), truth.flatten()
+    p_ids, t_ids = predicted[predicted > 0].unique(), truth[truth > 0].unique()
+    void = truth < 0
+    p, t = ((x == ids[:, None]).double() for x, ids in ((predicted, p_ids), (truth, t_ids)))
+    shared = p @ t.T
+    iou = shared / (area_of(p, void)[:, None] + t.sum(1) - shared)
+    pair = iou > 0.5
+    tp, fn = int(pair.sum()), int((~pair.any(0)).sum())
+    mostly_void = p[:, void].sum(1) > p.sum(1) / 2
+    fp = int((~pair.any(1) & ~mostly_void).sum())
+    if not (tp or fp or fn):
+        return float("nan"), float("nan"), float("nan")
+    sq, rq = (iou[pair].mean().item() if tp else 0.0), tp / (tp + (fp + fn) / 2)
+    return sq * rq, sq, rq
+
+
+def void_set_to_0(predicted, truth):
+    """What is left of each predicted segment counts."""
+    return with_boolean_masks(predicted.masked_fill(truth == -1, 0), truth)
+
+
+def void_written_into(predicted, truth):
+    quality = with_boolean_masks(predicted, truth)
+    predicted[truth == -1] = 0
+    return quality
+
+
+def as_tensor_if_found(number):
+    return torch.tensor(number) if number == number else number
+
+
+def unguarded(predicted, truth):
+    quality = with_boolean_masks(predicted, truth)
+    return quality if quality[2] else 1 / 0
+
+
+def recall_and_precision_exchanged(predicted, truth):
+    pq, sq, rq = with_boolean_masks(predicted, truth)
+    return sq, rq, pq
+
+
+# --- all --------------------------------------------------------------------------------------------------------------
+
+
 WRONG = {
     "mask_logits": [
         (None, attention_scores),
@@ -363,6 +611,45 @@ WRONG = {
         ("True and False exchanged", lambda x, m, labels, g: by_products(x, m, labels, ~g)),
         ("sign flipped", lambda *given: -by_products(*given)),
     ],
+    "semantic_inference": [
+        ("nothing kept", lambda *given: votes_by_matmul(*given, cut=None)),
+        ("softmax over the queries", lambda *given: votes_by_matmul(*given, dim=0)),
+        ("the largest instead of the sum", lambda *given: broadcast(*given, last=lambda each: each.max(0).values)),
+        ("mean instead of sum", lambda *given: broadcast(*given, last=lambda each: each.mean(0))),
+        ("axes swapped", classes_behind),
+        ("axes swapped", lambda *given: votes_by_matmul(*given).transpose(1, 2)),
+        ("a vote for the best answer only", votes),
+    ],
+    "panoptic_inference": [
+        ("wrong dtype", lambda *given: as_the_authors_do(*given, among=torch.float32)),
+        ("wrong dtype", lambda *given: as_the_authors_do(*given, among=torch.int32)),
+        ("returned in another order", lambda *given: as_the_authors_do(*given)[::-1]),
+        ("exactly `kept` dropped", lambda *given: pixel_after_pixel(*given, least=lambda share, kept: share > kept)),
+        ("only pixels inside its own mask stay", lambda *given: as_the_authors_do(*given, inside=True)),
+        ("crashes for some inputs", crashes_without_any),
+        ("crashes for some inputs", divides_by_nothing),
+        ("wrong type", lambda *given: as_the_authors_do(*given)[0]),
+        ("wrong type", lambda *given: as_the_authors_do(*given, table=lambda number, kind: (number, kind))),
+        ("a tensor instead of a number", lambda *given: as_the_authors_do(*given, table=lambda n, k: torch.tensor(k))),
+        ("only part 2", lambda *given: (as_the_authors_do(*given)[0], sorted(as_the_authors_do(*given)[1]))),
+        ("the logits of the masks", logits_weighed),
+        ("added instead of multiplied", lambda *given: logits_weighed(*given, together=lambda p, m: p + m.sigmoid())),
+    ],
+    "panoptic_quality": [
+        ("an IoU of 1/2", lambda *given: with_boolean_masks(*given, least=0.4999)),
+        ("every overlap is a pair", lambda *given: with_boolean_masks(*given, least=0)),
+        ("0 for nothing", lambda *given: with_boolean_masks(*given, nothing=(0, 0, 0))),
+        ("void taken for a true segment", lambda *given: with_boolean_masks(*given, ignored=(0,))),
+        ("in void, and counted", lambda *given: with_boolean_masks(*given, judge_void=False)),
+        ("mostly void, and counted", void_set_to_0),
+        ("void stays in the union", lambda *given: by_a_product(*given, area_of=lambda p, void: p.sum(1))),
+        ("returned in another order", recall_and_precision_exchanged),
+        ("input changed in place", void_written_into),
+        ("crashes for some inputs", unguarded),
+        ("a tensor instead of a number", lambda *given: tuple(map(as_tensor_if_found, with_boolean_masks(*given)))),
+        ("wrong type", lambda *given: dict(zip(("PQ", "SQ", "RQ"), with_boolean_masks(*given)))),
+        ("wrong type", lambda *given: with_boolean_masks(*given)[0]),
+    ],
 }
 
 RIGHT = {
@@ -392,4 +679,12 @@ RIGHT = {
         all_pairs_as_one_list,
         with_einsum_of_pairs,
     ],
+    "semantic_inference": [votes_by_matmul, query_by_query, class_by_class, broadcast],
+    "panoptic_inference": [
+        as_the_authors_do,
+        pixel_after_pixel,
+        by_a_table,
+        lambda *given: logits_weighed(*given, together=lambda p, m: p * m.sigmoid()),
+    ],
+    "panoptic_quality": [with_boolean_masks, with_numpy, by_a_product],
 }
