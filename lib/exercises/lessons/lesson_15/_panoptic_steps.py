@@ -118,7 +118,7 @@ def step_by_step(
     return paint(claims, things, blank)
 
 
-# --- decisions taken otherwise ------------------------------------------------------------------------------------------
+# --- decisions taken otherwise ---------------------------------------------------------------------------------------
 
 
 def best_thing(class_logits: Tensor) -> tuple[Tensor, Tensor]:
