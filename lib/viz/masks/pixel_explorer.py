@@ -5,6 +5,7 @@ from math import floor
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 import traitlets
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,8 +21,9 @@ from lib.viz.masks.query_masks import Colour, check_answers
 MARK = "#FF3B6B"  # the pixel's cell
 SHOWN = 6  # queries at most
 SAYS, COVERS = "#4D4D4D", "#A9A9A9"  # bars of the class and of the mask
-SIDE, TOP, BELOW = 2.85, 0.3, 0.36  # inches: the longer side of a picture, above for titles, below for words
-LIKE_X, BARS_X, RIM = 3.0, 6.85, 0.05  # inches: where the second picture and the bars begin, and around all
+LIKE = 0.5  # cells with a higher cosine are called like the pixel
+SIDE, TOP, BELOW = 2.8, 0.3, 0.36  # inches: the longer side of a picture, above for titles, below for words
+LIKE_X, BARS_X, RIM = 2.95, 6.95, 0.05  # inches: where the second picture and the bars begin, and around all
 
 Frame = tuple[float, float, float, float]  # left, bottom, width, height of a part, as shares of the figure
 
@@ -41,9 +43,10 @@ def explore_pixels(
     "nothing" left aside), that of their mask there, and the product of both. Panoptic merging gives a pixel to the
     largest product of those queries that are sure.
 
-    "Pixels like this one": the inner product of the place's embedding with all others, after the mean embedding of the
-    picture was subtracted from each. Without that, all products are above 0 and look alike. Up to the mean it is the
-    mask that a query draws whose mask embedding is this pixel's.
+    "Pixels like this one": the mask of a query whose mask embedding is this pixel's, made readable in two ways. The
+    mean embedding of the picture is subtracted from all, as without that nearly all inner products are above 0. And
+    each product is divided by the lengths of its two vectors (so it is their cosine, -1 to 1): embeddings of sky are
+    several times as long as others, and would be the brightest in every map. Dividing changes no sign, so no mask.
 
     Args:
         image: (3, H, W) floats 0..1.
@@ -86,7 +89,8 @@ class PixelExplorer(PictureWidget):
     ) -> None:
         self.image, self.masks, self.names, self.colours = image, mask_logits.sigmoid(), names, colours
         self.says, self.labels = class_logits.softmax(dim=1)[:, :-1].max(dim=1)  # (Q,) each
-        self.centred = pixel_embed - pixel_embed.mean((1, 2), keepdim=True)  # (C, h, w)
+        centred = pixel_embed - pixel_embed.mean((1, 2), keepdim=True)  # (C, h, w)
+        self.directions = F.normalize(centred, dim=0)  # (C, h, w), of length 1, or 0 where there is no difference
         self._drawn: tuple[int, int] | None = None
         label = "Picture of which one pixel is marked. Arrow keys move the mark, Shift with an arrow key by five cells."
         super().__init__([], picture=ClickPicture(self._point, self._step, label))
@@ -112,16 +116,17 @@ class PixelExplorer(PictureWidget):
         return [(query, *(float(one[query]) for one in (self.says, here, product))) for query in order.tolist()]
 
     def like(self) -> Tensor:
-        """The inner products with the pixel's embedding, (h, w), all without the mean embedding."""
-        row, column = self._cell(self.centred)
-        return torch.einsum("c,chw->hw", self.centred[:, row, column], self.centred)
+        """How like the pixel's embedding all others are, (h, w), -1 to 1: the cosine, without the mean embedding."""
+        row, column = self._cell(self.directions)
+        return torch.einsum("c,chw->hw", self.directions[:, row, column], self.directions)
 
     def words(self) -> str:
-        """Where the pixel is, who wants it most, and of how many cells the product with it is above 0."""
+        """Where the pixel is, who wants it most, and how much of the picture is like it."""
         query, says, here, product = self.wants()[0]
         most = f"{query}: {self.names[self.labels[query]]}, {says:.2f} · {here:.2f} = {product:.2f}"
-        share = (self.like() > 0).float().mean()
-        return f"row {self.pixel[0]}, column {self.pixel[1]}; wanted most by {most}; like {share:.0%} of the cells"
+        share = (self.like() > LIKE).float().mean()
+        where, like = "row {}, column {}".format(*self.pixel), f"like {share:.0%} of the picture (above {LIKE})"
+        return f"{where}; wanted most by {most}; {like}"
 
     def __repr__(self) -> str:
         return f"PixelExplorer: {self.words()}"
@@ -157,23 +162,22 @@ class PixelExplorer(PictureWidget):
 
     def _mark(self, axis: Axes) -> None:
         """Frame the cell of the embeddings that the pixel lies in."""
-        (row, column), (high, wide) = self._cell(self.centred), self.image.shape[1:]
-        down, across = high / self.centred.shape[1], wide / self.centred.shape[2]
+        (row, column), (high, wide) = self._cell(self.directions), self.image.shape[1:]
+        down, across = high / self.directions.shape[1], wide / self.directions.shape[2]
         box_patch(axis, torch.tensor([column * across, row * down, (column + 1) * across, (row + 1) * down]), MARK)
         axis.set(xlim=(0, wide), ylim=(high, 0))
 
     def _like(self, figure: Figure, axis: Axes) -> None:
-        like, (height, width) = self.like(), self.image.shape[1:]
-        most = max(float(like.abs().max()), 1e-12)
+        height, width = self.image.shape[1:]
         shown = axis.imshow(
-            like.numpy(), "RdBu_r", vmin=-most, vmax=most, interpolation="nearest", extent=(0, width, height, 0)
+            self.like().numpy(), "RdBu_r", vmin=-1, vmax=1, interpolation="nearest", extent=(0, width, height, 0)
         )
-        axis.set_title("pixels like this one (mean subtracted)", fontsize=10)
+        axis.set_title("pixels like this one (cosine)", fontsize=10)
         axis.axis("off")
         self._mark(axis)
         place = axis.get_position(original=True)
         bar = figure.add_axes((place.x1 + 0.07 / PAGE, place.y0, 0.1 / PAGE, place.height))
-        figure.colorbar(shown, cax=bar, ticks=[-most, 0, most], format="%.0f" if most >= 10 else "%.2g")
+        figure.colorbar(shown, cax=bar, ticks=[-1, 0, 1])
         bar.tick_params(labelsize=8, length=0, pad=2)
 
     def _bars(self, axis: Axes) -> None:
@@ -216,7 +220,7 @@ class PixelExplorer(PictureWidget):
 
     def _step(self, rows: int, columns: int) -> None:
         """So many cells of the embeddings on, at most to the edge."""
-        steps = zip(self.pixel, (rows, columns), self.image.shape[1:], self.centred.shape[1:])
+        steps = zip(self.pixel, (rows, columns), self.image.shape[1:], self.directions.shape[1:])
         moved = ((place + round(step * side / cells), side) for place, step, side, cells in steps)
         row, column = (min(max(place, 0), side - 1) for place, side in moved)
         self.pixel = (row, column)

@@ -53,20 +53,23 @@ def test_six_queries_want_a_pixel_the_largest_product_first():
     assert f"wanted most by {wants[0][0]}: {kind}" in repr(widget)
 
 
-def test_like_pixels_have_a_large_inner_product_without_the_mean():
+def test_like_pixels_have_a_large_cosine_without_the_mean():
     widget = explorer(pixel=(31, 8))
     centred = EMBED - EMBED.mean((1, 2), keepdim=True)
-    expected = (centred[:, 3, 1, None, None] * centred).sum(0)
+    products = (centred[:, 3, 1, None, None] * centred).sum(0)
+    expected = products / (centred.norm(dim=0) * centred[:, 3, 1].norm())
     shown = widget.figure().axes[1].images[0]
-    assert np.allclose(shown.get_array(), expected, atol=1e-5) and shown.get_clim()[0] == -shown.get_clim()[1]
+    assert np.allclose(shown.get_array(), expected, atol=1e-5) and shown.get_clim() == (-1, 1)
+    assert widget.like()[3, 1] == pytest.approx(1)
+    assert torch.equal(widget.like() > 0, products > 0), "the same mask as that of the inner products"
     assert marked(widget, 0) == marked(widget, 1) == (8, 24, 8, 8)
-    assert f"like {(expected > 0).float().mean():.0%} of the cells" in widget.words()
+    assert f"like {(expected > 0.5).float().mean():.0%} of the picture" in widget.words()
 
 
 def test_a_mask_that_is_nowhere_and_few_queries_are_shown_too():
     widget = explorer(classes=CLASSES[:2], masks=MASKS[:2] * 0 - 99, embed=EMBED * 0)
     assert len(widget.wants()) == 2 and widget.wants()[0][3] < 1e-6
-    assert len(widget.figure().axes[3].patches) == 6 and "like 0% of the cells" in widget.words()
+    assert len(widget.figure().axes[3].patches) == 6 and "like 0% of the picture" in widget.words()
 
 
 def test_clicks_on_both_pictures_and_arrow_keys_move_the_pixel():
