@@ -75,7 +75,7 @@ def maskformer_plan(model: MaskFormer, image: Tensor, colours: Sequence[Colour] 
         Stage("pixel decoder: an\nembedding a pixel", feature_map(pixels[0]),
               f"{shape_of(pixels[0])};\nlike ones look alike",
               milliseconds(lambda: model.pixel_decoder(maps)), new=True),
-        Stage("transformer: queries\nask all at once", asking(image, asked),
+        Stage("DETR's: queries\nask all at once", asking(image, asked),
               f"{shape_of(states[0])};\nwhere {len(asked)} look",
               milliseconds(lambda: model.transformer(cells, padding, queries, places)), after=1),
         Stage("for each a class,\nor nothing", class_table(probability),
