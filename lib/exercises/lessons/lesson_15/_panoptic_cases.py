@@ -76,7 +76,7 @@ def inputs() -> dict[str, tuple[Any, ...]]:
             4 * random_values(8, 5, 7, seed=22),
             {0, 3},
             0.35,
-            0.2,
+            0.15,
         ),
         "no class can be counted": (
             saying(2, (0, 0.9), (1, 0.95), (0, 0.85), (1, 0.92)),

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -118,7 +120,7 @@ def step_by_step(
     return paint(claims, things, blank)
 
 
-# --- decisions taken otherwise ---------------------------------------------------------------------------------------
+# --- decisions taken otherwise ----------------------------------------------------------------------------------------
 
 
 def best_thing(class_logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,12 +133,12 @@ def surest_of_those_inside(scores: Tensor, masks: Tensor, part: Tensor) -> Tenso
     return largest_product(scores, (masks >= 0.5) + masks * 1e-3, part)
 
 
-def iou(won: Tensor, own: Tensor) -> float:
-    return (won & own).sum().item() / (won | own).sum().item()
-
-
 def from_sure(scores: Tensor, labels: Tensor, class_logits: Tensor, sure: float) -> Tensor:
     return (labels < class_logits.shape[1] - 1) & (scores >= sure)
+
+
+def together_sure(scores: Tensor, labels: Tensor, class_logits: Tensor, sure: float) -> Tensor:
+    return (labels < class_logits.shape[1] - 1) & (1 - class_logits.softmax(dim=1)[:, -1] > sure)
 
 
 def above_kept(won: Tensor, own: Tensor, kept: float) -> bool:
@@ -145,3 +147,17 @@ def above_kept(won: Tensor, own: Tensor, kept: float) -> bool:
 
 def everybody(contest_of: Tensor) -> Tensor:
     return torch.ones_like(contest_of)
+
+
+OF_PAINTING = ("merged", "order", "number", "dropped", "again")
+
+
+def wrong_by(made: dict[str, Any]) -> partial[Answer]:
+    paint = partial(painted, **{name: way for name, way in made.items() if name in OF_PAINTING})
+    return partial(step_by_step, paint=paint, **{name: way for name, way in made.items() if name not in OF_PAINTING})
+
+
+def thresholds_exchanged(
+    class_logits: Tensor, mask_logits: Tensor, things: set[int], sure: float = 0.8, kept: float = 0.8
+) -> Answer:
+    return step_by_step(class_logits, mask_logits, things, kept, sure)

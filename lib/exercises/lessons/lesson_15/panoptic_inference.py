@@ -1,6 +1,5 @@
 """From queries with a class and a mask to segments: each pixel goes to one query, which needs enough of its mask."""
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,12 +16,13 @@ from lib.exercises.lessons.lesson_15._panoptic_steps import (
     enough,
     everybody,
     from_sure,
-    iou,
     is_sure,
     largest_product,
-    painted,
     step_by_step,
     surest_of_those_inside,
+    thresholds_exchanged,
+    together_sure,
+    wrong_by,
 )
 from lib.exercises.lessons.lesson_15._segment_pictures import draw_segments
 from lib.ops import panoptic
@@ -103,11 +103,7 @@ DECISIONS: list[tuple[str, str, dict[str, Any]]] = [
     (
         "all classes together are sure",
         f'You compare 1 minus the probability of "nothing" with `sure`: all classes together. {TAKES}',
-        {
-            "takes_part": lambda scores, labels, logits, sure: (
-                (labels < logits.shape[1] - 1) & (1 - logits.softmax(dim=1)[:, -1] > sure)
-            )
-        },
+        {"takes_part": together_sure},
     ),
     (
         "exactly `sure` takes part",
@@ -177,11 +173,6 @@ DECISIONS: list[tuple[str, str, dict[str, Any]]] = [
         "divided by what it won",
         f"You compare the pixels that a query won inside its own mask with all that it won. {KEPT}",
         {"keeps": lambda won, own, kept: enough(won & own, won, kept)},
-    ),
-    (
-        "IoU instead of the share",
-        f"You took the IoU of what a query won and its own mask. {KEPT}",
-        {"keeps": lambda won, own, kept: bool(won.any() and own.any() and iou(won, own) >= kept)},
     ),
     (
         "small products are none",
@@ -260,11 +251,6 @@ DECISIONS: list[tuple[str, str, dict[str, Any]]] = [
         {"number": lambda count, claim: claim.query + 1},
     ),
     (
-        "numbered by query, from 0",
-        f"Your numbers are those of the queries. {NUMBERS}",
-        {"number": lambda count, claim: claim.query},
-    ),
-    (
         "numbered from 0",
         f"Your first segment has number 0, like the pixels of none. {NUMBERS}",
         {"number": lambda count, claim: count - 1},
@@ -287,18 +273,6 @@ DECISIONS: list[tuple[str, str, dict[str, Any]]] = [
         {"none": -1, "number": lambda count, claim: count - 1},
     ),
 ]
-OF_PAINTING = ("merged", "order", "number", "dropped", "again")
-
-
-def wrong_by(made: dict[str, Any]) -> partial[Answer]:
-    paint = partial(painted, **{name: way for name, way in made.items() if name in OF_PAINTING})
-    return partial(step_by_step, paint=paint, **{name: way for name, way in made.items() if name not in OF_PAINTING})
-
-
-def thresholds_exchanged(
-    class_logits: Tensor, mask_logits: Tensor, things: set[int], sure: float = 0.8, kept: float = 0.8
-) -> Answer:
-    return step_by_step(class_logits, mask_logits, things, kept, sure)
 
 
 def picture(got: Any, expected: Any, case: Case) -> "Figure":

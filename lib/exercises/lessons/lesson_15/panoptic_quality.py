@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 
 def panoptic_quality(predicted: Tensor, truth: Tensor) -> Quality:
     """The course's own, `lib.ops.panoptic_metrics.panoptic_quality`, for one class, 0; the rest is of class 1."""
-    maps = [of_class_0(each) for each in (predicted, truth)]
-    found = panoptic_metrics.panoptic_quality(maps[:1], maps[1:], {0}, {1})["per_class"][0]
+    found = panoptic_metrics.panoptic_quality([of_class_0(predicted)], [of_class_0(truth)], {0}, {1})["per_class"][0]
     return found["PQ"], found["SQ"], found["RQ"]
 
 
@@ -236,7 +235,7 @@ OF_NUMBERS: Decisions = [
 def picture(got: Any, expected: Any, case: Case) -> "Figure":
     """The two maps, and above them the three numbers."""
     predicted, truth = case.arguments
-    figure = draw_segments({"predicted": predicted, "truth (−1: void)": truth})
+    figure = draw_segments({"predicted": predicted, "truth (−1: void)": truth}, alike=False)
     said = [", ".join(f"{float(value):.3f}" for value in three) for three in (got, expected)]
     figure.suptitle(f"PQ, SQ, RQ   yours: {said[0]}   expected: {said[1]}", fontsize=9)
     return figure

@@ -127,6 +127,12 @@ OF_SHARES: list[Way] = [
         lambda logits: logits[:, :-1],
     ),
     (
+        "divided by all but nothing",
+        'You divided by the sum of the K classes. Then each query is sure of something, also one that says "nothing". '
+        "(Where it is sure of that, 0 / 0 is NaN.) What the softmax over all K + 1 gives stays as it is.",
+        lambda logits: things_of(logits) / things_of(logits).sum(dim=1, keepdim=True),
+    ),
+    (
         "sigmoid for the classes",
         "You took a sigmoid of each class's score by itself. The K + 1 answers of a query compete: a softmax.",
         lambda logits: logits.sigmoid()[:, :-1],
@@ -202,6 +208,12 @@ OF_BOTH: list[tuple[str, str, dict[str, Callable[..., Tensor]]]] = [
         "classes instead of maps",
         "You return for each pixel the number of its best class. The task asks for the K sums; `argmax` comes later.",
         {"last": lambda maps: maps.argmax(dim=0)},
+    ),
+    (
+        "classes instead of maps, nothing among them",
+        f"You return for each pixel the number of its best class, and that may be K. {NOTHING} The task asks for the K "
+        "sums; `argmax` comes later.",
+        {"shares": lambda logits: logits.softmax(dim=1), "last": lambda maps: maps.argmax(dim=0)},
     ),
     (
         "made to sum to 1",
