@@ -1,6 +1,8 @@
 """MaskFormer: equal to transformers', layer by layer, with all weights redrawn; matching and losses too."""
 
 import itertools
+import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import nn
 from transformers import DetrConfig, MaskFormerConfig, MaskFormerForInstanceSegmentation, ResNetConfig
 from transformers.models.maskformer import modeling_maskformer as peer
 
+from lib.datasets.toyworld import Toyworld
 from lib.layers.pixel_decoder import PixelDecoder
 from lib.layers.rcnn_transform import GeneralizedRCNNTransform, ImageList
 from lib.layers.small_backbone import SmallStages, SmallTwoMaps
@@ -22,12 +25,16 @@ from lib.models.maskformer import (
     maskformer_small,
     picture_masks,
 )
+from lib.ops.panoptic import panoptic_inference, panoptic_of_masks
+from lib.ops.panoptic_metrics import panoptic_quality
 from lib.pretrained import maskformer_from_transformers, maskformer_to_transformers
+from lib.training import Batches, evaluate_segmentation, load_checkpoint, toyworld_segments, toyworld_tensors
 from tests.models.peers import centre, close, redraw, some_pictures
 
 SIZES = [(60, 80), (50, 40), (64, 72)]  # height, width of three pictures
 PADDED, STRIDE = (64, 80), 4
 K, QUERIES, LAYERS = 6, 7, 3
+CHECKPOINTS = Path(__file__).resolve().parents[2] / "data" / "checkpoints"
 
 
 @pytest.fixture(scope="module")
@@ -461,3 +468,30 @@ class TwoMaps(nn.Module):
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=f"^{named} |^{named}, "):
         call()
+
+
+# ------------------------------------------------------------------------------------------------ shipped
+
+
+@torch.no_grad()
+def test_the_shipped_weights_fit_and_know_toyworld():
+    model = maskformer_small(7)
+    made = load_checkpoint(model, CHECKPOINTS / "15_maskformer.safetensors")
+    pictures, targets = toyworld_segments(Toyworld("val", 20))
+    outputs, things = model.eval()(pictures / 255), {2, 3, 4, 5, 6}
+    masks = picture_masks(outputs["pred_masks"], outputs["images"])
+    found = [panoptic_inference(*answer, things, 0.5, 0.5) for answer in zip(outputs["pred_logits"], masks)]
+    truth = [panoptic_of_masks(target["masks"], target["labels"], things) for target in targets]
+    assert panoptic_quality(found, truth, things, {0, 1})["PQ"] > 0.6 and made["steps"] == 2500
+    runs = json.loads((CHECKPOINTS / "15_runs.json").read_text())
+    assert made["val"] == {name: runs["masks/0"]["val"][name] for name in made["val"]}
+    glued = [run["pairs"]["both"] for name, run in runs.items() if name.startswith("pixels/")]
+    parted = [run["pairs"]["both"] for name, run in runs.items() if name.startswith(("masks/", "other rate/"))]
+    assert min(parted) > 10 * max(glued)
+
+
+def test_the_shipped_rival_fits():
+    model = PerPixelBaseline(maskformer_small(7), 7)
+    made = load_checkpoint(model, CHECKPOINTS / "15_per_pixel.safetensors")
+    scenes = Batches(*toyworld_tensors(Toyworld("val", 20)))
+    assert evaluate_segmentation(model, scenes, 7, boundary=False)["mIoU"] > 0.75 and made["steps"] == 2500
