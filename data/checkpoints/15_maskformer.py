@@ -5,9 +5,9 @@ pictures and start with the backbone of lesson 14. MaskFormer starts with DETR's
 classes too; its pixel decoder, its mask embeddings, four further queries and the classes sky and ground are drawn at
 random.
 
-- "masks": MaskFormer with 16 queries, each true mask matched to one query. Three seeds, 2,500 steps; the weights of
-  seed 0 are kept, in half precision. A query that is to say "nothing" weighs 0.4, not 0.1 as in the paper (see lesson
-  14). "other rate" is the same with another learning rate, seed 0.
+- "masks": MaskFormer with 16 queries, each true mask matched to one query. One seed, 2,500 steps; the weights are kept,
+  in half precision. A query that is to say "nothing" weighs 0.4, not 0.1 as in the paper (see lesson 14). "other rate"
+  is the same with half the learning rate, which is a little worse on validation scenes.
 - "pixels": one class for each pixel, from the same backbone, pixel decoder and number of steps. Three seeds; the
   weights of seed 0 are kept. "tuning": its learning rate, in short runs of one seed.
 
@@ -16,7 +16,7 @@ Where a network says only classes, connected pixels of one class are taken for o
 16, 32, 64 or 128 pixels for none, whichever is best on validation scenes. For "masks" the two thresholds of the
 panoptic merging are tried on validation scenes; the test scenes see the best of them. "pairs" are two things of one
 class that touch each other, among 1,000 validation scenes: how many there are, and of how many both things, one, or
-none were found. About two hours of one idle processor core. A run that is in 15_runs.json already is not made again, so
+none were found. About an hour and a half of one idle processor core. A run that is in 15_runs.json already is not made again, so
 a recipe that was cut off goes on where it was; delete the file to begin anew.
 
     .venv/bin/python data/checkpoints/15_maskformer.py
@@ -59,7 +59,7 @@ from lib.training.runs import once
 HERE = Path(__file__).parent
 STORE = HERE / "15_runs.json"
 SEEDS, BATCH, PICTURES, STEPS, TUNING_STEPS = (0, 1, 2), 16, 2000, 2500, 300
-RATES = {"masks": 5e-4, "other rate": 1e-3, "pixels": 2e-3}
+RATES = {"masks": 1e-3, "other rate": 5e-4, "pixels": 2e-3}
 TRIED = (5e-4, 1e-3, 2e-3)  # for "pixels"
 NOTHING, QUERIES = 0.4, 16
 CLASSES = len(SEMANTIC_NAMES)  # K: sky, ground and five kinds of things
@@ -77,10 +77,9 @@ def main() -> None:
     splits = {name: toyworld_segments(world) for name, world in worlds.items()}
     for rate in TRIED:
         once(STORE, f"tuning/pixels/{rate}", partial(run, splits, "pixels", 0, rate, TUNING_STEPS))
-    for seed in SEEDS:
-        for kind in ("masks", "pixels"):
+    for kind, seeds in (("masks", SEEDS[:1]), ("other rate", SEEDS[:1]), ("pixels", SEEDS)):
+        for seed in seeds:
             once(STORE, f"{kind}/{seed}", partial(run, splits, kind, seed, RATES[kind], STEPS))
-    once(STORE, "other rate/0", partial(run, splits, "other rate", 0, RATES["other rate"], STEPS))
 
 
 def run(splits: dict[str, Pictures], kind: str, seed: int, rate: float, steps: int) -> dict:

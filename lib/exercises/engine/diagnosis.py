@@ -167,7 +167,9 @@ def _fits(exercise: Exercise, slip: Slip, attempts: list[Attempt], truths: list[
 
 
 def _like(truth: Any, spoiled: Any) -> Any:
-    """The spoiled value as a plain number where the truth is one."""
+    """The spoiled value as a plain number where the truth is one, part by part in a tuple."""
+    if isinstance(truth, tuple) and isinstance(spoiled, tuple) and len(truth) == len(spoiled):
+        return tuple(_like(one, other) for one, other in zip(truth, spoiled))
     if isinstance(spoiled, Tensor) and spoiled.ndim == 0 and isinstance(truth, int | float):
         return spoiled.item()
     return spoiled
