@@ -44,16 +44,19 @@ class MaskFormerMatcher(nn.Module):
 
     Args:
         cost_class, cost_mask, cost_dice: how much the parts weigh. The defaults are those of the paper's training.
+        enlarge: whether masks are compared at the size of the true ones, as in the loss. The paper's code shrinks the
+            true masks to h × w instead: a cell takes its first pixel, so that all lie a little to the lower right of
+            where they should. That is cheaper, and matters where things are small (lesson 15).
 
     Raises:
         ValueError: nothing costs anything.
     """
 
-    def __init__(self, cost_class: float = 1, cost_mask: float = 20, cost_dice: float = 1):
+    def __init__(self, cost_class: float = 1, cost_mask: float = 20, cost_dice: float = 1, enlarge: bool = False):
         super().__init__()
         if cost_class == cost_mask == cost_dice == 0:
             raise ValueError("cost_class, cost_mask and cost_dice are all 0; expected at least one of them above")
-        self.cost_class, self.cost_mask, self.cost_dice = cost_class, cost_mask, cost_dice
+        self.cost_class, self.cost_mask, self.cost_dice, self.enlarge = cost_class, cost_mask, cost_dice, enlarge
 
     def cost(self, logits: Tensor, masks: Tensor, labels: Tensor, true_masks: Tensor) -> Tensor:
         """What it costs to give a true mask to a query, (Q, n), in one picture (section 3.2).
@@ -68,17 +71,20 @@ class MaskFormerMatcher(nn.Module):
 
     @torch.no_grad()
     def forward(self, outputs: MaskFormerOutput, targets: Targets) -> Indices:
-        """Match: for each picture min(Q, n) pairs. True masks are shrunk to h × w: a cell takes its first pixel.
+        """Match: for each picture min(Q, n) pairs.
 
         Raises:
             ValueError: shapes do not fit, or a prediction is not a number.
         """
         _check(outputs, targets)
-        indices, answers = [], zip(outputs["pred_logits"], outputs["pred_masks"])
-        true_masks = on_batch([target["masks"] for target in targets], outputs["images"])
-        for (logits, masks), target, true in zip(answers, targets, true_masks):
-            small = resize_masks(true, (masks.shape[1], masks.shape[2])).to(masks)  # (n, h, w)
-            cost = self.cost(logits, masks, target["labels"].to(masks.device), small)  # (Q, n)
+        drawn, indices = outputs["pred_masks"], []  # (B, Q, h, w)
+        true_masks = on_batch([target["masks"] for target in targets], outputs["images"])  # (n, H, W) each
+        if self.enlarge:
+            size = outputs["images"].tensors.shape[2:]
+            drawn = F.interpolate(drawn, size, mode="bilinear", align_corners=False)  # (B, Q, H, W)
+        for logits, masks, target, true in zip(outputs["pred_logits"], drawn, targets, true_masks):
+            same = resize_masks(true, (masks.shape[1], masks.shape[2])).to(masks)  # (n, h, w)
+            cost = self.cost(logits, masks, target["labels"].to(masks.device), same)  # (Q, n)
             if not cost.isfinite().all():
                 raise ValueError("outputs has logits or masks that are infinite or not a number; expected numbers")
             pairs = linear_sum_assignment(cost.cpu().numpy())

@@ -473,6 +473,29 @@ def test_bad_input_is_named(call, named):
 # ------------------------------------------------------------------------------------------------ shipped
 
 
+def a_row_of_stripes(start):
+    """True masks (2, 8, 8) of two pixels' width that begin at this column, and the next two columns."""
+    masks = torch.zeros(2, 8, 8, dtype=torch.bool)
+    masks[0, :, start : start + 2], masks[1, :, start + 2 : start + 4] = True, True
+    return masks
+
+
+def test_enlarged_masks_are_matched_where_they_are_and_shrunk_ones_a_cell_off():
+    true = a_row_of_stripes(3)  # pixels 3 and 4, and 5 and 6
+    drawn = torch.full((1, 2, 2, 2), -4.0)  # cells of 4 pixels
+    drawn[0, 0, :, 0] = drawn[0, 1, :, 1] = 4.0  # query 0 draws the left half, query 1 the right half
+    images = ImageList(torch.zeros(1, 3, 8, 8), [(8, 8)], [(8, 8)])
+    outputs = {"pred_logits": torch.zeros(1, 2, 3), "pred_masks": drawn, "images": images}
+    target = [{"masks": true, "labels": torch.tensor([0, 0])}]
+    assert [one.tolist() for one in MaskFormerMatcher(enlarge=True)(outputs, target)[0]] == [[0, 1], [0, 1]]
+    big = F.interpolate(drawn, (8, 8), mode="bilinear", align_corners=False)[0]
+    same = {**outputs, "pred_masks": big[None]}
+    ours, expected = MaskFormerMatcher(enlarge=True)(outputs, target), MaskFormerMatcher()(same, target)
+    assert all(torch.equal(*pair) for pair in zip(ours[0], expected[0]))
+    shrunk = true[:, ::4, ::4]  # the second stripe is lost: no first pixel of a cell is in it
+    assert shrunk[0].any() and not shrunk[1].any()
+
+
 @torch.no_grad()
 def test_the_shipped_weights_fit_and_know_toyworld():
     model = maskformer_small(7)
