@@ -16,8 +16,8 @@ Where a network says only classes, connected pixels of one class are taken for o
 16, 32, 64 or 128 pixels for none, whichever is best on validation scenes. For "masks" the two thresholds of the
 panoptic merging are tried on validation scenes; the test scenes see the best of them. "pairs" are two things of one
 class that touch each other, among 1,000 validation scenes: how many there are, and of how many both things, one, or
-none were found. About an hour and a half of one idle processor core. A run that is in 15_runs.json already is not made again, so
-a recipe that was cut off goes on where it was; delete the file to begin anew.
+none were found. About an hour and a half of one idle processor core. A run that is in 15_runs.json already is not made
+again, so a recipe that was cut off goes on where it was; delete the file to begin anew.
 
     .venv/bin/python data/checkpoints/15_maskformer.py
 """
