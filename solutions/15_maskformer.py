@@ -77,7 +77,7 @@ from lib.exercises import check, hint, progress, solution, use
 from lib.models.maskformer import MaskFormerCriterion, MaskFormerMatcher, PerPixelBaseline
 from lib.ops.masks import mask_iou, masks_to_boxes
 from lib.ops.panoptic import instance_inference, panoptic_of_classes, panoptic_of_masks
-from lib.training import Batches, toyworld_segments
+from lib.training import toyworld_segments
 from lib.viz.attention.explorer import explore_attention
 from lib.viz.detection.focal import draw_runs
 from lib.viz.diagrams.maskformer_plan import draw_maskformer
