@@ -36,6 +36,7 @@ def draw_loss_of_silence(areas: Sequence[float], curves: dict[str, Sequence[floa
     axis.set_xscale("log")
     axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axis.set(xlabel="area of the true mask, pixels", ylabel='loss of the answer "nowhere"', xlim=(areas[0], areas[-1]))
+    axis.set_title("what it costs to miss a mask", fontsize=10)
     axis.set_ylim(bottom=0)
     axis.grid(color="#DDDDDD", linewidth=0.6)
     axis.spines[["top", "right"]].set_visible(False)

@@ -18,7 +18,7 @@ from lib.viz.detection.boxes import show_picture
 from lib.viz.masks.query_masks import Colour, show_edges
 
 NOBODY = (0.08, 0.08, 0.08)  # void
-LIGHTER = (-0.15, 0.24, -0.6, 0.06, 0.39, -0.37, 0.55)  # by number: so far to white, or so far to black
+LIGHTER = (-0.15, 0.24, -0.52, 0.06, 0.39, -0.34, 0.55)  # by number: so far to white, or so far to black
 TURNED = (-0.025, 0.025)  # by number: of the whole circle of hues
 
 

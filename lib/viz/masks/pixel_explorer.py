@@ -89,6 +89,7 @@ class PixelExplorer(PictureWidget):
     ) -> None:
         self.image, self.masks, self.names, self.colours = image, mask_logits.sigmoid(), names, colours
         self.says, self.labels = class_logits.softmax(dim=1)[:, :-1].max(dim=1)  # (Q,) each
+        self.silent = class_logits.argmax(dim=1) == len(names)  # (Q,), says "nothing"
         centred = pixel_embed - pixel_embed.mean((1, 2), keepdim=True)  # (C, h, w)
         self.directions = F.normalize(centred, dim=0)  # (C, h, w), of length 1, or 0 where there is no difference
         self._drawn: tuple[int, int] | None = None
@@ -189,7 +190,8 @@ class PixelExplorer(PictureWidget):
             axis.barh(place - 0.09, here, 0.18, color=COVERS)
             axis.barh(place + 0.16, product, 0.28, color=colour, edgecolor="black", linewidth=0.6)
             axis.text(product + 0.02, place + 0.16, f"{product:.2f}", va="center", fontsize=8)
-        texts = [f"{query}: {self.names[int(self.labels[query])]}" for query, *_ in wants]
+        kinds = [(query, self.names[int(self.labels[query])]) for query, *_ in wants]
+        texts = [f"{query}: nothing, or {kind}" if self.silent[query] else f"{query}: {kind}" for query, kind in kinds]
         axis.set_yticks(range(len(wants)), texts, fontsize=8)
         axis.set(xlim=(0, 1), ylim=(SHOWN - 0.5, -0.5), xticks=np.linspace(0, 1, 3))
         axis.set_title("who wants this pixel", fontsize=10)

@@ -204,7 +204,7 @@ OF_DICE: list[tuple[str, str, Loss]] = [
     ),
     (
         "yes or no in the overlap",
-        "Your dice loss is made of yes or no. No gradient comes through that: take the probabilities.",
+        "Your dice loss is made of yes or no: a pixel at 0.51 counts like one at 0.99. Take the probabilities.",
         partial(dice, p=lambda logits: (logits > 0).float()),
     ),
     (

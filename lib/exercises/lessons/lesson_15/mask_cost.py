@@ -151,6 +151,11 @@ CLASS: Decisions = [
         {"chance": lambda logits, labels: logits.log_softmax(dim=1)[:, labels]},
     ),
     (
+        "one added to the labels",
+        "You use 1 more than the numbers in `labels`. The first class is number 0, as the first column is.",
+        {"chance": lambda logits, labels: of_true_class(logits, labels + 1)},
+    ),
+    (
         "p added",
         "You added the probability. The more probable the true class is to a query, the less this pair must cost.",
         {"chance": lambda logits, labels: -of_true_class(logits, labels)},

@@ -209,7 +209,11 @@ DECISIONS: list[tuple[str, str, dict[str, Any]]] = [
         f"Each of your queries has a number of its own. {STUFF}",
         {"merged": lambda label, things: False},
     ),
-    ("things merged", f"All queries of a class share a number. {STUFF}", {"merged": lambda label, things: True}),
+    (
+        "things merged",
+        f"Queries of a thing's class share a number, too. {STUFF} Which class is which, the argument `things` says.",
+        {"merged": lambda label, things: True},
+    ),
     (
         "things for stuff",
         f"You merge the queries of a class that is in `things`, and not the others. {STUFF}",

@@ -70,7 +70,7 @@ OF_VOID: Decisions = [
     ),
     (
         "in void, and counted",
-        f"Every predicted segment without a partner is a false positive of yours, also in void. {MOSTLY}",
+        f"You count predicted segments without a partner as false positives where they lie in void, too. {MOSTLY}",
         {"counts": lambda mine, void: True},
     ),
     (
