@@ -292,7 +292,8 @@ explore_pixels(scene.image, pixel_embed[0].cpu(), classes, masks, SEMANTIC_NAMES
 # The middle of the left sphere is clicked: most like it is the rest of the left sphere, then the middle one, and hardly the right one.
 # So these numbers do not only say "sphere": they say *which* sphere, as no class could.
 # Click on the others, and on the figure, to see it again.
-# The bars show which queries want the pixel; where one bar is long and all others are short, the merging in section 9 will be easy.
+# The bars show which queries want the pixel (in brackets those that say "nothing").
+# Where one bar is long and all others are short, the merging in section 9 will be easy.
 #
 # ## 4. The loss of a mask
 #
@@ -1014,7 +1015,8 @@ plt.show()
 for kind, title in KINDS.items():
     for name in ("PQ", "PQ_things", "PQ_stuff", "SQ_things", "RQ_things"):
         print(f"{title:29} {name:10}", [run["val"][name] for run in runs_of(kind)])
-    print(f"{title:29} both found", [run["pairs"]["both"] for run in runs_of(kind)], "of 249")
+    for name in ("both", "one"):
+        print(f"{title:29} {name + ' found':10}", [run["pairs"][name] for run in runs_of(kind)], "of 249")
 
 # %% [markdown]
 # The per-pixel network finds both things in only 1 of 249 pairs, with each of its three seeds.

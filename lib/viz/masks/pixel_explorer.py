@@ -40,8 +40,8 @@ def explore_pixels(
     """Click a place of the picture and see who wants it, and which places have an embedding like its own.
 
     "Who wants this pixel": for the six queries with the largest product, the probability of their best class (that of
-    "nothing" left aside), that of their mask there, and the product of both. Panoptic merging gives a pixel to the
-    largest product of those queries that are sure.
+    "nothing" left aside), that of their mask there, and the product of both. In brackets are queries that
+    say "nothing". Panoptic merging gives a pixel to the largest product of those queries that are sure.
 
     "Pixels like this one": the mask of a query whose mask embedding is this pixel's, made readable in two ways. The
     mean embedding of the picture is subtracted from all, as without that nearly all inner products are above 0. And
@@ -191,7 +191,7 @@ class PixelExplorer(PictureWidget):
             axis.barh(place + 0.16, product, 0.28, color=colour, edgecolor="black", linewidth=0.6)
             axis.text(product + 0.02, place + 0.16, f"{product:.2f}", va="center", fontsize=8)
         kinds = [(query, self.names[int(self.labels[query])]) for query, *_ in wants]
-        texts = [f"{query}: nothing, or {kind}" if self.silent[query] else f"{query}: {kind}" for query, kind in kinds]
+        texts = [f"({query}: {kind})" if self.silent[query] else f"{query}: {kind}" for query, kind in kinds]
         axis.set_yticks(range(len(wants)), texts, fontsize=8)
         axis.set(xlim=(0, 1), ylim=(SHOWN - 0.5, -0.5), xticks=np.linspace(0, 1, 3))
         axis.set_title("who wants this pixel", fontsize=10)
