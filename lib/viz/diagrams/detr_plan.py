@@ -68,7 +68,11 @@ def detr_plan(model: DETR, image: Tensor) -> Plan:
               f"{shape_of(boxes)};\n{int((labels != nothing).sum())} are something",
               milliseconds(lambda: model.bbox_embed(states).sigmoid()), new=True, after=4),
     )  # fmt: skip
-    losses = (Loss("which class, or nothing?", 5, 1), Loss("how far off?", 6, 1), Loss("how much overlap?", 6, 1))
+    losses = (
+        Loss("which class, or nothing?", 5, 1),
+        Loss("how far off?", 6, 1, past=(5,)),
+        Loss("how much overlap?", 6, 1, past=(5,)),
+    )
     return Plan(stages, losses, f"DETR: {len(boxes)} queries, {len(boxes)} answers, and no NMS")
 
 

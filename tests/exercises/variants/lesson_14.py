@@ -10,6 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import nn
 from torchvision.ops import box_convert, complete_box_iou_loss, generalized_box_iou_loss, nms
 
+from lib.exercises.lessons.lesson_14.set_loss import DECISIONS, opened
 from lib.ops.boxes import box_cxcywh_to_xyxy, box_iou, generalized_box_iou
 
 # --- sine_positions ---------------------------------------------------------------------------------------------------
@@ -543,6 +544,15 @@ def sides_of_a_square(logits, boxes, image_size, least):
 
 # --- all --------------------------------------------------------------------------------------------------------------
 
+
+def nan_without_boxes(made):
+    def losses(*given):
+        first, second, third = opened(*given, **made)
+        return (first, second, third) if len(given[4]) else (first, second * torch.nan, third * torch.nan)
+
+    return losses
+
+
 WRONG = {
     "sine_positions": [
         ("the first row at 0", lambda *given: filled_by_slices(*given, start=0)),
@@ -623,10 +633,11 @@ WRONG = {
     ],
     "set_loss": [
         ("the mean of nothing", lambda *given: with_torch(*given, least=0)),
+        *((f"{name}; the mean of nothing", nan_without_boxes(made)) for name, _, made in DECISIONS),
         ("mean over four; the mean of nothing", default_losses),
         ("no gradient without boxes", plain_zeros),
         ("logarithm after the softmax", logarithm_of_softmax),
-        ("matched queries only, and NaN without any", other_things_ignored),
+        ("matched queries only; the mean of nothing", other_things_ignored),
         ("queries in ascending order", by_a_mask),
         ("0.1 forgotten", lambda *given: by_definition(*given, weigh=lambda seen: torch.ones(len(seen)))),
         ("0.1 for the things", lambda *given: by_definition(*given, weigh=lambda seen: torch.where(seen, 0.1, 1.0))),

@@ -34,7 +34,7 @@ def test_seven_stages_and_all_after_the_backbone_are_new(model, image):
 def test_both_heads_read_the_decoder_and_all_losses_reach_the_backbone(model, image):
     plan = detr_plan(model, image)
     assert [stage.after for stage in plan.stages] == [None] * 6 + [4]
-    assert [(loss.back_to, loss.at) for loss in plan.losses] == [(1, 5), (1, 6), (1, 6)]
+    assert [(loss.back_to, loss.at, loss.past) for loss in plan.losses] == [(1, 5, ()), (1, 6, (5,)), (1, 6, (5,))]
     assert all(stage.milliseconds > 0 for stage in plan.stages[1:])
 
 

@@ -90,7 +90,6 @@ def entropy_of(
     logits: Tensor,
     labels: Tensor,
     queries: Tensor,
-    mean: Callable[[Tensor], Tensor] = mean_or_0,
     chosen: Callable[[Tensor], Tensor] = lambda queries: queries,
     wanted: Callable[[Tensor, Tensor, Tensor], Tensor] = wanted_classes,
     weights: Callable[[Tensor], Tensor] = lighter,
@@ -99,7 +98,6 @@ def entropy_of(
     """The first number with its decisions open.
 
     Args:
-        mean: unused here; `matched_only` needs it.
         chosen: from `queries` to those that are asked for a class.
         wanted: what each query should say.
         weights: of the K + 1 classes.
@@ -113,8 +111,8 @@ def per_box(each: Tensor, weight: Tensor) -> Tensor:
     return each.sum() / max(int((weight == 1).sum()), 1)
 
 
-def matched_only(logits: Tensor, labels: Tensor, queries: Tensor, mean: Callable[[Tensor], Tensor]) -> Tensor:
-    return mean(F.cross_entropy(logits[queries], labels, reduction="none"))
+def matched_only(logits: Tensor, labels: Tensor, queries: Tensor) -> Tensor:
+    return mean_or_0(F.cross_entropy(logits[queries], labels, reduction="none"))
 
 
 def distances(said: Tensor, true: Tensor) -> Tensor:
@@ -135,8 +133,7 @@ def opened(
     chosen: Callable[[Tensor], Tensor] = lambda queries: queries,
     distance: Callable[[Tensor, Tensor], Tensor] = distances,
     gap: Callable[[Tensor, Tensor], Tensor] = lambda said, true: 1 - overlaps(said, true),
-    mean: Callable[[Tensor], Tensor] = mean_or_0,
-    total: Callable[[Tensor, int], Tensor] | None = None,
+    total: Callable[[Tensor, int], Tensor] = lambda each, count: mean_or_0(each),
 ) -> Losses:
     """`set_loss` with its decisions open.
 
@@ -144,13 +141,12 @@ def opened(
         entropy: the first number.
         chosen: from `queries` to those whose boxes are judged.
         distance, gap: what each pair of boxes costs, in the second and the third number.
-        mean: of these, and of what each query costs that has a box.
-        total: in place of `mean` for boxes, from what each costs, and Q.
+        total: what becomes of these costs (n,) and of Q.
     """
     said = boxes[chosen(queries)]  # (n, 4)
     of_boxes = [cost(said, true_boxes) for cost in (distance, gap)]
-    second, third = (mean(each) if total is None else total(each, len(boxes)) for each in of_boxes)
-    return entropy(logits, labels, queries, mean=mean), second, third
+    second, third = (total(each, len(boxes)) for each in of_boxes)
+    return entropy(logits, labels, queries), second, third
 
 
 def first_ones(queries: Tensor) -> Tensor:
@@ -174,9 +170,7 @@ POSITION = "`queries` says which query belongs to which true box; true box 0 bel
 TRUE = ("labels", "true_boxes")  # what is known of the true things
 LAST = 'Classes are 0..K−1, and number K, the last column, is "nothing".'
 
-Decisions = list[tuple[str, str, dict[str, Any]]]
-
-COMMON: Decisions = [
+DECISIONS: list[tuple[str, str, dict[str, Any]]] = [  # a name, words for the learner, and decisions of `opened`
     ("matched queries only", MATCHED, {"entropy": matched_only}),
     (
         "0.1 forgotten",
@@ -228,7 +222,7 @@ COMMON: Decisions = [
     (
         "softmax twice",
         "`F.cross_entropy` takes scores and makes the softmax itself. You gave it probabilities.",
-        {"entropy": lambda logits, labels, queries, mean: entropy_of(logits.softmax(dim=1), labels, queries)},
+        {"entropy": lambda logits, labels, queries: entropy_of(logits.softmax(dim=1), labels, queries)},
     ),
     (
         "mean over four",
@@ -263,14 +257,6 @@ COMMON: Decisions = [
         "You took 1 − IoU. For boxes that do not touch it is 1, however far apart they are. It should be 1 − GIoU.",
         {"gap": lambda said, true: 1 - box_iou(*map(box_cxcywh_to_xyxy, (said, true))).diagonal()},
     ),
-]
-
-RARE: Decisions = [
-    (
-        "matched queries only, and NaN without any",
-        f"{MATCHED} Where no query has a box your mean is one of no number, NaN.",
-        {"entropy": lambda logits, labels, queries, mean: matched_only(logits, labels, queries, torch.mean)},
-    ),
     (
         "box losses divided by the number of queries",
         "You divided the box losses by Q. Only n queries have a box to be compared with: divide by n.",
@@ -300,11 +286,6 @@ def weighed_and_added(*given: Tensor) -> Tensor:
     return first + 5 * second + 2 * third
 
 
-def mean_over_all_numbers(logits: Tensor, boxes: Tensor, labels: Tensor, true_boxes: Tensor, queries: Tensor) -> Losses:
-    first, _, third = set_loss(logits, boxes, labels, true_boxes, queries)
-    return first, F.l1_loss(boxes[queries], true_boxes), third
-
-
 def looked_up_twice(
     logits: Tensor, boxes: Tensor, labels: Tensor, true_boxes: Tensor, queries: Tensor, of: tuple[str, ...]
 ) -> Losses:
@@ -313,12 +294,14 @@ def looked_up_twice(
 
 
 def agrees(got: Tensor, expected: Tensor) -> bool:
-    return torch.allclose(got, expected, rtol=1e-4, atol=1e-5)
+    return torch.allclose(got, expected, rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
-def nan_for_nothing(got: Losses, expected: Losses, case: Case) -> bool:
-    fine = [agrees(yours, ours) or bool(yours.isnan()) for yours, ours in zip(got, expected, strict=True)]
-    return not len(case.arguments[4]) and all(fine) and agrees(got[0], expected[0])
+def nan_for_nothing(got: Losses, expected: Losses, case: Case, made: dict[str, Any]) -> bool:
+    """What was `made` otherwise, and where there is no true box NaN in place of any of the numbers."""
+    pairs = zip(got, opened(*case.arguments, **made), strict=True)
+    none = not len(case.arguments[4])
+    return all(agrees(yours, ours) or (none and bool(yours.isnan())) for yours, ours in pairs)
 
 
 def off_if_sure(got: Losses, expected: Losses, case: Case, how: Callable[[Tensor, Tensor], Tensor]) -> bool:
@@ -341,21 +324,15 @@ EXERCISE = Exercise(
     takes={"logits": Kind.LOGITS, "labels": Kind.CLASSES, "queries": Kind.INDICES},
     gives=(Kind.LOSS, Kind.LOSS, Kind.LOSS),
     mistakes=[
-        *(Mistake(name, explanation, wrong=partial(opened, **made)) for name, explanation, made in COMMON + RARE),
-        Mistake(
-            "the mean over all numbers",
-            "Your second number is the mean over all n × 4 differences, as `F.l1_loss` gives it: a quarter of what it "
-            f"should be. The task asks for their *sum* for each box, and the mean over boxes. And {NAN}",
-            wrong=mean_over_all_numbers,
-        ),
-        Mistake("the mean of nothing", f"Right but for one thing: {NAN}", when=nan_for_nothing),
+        *(Mistake(name, explanation, wrong=partial(opened, **made)) for name, explanation, made in DECISIONS),
+        Mistake("the mean of nothing", f"Right but for one thing: {NAN}", when=partial(nan_for_nothing, made={})),
         *(
             Mistake(
                 f"{name}; the mean of nothing",
                 f"Two things at once. {explanation} And {NAN}",
-                wrong=partial(opened, **made, mean=torch.mean),
+                when=partial(nan_for_nothing, made=made),
             )
-            for name, explanation, made in COMMON
+            for name, explanation, made in DECISIONS
         ),
         Mistake(
             "logarithm after the softmax",
