@@ -112,7 +112,7 @@ _BY_KIND: dict[Kind, tuple[tuple[str, str, Callable[[Any], Any]], ...]] = {
     ),
     Kind.CLASSES: (
         ("classes counted from 1", "You count the classes of {} from 1. The first one is 0.", lambda x: x + 1),
-        ("classes counted one too low", "You use 1 less than the numbers in {}.", lambda x: x - 1),
+        ("classes counted one too high", "You use 1 more than the numbers in {}.", lambda x: x - 1),
     ),
     Kind.INDICES: (
         ("places counted from 1", "You count the places in {} from 1. The first one is 0.", lambda x: x + 1),

@@ -229,3 +229,15 @@ def with_article(noun: str) -> str:
 def shorten(text: str) -> str:
     """At most `SHOWN_CHARACTERS` characters, with dots at the end if some were cut."""
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 4] + " ..."
+
+
+def in_single_precision(result: Any, *arguments: Any) -> Any:
+    """What a learner returned, with float32 for float64, also in a tuple: who computed more exactly is right, too."""
+    if isinstance(result, Tensor) and result.dtype == torch.float64:
+        return result.float()
+    return type(result)(map(in_single_precision, result)) if type(result) in (list, tuple) else result
+
+
+def agrees(got: Tensor, expected: Tensor) -> bool:
+    """Whether the numbers are equal as far as single precision goes, NaN included: for what a mistake gives."""
+    return torch.allclose(got, expected, rtol=1e-3, atol=1e-5, equal_nan=True)

@@ -607,6 +607,7 @@ WRONG = {
             lambda *given: by_products(*given, logit=lambda x: x.sigmoid().clamp(min=1e-6).log()),
         ),
         ("classes counted from 1", lambda x, m, labels, g: by_products(x, m, labels - 1, g)),
+        ("classes counted one too high", lambda x, m, labels, g: by_products(x, m, labels + 1, g)),
         ("True and False exchanged", lambda x, m, labels, g: by_products(x, m, labels, ~g)),
         ("sign flipped", lambda *given: -by_products(*given)),
     ],

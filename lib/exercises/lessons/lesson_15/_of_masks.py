@@ -2,20 +2,12 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 Loss = Callable[..., Tensor]  # logits and masks (..., H, W), α, γ -> (...)
-
-
-def in_single_precision(result: Any, *arguments: Any) -> Any:
-    """What a learner returned, with float32 for float64, also in a tuple: who computed more exactly is right, too."""
-    if isinstance(result, Tensor) and result.dtype == torch.float64:
-        return result.float()
-    return type(result)(map(in_single_precision, result)) if type(result) in (list, tuple) else result
 
 
 def surprise(logits: Tensor, truth: Tensor) -> Tensor:
@@ -89,10 +81,6 @@ def dice(
     share, truth = p(logits), masks.to(logits)
     both = added(share * truth)
     return told((twice * both + ones[0]) / (added(size(share)) + added(truth) - shared * both + ones[1]))
-
-
-def agrees(got: Tensor, expected: Tensor) -> bool:
-    return torch.allclose(got, expected, rtol=1e-3, atol=1e-5, equal_nan=True)
 
 
 # What goes wrong in them: a name, words for the learner, and the loss as it comes out.

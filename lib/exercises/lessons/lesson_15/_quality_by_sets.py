@@ -5,9 +5,9 @@ from math import nan
 
 from torch import Tensor
 
-Quality = tuple[float, float, float]
+from lib.exercises.engine.segment_pairs import Overlaps, Quality, multiplied, over
+
 Pixels = set[tuple[int, int]]
-Overlaps = dict[tuple[int, int], float]  # by (predicted number, true number)
 
 
 def segments_of(numbers: Tensor, none: tuple[int, ...] = (0, -1)) -> dict[int, Pixels]:
@@ -24,20 +24,8 @@ def intersection_over_union(mine: Pixels, real: Pixels, void: Pixels) -> float:
     return len((mine - void) & real) / len((mine - void) | real)
 
 
-def over(overlaps: Overlaps, least: float = 1 / 2) -> Overlaps:
-    return {pair: overlap for pair, overlap in overlaps.items() if overlap > least}
-
-
 def judged(mine: Pixels, void: Pixels) -> bool:
     return 2 * len(mine & void) <= len(mine)
-
-
-def multiplied(total: float, tp: int, fp: int, fn: int) -> Quality:
-    """From the sum of the pairs' IoUs, and the counts."""
-    if not tp + fp + fn:
-        return nan, nan, nan
-    sq, rq = total / tp if tp else 0.0, tp / (tp + fp / 2 + fn / 2)
-    return sq * rq, sq, rq
 
 
 def set_by_set(
@@ -71,19 +59,6 @@ def set_by_set(
     return total(sum(found.values()), len(found), fp, fn)
 
 
-def best_of_each(overlaps: Overlaps, least: float = 0.0) -> Overlaps:
-    """The best pair, then the best of what is left ..., as long as its overlap is above `least`."""
-    found: Overlaps = {}
-    for (a, b), overlap in sorted(overlaps.items(), key=lambda item: -item[1]):
-        if overlap > least and a not in {one for one, _ in found} and b not in {other for _, other in found}:
-            found[a, b] = overlap
-    return found
-
-
-def same_number(overlaps: Overlaps, least: float) -> Overlaps:
-    return {(a, b): overlap for (a, b), overlap in overlaps.items() if a == b and overlap > least}
-
-
 def finished(
     total: float,
     tp: int,
@@ -99,10 +74,6 @@ def finished(
         return empty, empty, empty
     fit, found = sq(total, tp, fp, fn), rq(tp, fp, fn)
     return pq(fit, found), fit, found
-
-
-def ratio(over: int, under: float) -> float:
-    return over / under if under else 0.0
 
 
 def of_pixels(predicted: Tensor, truth: Tensor) -> Quality:

@@ -12,14 +12,13 @@ from torch import Tensor
 from lib.exercises.engine.exercise import Case, Exercise, Mistake, mistake
 from lib.exercises.engine.inputs import random_uniform, random_values
 from lib.exercises.engine.kinds import Kind
+from lib.exercises.engine.values import agrees, in_single_precision
 from lib.exercises.lessons.lesson_15._of_masks import (
     OF_DICE,
     OF_FOCAL,
     Loss,
-    agrees,
     dice,
     focal,
-    in_single_precision,
     surprise,
 )
 from lib.models.maskformer import MaskFormerMatcher
@@ -149,11 +148,6 @@ CLASS: Decisions = [
         "−log p for −p",
         "You took the logarithm of the probability, as a cross-entropy does. In this cost p stands as it is.",
         {"chance": lambda logits, labels: logits.log_softmax(dim=1)[:, labels]},
-    ),
-    (
-        "one added to the labels",
-        "You use 1 more than the numbers in `labels`. The first class is number 0, as the first column is.",
-        {"chance": lambda logits, labels: of_true_class(logits, labels + 1)},
     ),
     (
         "p added",

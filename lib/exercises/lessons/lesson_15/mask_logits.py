@@ -11,7 +11,7 @@ from lib.exercises.engine.exercise import Case, Exercise, Mistake, mistake
 from lib.exercises.engine.inputs import random_values
 from lib.exercises.engine.kinds import Kind
 from lib.exercises.engine.map_pictures import compare_maps
-from lib.exercises.lessons.lesson_15._of_masks import in_single_precision
+from lib.exercises.engine.values import in_single_precision
 
 
 def mask_logits(mask_embed: Tensor, pixel_embed: Tensor) -> Tensor:

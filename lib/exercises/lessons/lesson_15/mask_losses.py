@@ -11,15 +11,14 @@ from torch import Tensor
 from lib.exercises.engine.exercise import Case, Exercise, Mistake, Probe, mistake
 from lib.exercises.engine.inputs import random_uniform, random_values
 from lib.exercises.engine.kinds import Kind
+from lib.exercises.engine.values import agrees, in_single_precision
 from lib.exercises.lessons.lesson_15._of_masks import (
     OF_DICE,
     OF_FOCAL,
     Loss,
-    agrees,
     alphas,
     dice,
     focal,
-    in_single_precision,
     p_true,
 )
 from lib.ops.mask_losses import dice_loss, focal_loss

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lib.exercises.engine.exercise import Case, Exercise, Mistake
 from lib.exercises.engine.kinds import Kind
+from lib.exercises.engine.segment_pictures import draw_segments
 from lib.exercises.lessons.lesson_15._panoptic_cases import inputs
 from lib.exercises.lessons.lesson_15._panoptic_steps import (
     Answer,
@@ -24,7 +25,6 @@ from lib.exercises.lessons.lesson_15._panoptic_steps import (
     together_sure,
     wrong_by,
 )
-from lib.exercises.lessons.lesson_15._segment_pictures import draw_segments
 from lib.ops import panoptic
 
 if TYPE_CHECKING:

@@ -10,20 +10,9 @@ from torch import Tensor
 
 from lib.exercises.engine.exercise import Case, Exercise, Mistake
 from lib.exercises.engine.kinds import Kind
-from lib.exercises.lessons.lesson_15._quality_by_sets import (
-    Quality,
-    best_of_each,
-    finished,
-    judged,
-    maps,
-    multiplied,
-    of_pixels,
-    over,
-    ratio,
-    same_number,
-    set_by_set,
-)
-from lib.exercises.lessons.lesson_15._segment_pictures import draw_segments
+from lib.exercises.engine.segment_pairs import Quality, best_of_each, multiplied, over, ratio, same_number
+from lib.exercises.engine.segment_pictures import draw_segments
+from lib.exercises.lessons.lesson_15._quality_by_sets import finished, judged, maps, of_pixels, set_by_set
 from lib.ops import panoptic_metrics
 from lib.ops.panoptic import Panoptic, Segment
 

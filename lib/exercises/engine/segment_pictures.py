@@ -1,4 +1,4 @@
-"""Maps of segments, a colour and a number for each: for the two exercises about them."""
+"""Maps of segments, a colour and a number for each."""
 
 from typing import TYPE_CHECKING
 
