@@ -20,6 +20,9 @@ attention
     maps: `draw_attention`, `draw_positions`    queries: `draw_queries`
 masks
     segmentation: `draw_segmentations`, `draw_regions`, `draw_confusion`
+clips
+    strip: `draw_clip`    player: `play_clip`    depths: `draw_depths`    gates: `draw_gates`
+    similarity: `draw_similarity`, `crop_segment`    cloud: `draw_query_cloud`
 diagrams
     course_map: `draw_course_map`    fcn_plan: `draw_fcn_plan`    u_diagram: `draw_u`
     system: `draw_system`, the whole of a detector    rcnn_family, yolo_plan, retinanet_plan,

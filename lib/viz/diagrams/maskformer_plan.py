@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -18,6 +19,7 @@ from lib.viz.diagrams.panels import (
     picture_stage,
     shape_of,
     tiles,
+    vectors,
 )
 from lib.viz.diagrams.system import Loss, Plan, Stage
 from lib.viz.explorer.feature_pictures import pca_colours
@@ -55,16 +57,8 @@ def maskformer_plan(model: MaskFormer, image: Tensor, colours: Sequence[Colour] 
     states = looked.states[-1]  # (1, Q, D)
     embeddings, masks = model.mask_embed(states), output["pred_masks"][0]  # (1, Q, C), (Q, h, w)
     probability = output["pred_logits"][0].softmax(dim=-1).cpu()  # (Q, K + 1)
-    labels, nothing = probability.argmax(dim=1), probability.shape[1] - 1  # (Q,)
-    shades = [class_colour(label + 1) for label in range(nothing)] if colours is None else list(colours)
-    if len(shades) != nothing:
-        raise ValueError(f"colours has {len(shades)} entries; expected {nothing}, one for each class")
-    sure = probability[:, nothing].argsort()[:SHOWN]  # queries, the surest first
+    sure, drawn = surest_masks(image, masks, probability, colours)
     asked = looked.cross_attention[-1][0].mean(dim=0)[sure]  # (n, h', w'), averaged over the heads
-    drawn = [
-        glow(image, masks[query].sigmoid().cpu(), [*shades, SILENT][int(labels[query])]) for query in sure.tolist()
-    ]
-
     cells = model.input_proj(list(maps.values())[-1])  # (1, D, h', w')
     padding = torch.zeros_like(cells[:, 0], dtype=torch.bool)
     places, queries = model.pe_layer(padding).to(cells), model.query_embed.weight
@@ -81,7 +75,7 @@ def maskformer_plan(model: MaskFormer, image: Tensor, colours: Sequence[Colour] 
         Stage("for each a class,\nor nothing", class_table(probability),
               f"{shape_of(probability)};\nlast column: nothing",
               milliseconds(lambda: model.class_embed(states))),
-        Stage("and for each a\nmask embedding", _embeddings(embeddings[0].cpu()),
+        Stage("and for each a\nmask embedding", vectors(embeddings[0].cpu()),
               f"{shape_of(embeddings[0])};\none row per query",
               milliseconds(lambda: model.mask_embed(states)), new=True, after=3),
         Stage("× embeddings of\npixels = masks", tiles(drawn), f"{shape_of(masks)};\nof the {len(drawn)} surest",
@@ -95,14 +89,28 @@ def maskformer_plan(model: MaskFormer, image: Tensor, colours: Sequence[Colour] 
     return Plan(stages, losses, f"MaskFormer: {len(masks)} queries, {len(masks)} masks; no pixel says a class")
 
 
+def surest_masks(
+    image: Tensor, masks: Tensor, probability: Tensor, colours: Sequence[Colour] | None
+) -> tuple[list[int], list[np.ndarray]]:
+    """Numbers of the queries that are surest to see something, and a tile of each one's mask.
+
+    Args:
+        image: (3, H, W).
+        masks: (Q, h, w) logits.
+        probability: (Q, K + 1), the last of "nothing".
+        colours: of the K classes; None: those that boxes have.
+
+    Raises:
+        ValueError: there are not K colours.
+    """
+    labels, nothing = probability.argmax(dim=1), probability.shape[1] - 1  # (Q,)
+    shades = [class_colour(label + 1) for label in range(nothing)] if colours is None else list(colours)
+    if len(shades) != nothing:
+        raise ValueError(f"colours has {len(shades)} entries; expected {nothing}, one for each class")
+    sure = probability[:, nothing].argsort()[:SHOWN].tolist()
+    return sure, [glow(image, masks[one].sigmoid().cpu(), [*shades, SILENT][int(labels[one])]) for one in sure]
+
+
 def _maps(maps: Sequence[Tensor]) -> Draw:
     """Maps (C_i, h_i, w_i) of a backbone, the largest first, each in colours of its own."""
     return levels([pca_colours(one) for one in maps], maps)
-
-
-def _embeddings(embeddings: Tensor) -> Draw:
-    """Vectors (Q, C), one a row: blue is below 0, red above."""
-    most = max(float(embeddings.abs().max()), 1e-12)
-    return lambda axis: axis.imshow(
-        embeddings.numpy(), cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto", interpolation="nearest"
-    )

@@ -92,6 +92,14 @@ def class_table(probability: Tensor) -> Draw:
     return lambda axis: axis.imshow(probability.numpy(), cmap="viridis", vmin=0, vmax=1, aspect="auto")
 
 
+def vectors(values: Tensor) -> Draw:
+    """Vectors (Q, C), one a row: blue is below 0, red above."""
+    most = max(float(values.abs().max()), 1e-12)
+    return lambda axis: axis.imshow(
+        values.numpy(), cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto", interpolation="nearest"
+    )
+
+
 def like_colours(maps: Sequence[Tensor]) -> list[np.ndarray]:
     """Maps (C, h, w) of several sizes in the same colours: cells with like features look alike on all of them."""
     cells = torch.cat([one.flatten(1) for one in maps], dim=1)  # (C, Σ h·w)

@@ -21,6 +21,7 @@ LOSS_COLOURS = ("#0072B2", "#CC79A7", "#009E73", "#E69F00")
 WIDTH = PAGE  # of the drawing, inches
 BARS, NAMES, WORDS, LOSS, TITLE = 0.75, 0.42, 0.42, 0.24, 0.32  # heights of its rows, inches
 DETOUR = 0.14  # height of the way around, where a stage does not take what the one before it gives
+NARROW = 1.2  # inches: where a stage has less, words below the first one take a line more
 GAP = 0.22  # inches between two stages, for the arrow
 
 
@@ -155,7 +156,11 @@ def draw_system(
         words, y = "how long it takes", foot + side + NAMES
         paper.text(GAP / 2, y, words, va="bottom", fontsize=7.5, color=INK, style="italic")
     if losses:
-        words = "how far the gradient\nof each loss runs back"
+        words = (
+            "how far the\ngradient of each\nloss runs back"
+            if pitch < NARROW
+            else "how far the gradient\nof each loss runs back"
+        )
         if any(loss.past for loss in losses):
             words += "\n(dotted: passes by)"
         paper.text(GAP / 2, foot - WORDS - detours, words, va="top", fontsize=7.5, color=INK, style="italic")

@@ -58,7 +58,7 @@ def draw_panoptic(
         axis.set_title(title, fontsize=10)
         show_edges(axis, numbers, numbers.shape, "white", 0.9)
         axis.set(xlim=(0, numbers.shape[1]), ylim=(numbers.shape[0], 0))
-        _number(axis, numbers)
+        write_numbers(axis, numbers)
     seen = {segment["label"] for _, segments in maps.values() for segment in segments}
     handles = [Patch(facecolor=colours[label], label=names[label]) for label in sorted(seen)]
     if any((numbers == VOID).any() for numbers, _ in maps.values()):
@@ -111,10 +111,16 @@ def _painted(name: str, panoptic: Panoptic, colours: Sequence[Colour]) -> np.nda
     return picture
 
 
-def _number(axis: Axes, numbers: np.ndarray) -> None:
-    """The number of each segment, at its pixel that lies furthest from its border."""
+def write_numbers(axis: Axes, numbers: np.ndarray, least: float = 0.0) -> None:
+    """The number of each segment of a map (H, W), at its pixel that lies furthest from its border; 0 has none.
+
+    Args:
+        least: pixels from the border; where that pixel is nearer to it, the segment is too small for its number.
+    """
     for number in np.unique(numbers[numbers != VOID]).tolist():
         inside = distance_transform_edt(np.pad(numbers == number, 1))[1:-1, 1:-1]  # (H, W), pixels
+        if inside.max() < least:
+            continue
         row, column = np.unravel_index(inside.argmax(), inside.shape)
         halo = [withStroke(linewidth=2, foreground="#202020")]
         axis.text(

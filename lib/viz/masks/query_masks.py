@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch.nn.functional as F
 from matplotlib.axes import Axes
@@ -53,6 +54,32 @@ def draw_query_masks(
         silent = label == len(names)
         show_glow(axis, image, mask, SILENT if silent else colours[label])
         axis.set_title(text, fontsize=9 if columns <= 6 else 7.5, color=SILENT if silent else "black", pad=3)
+    return figure
+
+
+def draw_query_classes(counts: Tensor, names: Sequence[str]) -> Figure:
+    """How often each query said each class, as a table that is the brighter the more often.
+
+    Args:
+        counts: (Q, K + 1) whole numbers; the last column is "nothing".
+        names: of the K classes.
+
+    Raises:
+        ValueError: the counts are not whole numbers (Q, K + 1).
+    """
+    if counts.ndim != 2 or counts.shape[1] != len(names) + 1 or counts.is_floating_point() or not len(counts):
+        came = f"{tuple(counts.shape)} {counts.dtype}"
+        raise ValueError(f"counts is {came}; expected whole numbers (Q, {len(names) + 1}) for {len(names)} classes")
+    size = 0.55 * counts.shape[1] + 0.9, 0.26 * len(counts) + 1.2
+    figure, axis = plt.subplots(figsize=size, layout="constrained")
+    axis.imshow(counts.cpu().numpy(), cmap="viridis", aspect="auto", vmin=0)
+    axis.set(xticks=range(counts.shape[1]), yticks=range(len(counts)), ylabel="query")
+    axis.set_xticklabels([*names, "nothing"], rotation=40, ha="right")
+    axis.set_title("how often each query says each class", fontsize=10)
+    for query, row in enumerate(counts.tolist()):
+        for place, count in enumerate(row):
+            ink = "black" if 2 * count > counts.max() else "white"
+            axis.text(place, query, count, ha="center", va="center", fontsize=8, color=ink)
     return figure
 
 

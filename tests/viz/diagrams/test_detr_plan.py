@@ -6,6 +6,7 @@ from lib.datasets.toyworld import Toyworld
 from lib.models.detr import detr_small
 from lib.viz.diagrams.detr_plan import detr_plan, draw_detr
 from lib.viz.diagrams.system import NEW
+from tests.viz.texts import words
 
 
 @pytest.fixture(scope="module")
@@ -17,10 +18,6 @@ def image():
 def model():
     torch.manual_seed(0)
     return detr_small().eval()
-
-
-def words(figure):
-    return " ".join(text.get_text() for axis in figure.axes for text in axis.texts)
 
 
 def test_seven_stages_and_all_after_the_backbone_are_new(model, image):

@@ -8,6 +8,7 @@ from lib.models.maskformer import maskformer_small
 from lib.viz.diagrams.maskformer_plan import draw_maskformer, maskformer_plan
 from lib.viz.diagrams.system import NEW
 from lib.viz.masks.query_masks import glow
+from tests.viz.texts import words
 
 
 @pytest.fixture(scope="module")
@@ -19,10 +20,6 @@ def image():
 def model():
     torch.manual_seed(0)
     return maskformer_small(7).eval()
-
-
-def words(figure):
-    return " ".join(text.get_text() for axis in figure.axes for text in axis.texts)
 
 
 def test_seven_stages_of_which_three_are_new(model, image):

@@ -9,6 +9,7 @@ from lib.models.mask_rcnn import mask_rcnn_small
 from lib.models.mesh_rcnn import mesh_rcnn_small
 from lib.viz.diagrams.new_heads_plan import draw_new_heads, new_heads_plan
 from lib.viz.diagrams.system import NEW
+from tests.viz.texts import words
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +23,6 @@ def heads():
 @pytest.fixture(scope="module")
 def sample():
     return Toyworld("val", length=200)[32]
-
-
-def words(figure):
-    return " ".join(text.get_text() for axis in figure.axes for text in axis.texts)
 
 
 def test_eight_stages_three_of_them_new_and_no_gradient_reaches_the_trunk(heads, sample):

@@ -3,7 +3,8 @@ import pytest
 import torch
 from matplotlib.colors import to_hex, to_rgb
 
-from lib.viz.masks.query_masks import SILENT, draw_query_masks, said_by, show_edges
+from lib.viz.masks.query_masks import SILENT, draw_query_classes, draw_query_masks, said_by, show_edges
+from tests.viz.texts import words
 
 NAMES, COLOURS = ("sky", "cone"), ((0.6, 0.8, 0.9), (0.3, 0.4, 0.8))
 IMAGE = torch.linspace(0, 1, 3 * 12 * 16).view(3, 12, 16)
@@ -73,3 +74,17 @@ def test_twenty_queries_fit_on_a_page():
 def test_bad_input_is_named(changes, named):
     with pytest.raises(ValueError, match=f"^{named}"):
         draw(**changes)
+
+
+def test_a_table_says_how_often_each_query_says_each_class():
+    counts = torch.tensor([[9, 0, 1], [0, 4, 6]])
+    figure = draw_query_classes(counts, ("sky", "ball"))
+    (axis,) = figure.axes
+    assert words(figure) == "9 0 1 0 4 6" and (axis.images[0].get_array() == counts.numpy()).all()
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["sky", "ball", "nothing"]
+
+
+@pytest.mark.parametrize("counts", [torch.zeros(2, 4).long(), torch.zeros(2, 3), torch.zeros(3).long()])
+def test_counts_that_do_not_fit_are_named(counts):
+    with pytest.raises(ValueError, match="^counts "):
+        draw_query_classes(counts, ("sky", "ball"))

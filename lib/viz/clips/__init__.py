@@ -1,0 +1,1 @@
+"""Clips: segments that keep their colour, depth, and what tracking compares."""
