@@ -3,23 +3,26 @@
 All runs learn from the same 2,000 frames, every second one of 400 moving clips' nine, in as many steps, and begin with
 lesson 15's weights; the depth head is drawn at random. A query that is to say "nothing" weighs 0.4, see lesson 14.
 
-- "tuning": two learning rates, in short runs of one seed, judged on validation clips.
-- "both": masks and depth, with a gate for each task. Three seeds; the weights of seed 0 are kept, in half precision.
-- "both, no gate": both tasks get the same features. Three seeds.
+- "tuning": short runs of one seed, judged on validation clips. Two learning rates: the smaller one is a little better
+  in mIoU and VPQ, the larger one in depth; the smaller one is taken. And a depth loss that weighs ten times less, and
+  ten times more, at that rate.
+- "both": masks and depth, with a gate for each task. One seed; the weights are kept, in half precision.
+- "both, no gate": both tasks get the same features. One seed.
 - "masks alone" and "depth alone": two networks of full size, without gates, each taught one task. The second is not
   told which query is to answer for what: it learns that `picture_depth` be right, with the loss and the pixels of
   "both", each true mask counting once. "two specialists" puts their answers together.
-- "depth x0.1" and "depth x10": as "both", seed 0, with another weight of the depth loss.
 
 What is measured goes to 16_runs.json, run by run, on 40 validation clips of 12 frames, and for "both" once on 40 test
 clips: mIoU; PQ; errors of depth, of all pixels and of things; VPQ and DVPQ with numbers that last by queries, by
 overlap of masks, and by chance (all among segments of one class). The two thresholds of the panoptic merging and those
-of the trackers are the best on validation clips. "matching" says of how many things that were found in two frames the
-two segments are paired, when the two frames are all that is known: frames 1 and 3 apart, and before and after a thing
-had vanished; of all, and of those where the class alone does not decide. "row" is the depth error of who says for each
-row of pixels what it was in training on average. The frames lie in a file beside the course's data, where copies of
-this recipe share them. About three hours of one idle processor core. A run that is in 16_runs.json already is not made
-again, so a recipe that was cut off goes on where it was; delete the file to begin anew.
+of the trackers are the best on validation clips. "matching", on 200 validation clips, says of how many things that were
+found in two frames the two segments are paired, when the two frames are all that is known: frames 1, 3 and 6 apart, and
+the last before a thing had vanished and the first after it, in which it was found; of all, and of those where the class
+alone does not decide. It says, too, how many were found by the query of the same number both times, and how many have
+the same number from a tracker that saw all frames and forgets nothing. "row" is the depth error of who says for each
+row of pixels what it was in training on average. The frames lie in a file beside the course's data. About an hour and a
+half of one idle processor core. A run that is in 16_runs.json already is not made again, so a recipe that was cut off
+goes on where it was; delete the file to begin anew.
 
     .venv/bin/python data/checkpoints/16_uni_dvps.py
 """
@@ -37,7 +40,7 @@ from lib.datasets.toyworld import SEMANTIC_NAMES
 from lib.datasets.toyworld.cache import generator_version
 from lib.datasets.toyworld.moving import moving_clip
 from lib.files import write_atomically
-from lib.models.maskformer import WEIGHTS, maskformer_small
+from lib.models.maskformer import WEIGHTS, MaskFormerMatcher, maskformer_small
 from lib.models.uni_dvps import (
     DEPTH_WEIGHTS,
     UniDVPS,
@@ -71,12 +74,14 @@ from lib.training.runs import once
 
 HERE = Path(__file__).parent
 STORE = HERE / "16_runs.json"
-SEEDS, BATCH, STEPS, TUNING_STEPS = (0, 1, 2), 16, 1000, 300
+SEEDS, BATCH, STEPS, TUNING_STEPS = (0,), 16, 1000, 300
 RATES, LEARNING_RATE = (5e-4, 1e-3), 5e-4
 NOTHING, DISCOUNT = 0.4, 0.5
 CLASSES = len(SEMANTIC_NAMES)  # K: sky, ground and five kinds of things
 STUFF, THINGS = {0, 1}, set(range(2, CLASSES))
-CLIPS = {"train": (400, 9, 2), "val": (40, 12, 1), "test": (40, 12, 1)}  # how many, frames, every so manieth of them
+CLIPS = {"train": (400, 9, 2), "val": (40, 12, 1), "test": (40, 12, 1), "matching": (200, 12, 1)}
+# how many, how long, every so manieth frame
+GAPS = (1, 3, 6)  # frames, for "matching"
 THRESHOLDS = [(score, overlap) for score in (0.3, 0.5, 0.8) for overlap in (0.3, 0.5, 0.8)]
 TRACKERS = {  # how to pair, and what is tried: least similarity, frames after which a track ends
     "queries": (match_queries, [(least, age) for least in (0.0, 0.5, 0.8) for age in (0, 6)]),
@@ -102,19 +107,20 @@ def main() -> None:
     once(STORE, "size", size)
     for rate in RATES:
         once(STORE, f"tuning/{rate}", partial(run, splits, "both", 0, rate=rate, steps=TUNING_STEPS))
+    for factor in (0.1, 10):
+        once(STORE, f"tuning/depth x{factor}", partial(run, splits, "both", 0, factor=factor, steps=TUNING_STEPS))
     for seed in SEEDS:
         for kind in ("both", "both, no gate"):
             once(STORE, f"{kind}/{seed}", partial(run, splits, kind, seed))
     for kind in ("masks alone", "depth alone"):
         once(STORE, f"{kind}/0", partial(run, splits, kind, 0))
     once(STORE, "two specialists/0", partial(specialists, splits))
-    for factor in (0.1, 10):
-        once(STORE, f"depth x{factor}/0", partial(run, splits, "both", 0, factor=factor))
 
 
 def clips_of(split: str) -> list[ClipFrames]:
     """The clips of a split, rendered the first time."""
     count, length, step = CLIPS[split]
+    split = "val" if split == "matching" else split
     path = data_dir() / "toyworld" / f"moving-{split}-{count}x{length}-{step}-{generator_version()}.pt"
     if not path.exists():
         clips = [clip_segments(moving_clip(index, split, length), range(0, length, step)) for index in range(count)]
@@ -151,7 +157,8 @@ def run(
 ) -> dict:
     model = started(seed, gate=kind == "both")
     weights = WEIGHTS if kind == "masks alone" else DEPTH_WEIGHTS | {"loss_depth": factor * DEPTH_WEIGHTS["loss_depth"]}
-    criterion = UniDVPSCriterion(CLASSES, weight_dict=weights, eos_coef=NOTHING, discount=DISCOUNT)
+    matcher = MaskFormerMatcher(enlarge=True)  # see lesson 15
+    criterion = UniDVPSCriterion(CLASSES, matcher, weights, eos_coef=NOTHING, discount=DISCOUNT)
 
     def loss(model: nn.Module, batch: Pictures) -> dict[str, Tensor]:
         outputs = model(batch[0])
@@ -166,8 +173,10 @@ def run(
         result["val"] = depths_measured([one.depth for one in asked(model, splits["val"])], splits["val"])
     else:
         result["val"] = measured(asked(model, splits["val"]), splits["val"])
-    if steps < STEPS or factor != 1:
+    if steps < STEPS:
         return result
+    if kind != "depth alone":
+        result["matching"] = matching(model, splits["matching"], result["val"]["thresholds"])
     if kind == "both":
         result["test"] = measured(asked(model, splits["test"]), splits["test"], result["val"])
     if kind.endswith("alone"):
@@ -254,7 +263,7 @@ def measured(said: list[Said], clips: list[ClipFrames], tried: dict | None = Non
         if tried is None and len(by_setting) > 1:
             settings_tried = {str(setting): video["VPQ_things"] for setting, (_, video) in by_setting.items()}
             result |= {f"VPQ_things by {name}, by setting": settings_tried}
-    return result | {"matching": matching(frames, said, clips)}
+    return result
 
 
 def settings(name: str, tried: dict | None) -> list[tuple[float, int]]:
@@ -337,37 +346,52 @@ def depths_measured(depths: list[Tensor], clips: list[ClipFrames]) -> dict[str, 
     return {name: round(value, 4) for name, value in errors.items()}
 
 
-def matching(frames: list[list[Panoptic]], said: list[Said], clips: list[ClipFrames]) -> dict[str, dict]:
+def matching(model: UniDVPS, clips: list[ClipFrames], thresholds: list[float]) -> dict[str, dict]:
     """How many things' segments in two frames are paired, by each way, when only the two frames are known."""
     counts: dict[str, dict[str, float]] = {}
-    for of_clip, one, (_, targets) in zip(frames, said, clips, strict=True):
+    for clip in clips:
+        ((one,), (_, targets)) = asked(model, [clip]), clip
+        of_clip = merge(one, *thresholds)
+        tracker = Tracker(match_queries, 0.0, max_age=len(targets))
+        numbers = track_segments(of_clip, features("queries", of_clip, one), tracker)
         found = [segments_of_things(frame, target) for frame, target in zip(of_clip, targets, strict=True)]
         seen = [target["track_ids"][target["labels"] >= min(THINGS)].tolist() for target in targets]
         pairs = [
             (f"{gap} apart", first, first + gap, thing)
-            for gap in (1, 3)
+            for gap in GAPS
             for first in range(len(seen) - gap)
             for thing in set(seen[first]) & set(seen[first + gap])
         ]
-        pairs += [("vanished between", *one) for one in gone_and_back(seen)]
+        pairs += [("vanished between", *one) for one in gone_and_back(seen, found)]
         for kind, first, last, thing in pairs:
             record = counts.setdefault(kind, {})
             if thing not in found[first] or thing not in found[last]:
                 add(record, "not found in both", 1)
                 continue
-            add_pair(record, of_clip, one, first, last, (found[first][thing], found[last][thing]))
+            wanted = found[first][thing], found[last][thing]
+            add_pair(
+                record, of_clip, one, first, last, wanted, bool(numbers[first][wanted[0]] == numbers[last][wanted[1]])
+            )
     return {kind: {name: round(value, 2) for name, value in record.items()} for kind, record in counts.items()}
 
 
 def add_pair(
-    record: dict[str, float], frames: list[Panoptic], said: Said, first: int, last: int, wanted: tuple[int, int]
+    record: dict[str, float],
+    frames: list[Panoptic],
+    said: Said,
+    first: int,
+    last: int,
+    wanted: tuple[int, int],
+    tracked: bool,
 ) -> None:
-    """Count a thing whose segments in two frames are the `wanted` two: who pairs them?"""
+    """Count a thing whose segments in two frames are the `wanted` two: who pairs them? A tracker has, or has not."""
     thing = [torch.tensor([bool(one.get("isthing")) for one in frames[place][1]]) for place in (first, last)]
     label = [torch.tensor([one["label"] for one in frames[place][1]]) for place in (first, last)]
     allowed = (label[0][:, None] == label[1]) & thing[0][:, None] & thing[1]  # (n, m)
     rivals = max(int(allowed[wanted[0]].sum()), int(allowed[:, wanted[1]].sum()))  # of this class, itself too
+    asked_for = [frames[place][1][segment].get("query") for place, segment in zip((first, last), wanted, strict=True)]
     hits: dict[str, float] = {"chance": 1 / rivals, "pairs": 1}
+    hits |= {"same query": asked_for[0] == asked_for[1], "tracker": tracked}
     for name, match, least in (("queries", match_queries, -1.0), ("masks", match_masks, 0.0)):
         one, other = (features(name, frames, said)[place] for place in (first, last))
         hits[name] = list(wanted) in match(one, other, least, allowed).tolist()
@@ -397,12 +421,16 @@ def segments_of_things(panoptic: Panoptic, target: Target) -> dict[int, int]:
     return found
 
 
-def gone_and_back(seen: list[list[int]]) -> list[tuple[int, int, int]]:
-    """(last frame before, first frame after, thing) for each thing that had no pixel in between."""
+def gone_and_back(seen: list[list[int]], found: list[dict[int, int]]) -> list[tuple[int, int, int]]:
+    """(last frame before in which it was found, first frame after, thing), of what had no pixel for a while."""
     gaps = []
     for thing in sorted({number for frame in seen for number in frame}):
-        places = [place for place, frame in enumerate(seen) if thing in frame]
-        gaps += [(one, other, thing) for one, other in zip(places, places[1:]) if other > one + 1]
+        shown = [place for place, frame in enumerate(seen) if thing in frame]
+        for one, other in zip(shown, shown[1:]):
+            before = [place for place in shown if place <= one and thing in found[place]]
+            after = [place for place in shown if place >= other and thing in found[place]]
+            if other > one + 1 and before and after:
+                gaps.append((before[-1], after[0], thing))
     return gaps
 
 
