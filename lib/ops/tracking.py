@@ -206,8 +206,8 @@ def clip_panoptic(frames: Sequence[Panoptic], numbers: Sequence[Tensor]) -> Pano
             true track ids.
 
     Returns:
-        (T, H, W) int64, 0 = void; and the segments {"id", "label", "isthing"}, with ids 1, 2, ... in the order in which
-        they first appear.
+        (T, H, W) int64, 0 = void; and the segments {"id", "label", "isthing"} in the order in which they first appear.
+        A thing's id is its number; those of stuff come after the highest number.
 
     Raises:
         ValueError: there is no frame, or frames and numbers do not fit.
@@ -215,21 +215,21 @@ def clip_panoptic(frames: Sequence[Panoptic], numbers: Sequence[Tensor]) -> Pano
     if not frames or len(frames) != len(numbers):
         raise ValueError(f"frames has {len(frames)} entries and numbers {len(numbers)}; expected as many, at least one")
     maps = torch.stack([torch.full_like(one, VOID, dtype=torch.int64) for one, _ in frames])  # (T, H, W)
-    ids: dict[tuple[str, int], int] = {}  # ("thing", number) or ("stuff", class) -> id in the clip
+    highest = max((int(lasting.max()) for lasting in numbers if len(lasting)), default=0)
+    ids: dict[tuple[bool, int], int] = {}  # (thing, its number) or (not, class) -> id in the clip
     pixels: dict[int, Counter[int]] = {}  # id -> class -> pixels
     for place, ((of_frame, segments), lasting) in enumerate(zip(frames, numbers)):
         if lasting.shape != (len(segments),):
             raise ValueError(f"numbers[{place}] is {tuple(lasting.shape)}; expected ({len(segments)},), as segments")
         for segment, number in zip(segments, lasting.tolist()):
             inside = of_frame == segment["id"]  # (H, W)
-            who = ("thing", number) if number else ("stuff", segment["label"])
-            mine = ids.setdefault(who, len(ids) + 1)
+            who = (True, number) if number else (False, segment["label"])
+            stuff = sum(not thing for thing, _ in ids)
+            mine = ids.setdefault(who, number or highest + stuff + 1)
             maps[place][inside] = mine
             pixels.setdefault(mine, Counter())[segment["label"]] += int(inside.sum())
     labels = {mine: counts.most_common(1)[0][0] for mine, counts in pixels.items()}
-    clip: list[Segment] = [
-        {"id": mine, "label": labels[mine], "isthing": kind == "thing"} for (kind, _), mine in ids.items()
-    ]
+    clip: list[Segment] = [{"id": mine, "label": labels[mine], "isthing": thing} for (thing, _), mine in ids.items()]
     return maps, clip
 
 

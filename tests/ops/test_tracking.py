@@ -181,14 +181,14 @@ def test_a_clip_by_hand():
     assert [one.tolist() for one in numbers] == [[0, 1, 2], [0, 2, 1], [0, 1]]
     maps, segments = clip_panoptic(frames, numbers)
     assert segments == [
-        {"id": 1, "label": 0, "isthing": False},
-        {"id": 2, "label": 1, "isthing": True},
-        {"id": 3, "label": 2, "isthing": True},
+        {"id": 3, "label": 0, "isthing": False},
+        {"id": 1, "label": 1, "isthing": True},
+        {"id": 2, "label": 2, "isthing": True},
     ]
     assert maps.tolist() == [
-        [[2, 2, 2, 1, 1, 1, 3, 3, 3, 1, 1, 1]],
-        [[1, 2, 2, 2, 1, 1, 1, 3, 3, 3, 1, 1]],
-        [[1, 1, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1]],
+        [[1, 1, 1, 3, 3, 3, 2, 2, 2, 3, 3, 3]],
+        [[3, 1, 1, 1, 3, 3, 3, 2, 2, 2, 3, 3]],
+        [[3, 3, 1, 1, 1, 3, 3, 3, 3, 3, 3, 3]],
     ]
     assert maps.dtype == torch.int64
     assert video_panoptic_quality([(maps, segments)], [(maps, segments)], THINGS, STUFF, (1, 2, 3))["VPQ"] == 1
@@ -199,7 +199,7 @@ def test_void_stays_void_and_the_class_is_that_of_most_pixels():
     frames = [frame((0, 1)), void, frame((0, 2)), frame((0, 2))]
     numbers = [torch.tensor([0, 5]), torch.zeros(0, dtype=torch.int64), torch.tensor([0, 5]), torch.tensor([0, 5])]
     maps, segments = clip_panoptic(frames, numbers)
-    assert not maps[1].any() and [one["label"] for one in segments] == [0, 2]
+    assert not maps[1].any() and [(one["id"], one["label"]) for one in segments] == [(6, 0), (5, 2)]
 
 
 def test_the_query_of_a_segment_is_found_again():

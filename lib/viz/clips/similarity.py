@@ -19,7 +19,11 @@ FADED = 0.3  # of a crop's light is left outside of its segment
 
 
 def draw_similarity(
-    before_thumbnails: Sequence[Tensor], now_thumbnails: Sequence[Tensor], similarity: Tensor, pairs: Tensor
+    before_thumbnails: Sequence[Tensor],
+    now_thumbnails: Sequence[Tensor],
+    similarity: Tensor,
+    pairs: Tensor,
+    titles: tuple[str, str] = ("the frame before", "this frame"),
 ) -> Figure:
     """A table of cosines: a row for each segment of the frame before, a column for each of this frame.
 
@@ -30,6 +34,7 @@ def draw_similarity(
         now_thumbnails: m of them.
         similarity: (n, m), -1..1; nan where a pair is not allowed.
         pairs: (k, 2) whole numbers, place in `before` and place in `now`, as `match_queries` gives.
+        titles: of the rows and of the columns.
 
     Raises:
         ValueError: a frame has no segment, a shape does not fit, or a pair lies outside of the table.
@@ -59,8 +64,8 @@ def draw_similarity(
         show_picture(figure.add_axes((x / width, y / height, *size)), image)
     middle_row, middle_column = foot + n * cell / 2 / height, left + m * cell / 2 / width
     for x, y, words, turn in (
-        ((RIM + 0.4 * EDGE) / width, middle_row, "the frame before", 90),
-        (middle_column, 1 - (RIM + 0.4 * EDGE) / height, "this frame", 0),
+        ((RIM + 0.4 * EDGE) / width, middle_row, titles[0], 90),
+        (middle_column, 1 - (RIM + 0.4 * EDGE) / height, titles[1], 0),
     ):
         figure.text(x, y, words, rotation=turn, ha="center", va="center", fontsize=9)
     return figure

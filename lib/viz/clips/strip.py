@@ -28,6 +28,7 @@ def draw_clip(
     rows: dict[str, Panoptic | Tensor],
     names: Sequence[str],
     colours: Sequence[Colour] | None = None,
+    places: Sequence[int] | None = None,
 ) -> Figure:
     """The frames of a clip side by side, and below them a row for each panoptic map and each depth.
 
@@ -39,6 +40,7 @@ def draw_clip(
         rows: by title: numbers (T, H, W) with their segments, as `clip_panoptic` gives; or depth (T, H, W) in metres,
             infinite where there is none.
         names, colours: of the K classes; None: the colours that boxes have.
+        places: the frames' numbers in the clip; None: 0, 1, 2, ...
 
     Raises:
         ValueError: there are no frames or too many, a shape does not fit, a number of a map has no segment, a class
@@ -48,6 +50,8 @@ def draw_clip(
         raise ValueError(f"images is {tuple(images.shape)}; expected (T, 3, H, W) with 1 to {MOST} frames")
     shades = class_colours(names, colours)
     frames, height, width = len(images), *images.shape[2:]
+    if places is not None and len(places) != frames:
+        raise ValueError(f"places has {len(places)} entries; expected one for each of {frames} frames")
     measured = [row for row in rows.values() if isinstance(row, Tensor)]
     for title, row in rows.items():
         shape = tuple(row.shape if isinstance(row, Tensor) else row[0].shape)
@@ -65,9 +69,9 @@ def draw_clip(
         return [figure.add_axes((left, bottom, wide / page[0], high / page[1])) for left in lefts]
 
     first = axes_of(0)
-    for frame, axis in enumerate(first):
-        show_picture(axis, images[frame])
-        axis.set_title(f"frame {frame}", fontsize=9, pad=3)
+    for image, place, axis in zip(images, range(frames) if places is None else places, first, strict=True):
+        show_picture(axis, image)
+        axis.set_title(f"frame {place}", fontsize=9, pad=3)
     _name(first[0], "picture")
     for number, (title, row) in enumerate(rows.items(), 1):
         axes = axes_of(number)

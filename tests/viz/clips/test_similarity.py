@@ -40,6 +40,8 @@ def test_pictures_stand_beside_their_row_and_above_their_column():
     shown = [float(axis.images[0].get_array()[0, 0, 0]) for axis in figure.axes[1:]]
     assert shown == pytest.approx([0.2, 0.3, 0.6, 0.7, 0.8], abs=0.003)
     assert [text.get_text() for text in figure.texts] == ["the frame before", "this frame"]
+    figure = draw_similarity(BEFORE, NOW, COSINES, PAIRS, titles=("frame 0", "frame 3"))
+    assert [text.get_text() for text in figure.texts] == ["frame 0", "frame 3"]
 
 
 def test_many_segments_fit_on_a_page_and_there_may_be_no_pair():

@@ -45,6 +45,10 @@ def test_there_is_a_column_for_each_frame_and_a_row_for_each_answer():
     lefts, bottoms = zip(*[(axis.get_position().x0, axis.get_position().y0) for axis in axes])
     assert lefts[:3] == lefts[3:6] == lefts[6:] and bottoms[0] > bottoms[3] > bottoms[6]
     assert len(draw({}).axes) == 3 and not draw({}).legends
+    chosen = draw_clip(IMAGES, {"truth": CLIP}, NAMES, COLOURS, places=range(1, 7, 2))
+    assert [axis.get_title() for axis in chosen.axes[:3]] == ["frame 1", "frame 3", "frame 5"]
+    with pytest.raises(ValueError, match="^places has 2 entries; expected one for each of 3 frames"):
+        draw_clip(IMAGES, {}, NAMES, COLOURS, places=(0, 1))
 
 
 def test_a_thing_has_one_colour_in_all_frames_and_its_number_where_it_is_large():

@@ -149,6 +149,11 @@ LOSSES: list[tuple[str, str, Joined]] = [
         "The discount stands inside your square. Only the mean of d is squared.",
         lambda d, k, n: discounted(d, k * k, n),
     ),
+    (
+        "discount of 1/2",
+        "You take away half of (mean of d)², whatever `discount` is.",
+        lambda d, k, n: discounted(d, 0.5, n),
+    ),
     ("1 − discount", "You take away 1 − discount of (mean of d)².", lambda d, k, n: discounted(d, 1 - k, n)),
     (
         "n − 1",

@@ -227,14 +227,14 @@ OF_CHOICE: Decisions = [
     ),
     (
         "sum of the cosines",
-        "You add up the cosines alone. Each pair counts cosine + 1, so that two pairs are mostly better than one.",
+        "You add up the cosines alone. Each pair counts cosine + 1, so that more pairs are mostly better than fewer.",
         {"gain": lambda similarity, same, least, allowed: torch.where(allowed, similarity, 0)},
     ),
     (
         "as many pairs as possible",
         "In your sum a pair that is ruled out costs so much that you first make as many of the other pairs as can be "
         "made. Only their sum of (cosine + 1) counts: two very similar pairs may be more than three. A pair that is "
-        "ruled out is no pair, and adds 0.",
+        "ruled out is no pair, and adds 0. (With an infinite cost it fails where somebody has no partner left.)",
         {"gain": lambda similarity, same, least, allowed: torch.where(allowed, similarity + 1, -1e6)},
     ),
     (
