@@ -420,7 +420,7 @@ for name, run in (("Uni-DVPS", stored["both/0"]["val"]), ("row by row", stored["
 # %% [markdown]
 # The heaviest query alone wins, in this clip at least: at an edge a mean of two depths, of whichever kind, is right for neither side.
 # The geometric mean comes next.
-# (All that follows was measured with the geometric mean; with the heaviest it would be a little better.)
+# (All that follows was measured with the geometric mean; with the heaviest it might be a little better.)
 #
 # On 40 validation clips, absRel is 0.092, and that of things 0.152.
 # "Row by row" says for each row of pixels what its depth was, on average, in training.
@@ -536,6 +536,7 @@ for name, title in (("maskformer", "masks alone"), ("gate False", "no gates"), (
 # Here it counts ten times less, and ten times more, each after 300 steps of training.
 
 # %%
+print(f"{'':22}", *(f"{title:>9}" for title in COLUMNS.values()))
 for name, title in (("depth x0.1", "0.5 times"), ("0.0005", "5 times"), ("depth x10", "50 times")):
     run = stored[f"tuning/{name}"]["val"]
     print(f"depth counts {title:9}", *(f"{run[name]:9.4f}" for name in COLUMNS))
@@ -591,7 +592,7 @@ print("queries that found them, in frame 0:", [one["query"] for one in things_be
 #
 # A picture of all frames: each dot is the state of a query that found a thing, 96 numbers.
 # **t-SNE** lays them out in two dimensions so that neighbours stay together (distances between far groups mean little).
-# A colour is a thing (the true one, with the colour and number of the first picture), a marker is a class, and a line joins successive frames.
+# Each true thing has the colour and number that it has in the first picture, each class a marker, and a line joins successive frames.
 
 # %% jupyter={"outputs_hidden": true}
 from sklearn.manifold import TSNE
@@ -639,9 +640,8 @@ for gap in (1, 3, 6):
 #
 # ## 7. Follow them
 #
-# Two frames, n things that are known, and m that were found now.
-# It is the matching of lesson 14 again, with some differences.
-# There may be more things now, or fewer; and not everyone has a partner.
+# There are n things that are known, and m that were found in this frame.
+# It is the matching of lesson 14 again, but there may be more things now, or fewer, and not every thing has a partner.
 #
 # - A thing of this frame without a partner is a **birth**: it has come into the picture.
 # - A known thing without a partner has **vanished**: it has left, or something hides it, or the network has missed it.
