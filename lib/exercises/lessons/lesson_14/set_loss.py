@@ -68,9 +68,9 @@ def query_by_query(logits: Tensor, boxes: Tensor, labels: Tensor, true_boxes: Te
     return entropy / weights, distance / max(len(queries), 1), gap / max(len(queries), 1)
 
 
-def wanted_classes(logits: Tensor, labels: Tensor, queries: Tensor, nothing: int | None = None) -> Tensor:
-    """What each query should say, (Q,)."""
-    wanted = torch.full((len(logits),), logits.shape[1] - 1 if nothing is None else nothing)
+def wanted_classes(logits: Tensor, labels: Tensor, queries: Tensor, nothing: int = -1) -> Tensor:
+    """What each query should say, (Q,); `nothing` is a column."""
+    wanted = torch.full((len(logits),), nothing % logits.shape[1])
     wanted[queries] = labels
     return wanted
 
@@ -82,45 +82,13 @@ def lighter(logits: Tensor, light: float = LIGHT, others: float = 1.0, place: in
     return weights
 
 
-def mean_or_0(each: Tensor) -> Tensor:
-    return each.sum() / max(len(each), 1)
-
-
-def entropy_of(
-    logits: Tensor,
-    labels: Tensor,
-    queries: Tensor,
-    chosen: Callable[[Tensor], Tensor] = lambda queries: queries,
-    wanted: Callable[[Tensor, Tensor, Tensor], Tensor] = wanted_classes,
-    weights: Callable[[Tensor], Tensor] = lighter,
-    total: Callable[[Tensor, Tensor], Tensor] = lambda each, weight: each.sum() / weight.sum(),
-) -> Tensor:
-    """The first number with its decisions open.
-
-    Args:
-        chosen: from `queries` to those that are asked for a class.
-        wanted: what each query should say.
-        weights: of the K + 1 classes.
-        total: from what each query costs, weighed (Q,), and what each weighs (Q,).
-    """
-    said, weight = wanted(logits, labels, chosen(queries)), weights(logits)
-    return total(F.cross_entropy(logits, said, weight, reduction="none"), weight[said])
-
-
-def per_box(each: Tensor, weight: Tensor) -> Tensor:
-    return each.sum() / max(int((weight == 1).sum()), 1)
-
-
-def matched_only(logits: Tensor, labels: Tensor, queries: Tensor) -> Tensor:
-    return mean_or_0(F.cross_entropy(logits[queries], labels, reduction="none"))
-
-
 def distances(said: Tensor, true: Tensor) -> Tensor:
     return (said - true).abs().sum(dim=1)
 
 
 def overlaps(said: Tensor, true: Tensor) -> Tensor:
-    return generalized_box_iou(box_cxcywh_to_xyxy(said), box_cxcywh_to_xyxy(true)).diagonal()
+    """GIoU of all pairs, (n, n)."""
+    return generalized_box_iou(box_cxcywh_to_xyxy(said), box_cxcywh_to_xyxy(true))
 
 
 def opened(
@@ -129,24 +97,35 @@ def opened(
     labels: Tensor,
     true_boxes: Tensor,
     queries: Tensor,
-    entropy: Callable[..., Tensor] = entropy_of,
     chosen: Callable[[Tensor], Tensor] = lambda queries: queries,
+    scores: Callable[[Tensor], Tensor] = lambda logits: logits,
+    wanted: Callable[[Tensor, Tensor, Tensor], Tensor] = wanted_classes,
+    weights: Callable[[Tensor], Tensor] = lighter,
+    mean: Callable[[Tensor, Tensor, int], Tensor] = lambda each, weight, n: each.sum() / weight.sum(),
     distance: Callable[[Tensor, Tensor], Tensor] = distances,
-    gap: Callable[[Tensor, Tensor], Tensor] = lambda said, true: 1 - overlaps(said, true),
-    total: Callable[[Tensor, int], Tensor] = lambda each, count: mean_or_0(each),
+    gap: Callable[[Tensor, Tensor], Tensor] = lambda said, true: 1 - overlaps(said, true).diagonal(),
+    total: Callable[[Tensor, int], Tensor] = lambda each, count: each.sum() / max(len(each), 1),
 ) -> Losses:
     """`set_loss` with its decisions open.
 
     Args:
-        entropy: the first number.
-        chosen: from `queries` to those whose boxes are judged.
+        chosen: from `queries` to those that are asked for a class and a box.
+        scores: what is done to the logits before the cross-entropy.
+        wanted: what each query should say.
+        weights: of the K + 1 classes.
+        mean: from what each query costs, weighed (Q,), what each weighs (Q,), and n.
         distance, gap: what each pair of boxes costs, in the second and the third number.
         total: what becomes of these costs (n,) and of Q.
     """
-    said = boxes[chosen(queries)]  # (n, 4)
-    of_boxes = [cost(said, true_boxes) for cost in (distance, gap)]
-    second, third = (total(each, len(boxes)) for each in of_boxes)
-    return entropy(logits, labels, queries), second, third
+    asked, weight = chosen(queries), weights(logits)
+    classes, said = wanted(logits, labels, asked), boxes[asked]  # (Q,), (n, 4)
+    each = F.cross_entropy(scores(logits), classes, weight, reduction="none")  # (Q,)
+    of_boxes = [total(cost(said, true_boxes), len(boxes)) for cost in (distance, gap)]
+    return mean(each, weight[classes], len(queries)), of_boxes[0], of_boxes[1]
+
+
+def per_box(each: Tensor, weight: Tensor, n: int) -> Tensor:
+    return each.sum() / max(n, 1)
 
 
 def first_ones(queries: Tensor) -> Tensor:
@@ -161,68 +140,61 @@ def corners(said: Tensor, true: Tensor) -> Tensor:
     return distances(box_cxcywh_to_xyxy(said), box_cxcywh_to_xyxy(true))
 
 
-def all_overlaps(said: Tensor, true: Tensor) -> Tensor:
-    return generalized_box_iou(box_cxcywh_to_xyxy(said), box_cxcywh_to_xyxy(true))
-
-
 MATCHED = 'Your first number leaves out the queries without a box. They should say "nothing", and nothing tells them.'
 POSITION = "`queries` says which query belongs to which true box; true box 0 belongs to query `queries[0]`, and so on."
 TRUE = ("labels", "true_boxes")  # what is known of the true things
 LAST = 'Classes are 0..K−1, and number K, the last column, is "nothing".'
 
 DECISIONS: list[tuple[str, str, dict[str, Any]]] = [  # a name, words for the learner, and decisions of `opened`
-    ("matched queries only", MATCHED, {"entropy": matched_only}),
+    ("matched queries only", MATCHED, {"weights": partial(lighter, light=0.0), "mean": per_box}),
     (
         "0.1 forgotten",
         'All your queries weigh 1. One that should say "nothing" weighs 0.1: there are so many of them.',
-        {"entropy": partial(entropy_of, weights=partial(lighter, light=1.0))},
+        {"weights": partial(lighter, light=1.0)},
     ),
     (
         "divided by the number of queries",
         "You divided the cross-entropy by Q. The task asks for the weighted mean: divide by the sum of the weights.",
-        {"entropy": partial(entropy_of, total=lambda each, weight: each.mean())},
+        {"mean": lambda each, weight, n: each.mean()},
     ),
     (
         "0.1 for the things",
         'Your queries weigh 0.1 where they should say a class, and 1 where they should say "nothing". The task asks '
         "for the opposite.",
-        {"entropy": partial(entropy_of, weights=partial(lighter, light=1.0, others=LIGHT))},
+        {"weights": partial(lighter, light=1.0, others=LIGHT)},
     ),
     (
         "nothing is class 0",
         f"You ask the queries without a box for class 0. {LAST}",
-        {"entropy": partial(entropy_of, wanted=partial(wanted_classes, nothing=0))},
+        {"wanted": partial(wanted_classes, nothing=0)},
     ),
     (
         "nothing is class 0, and weighs 0.1",
         f"You ask the queries without a box for class 0, and let class 0 weigh 0.1. {LAST}",
-        {"entropy": partial(entropy_of, wanted=partial(wanted_classes, nothing=0), weights=partial(lighter, place=0))},
+        {"wanted": partial(wanted_classes, nothing=0), "weights": partial(lighter, place=0)},
     ),
     (
         "nothing is class 0, and the labels moved up",
         f"You ask the queries without a box for class 0, and the others for their label + 1. {LAST}",
         {
-            "entropy": partial(
-                entropy_of,
-                wanted=lambda logits, labels, queries: wanted_classes(logits, labels + 1, queries, nothing=0),
-                weights=partial(lighter, place=0),
-            )
+            "wanted": lambda logits, labels, queries: wanted_classes(logits, labels + 1, queries, nothing=0),
+            "weights": partial(lighter, place=0),
         },
     ),
     (
         "the first queries",
         f"You take the first n queries for those with a box. {POSITION}",
-        {"entropy": partial(entropy_of, chosen=first_ones), "chosen": first_ones},
+        {"chosen": first_ones},
     ),
     (
         "queries in ascending order",
         f"You took the right queries, but in ascending order, as a mask does. {POSITION}",
-        {"entropy": partial(entropy_of, chosen=in_order), "chosen": in_order},
+        {"chosen": in_order},
     ),
     (
         "softmax twice",
         "`F.cross_entropy` takes scores and makes the softmax itself. You gave it probabilities.",
-        {"entropy": lambda logits, labels, queries: entropy_of(logits.softmax(dim=1), labels, queries)},
+        {"scores": partial(torch.softmax, dim=1)},
     ),
     (
         "mean over four",
@@ -239,13 +211,13 @@ DECISIONS: list[tuple[str, str, dict[str, Any]]] = [  # a name, words for the le
     (
         "GIoU itself",
         "Your third number is the mean GIoU. It is 1 for a perfect box, and a loss should be 0 there: 1 − GIoU.",
-        {"gap": overlaps},
+        {"gap": lambda said, true: overlaps(said, true).diagonal()},
     ),
     (
         "all pairs' GIoU",
         "You took the mean over all n × n pairs. Each query's box is compared with its own true box alone: these pairs "
         "stand on the diagonal.",
-        {"gap": lambda said, true: 1 - all_overlaps(said, true).mean(dim=1)},
+        {"gap": lambda said, true: 1 - overlaps(said, true).mean(dim=1)},
     ),
     (
         "middles taken for corners",
@@ -265,13 +237,13 @@ DECISIONS: list[tuple[str, str, dict[str, Any]]] = [  # a name, words for the le
     (
         "cross-entropy divided by the number of boxes",
         "You divided the sum of the weighted cross-entropies by n. Divide by the sum of the weights.",
-        {"entropy": partial(entropy_of, total=per_box)},
+        {"mean": per_box},
     ),
     (
         "queries added up",
         "Your cross-entropy is a sum over the queries. The task asks for the weighted mean: divide by the sum "
         "of the weights.",
-        {"entropy": partial(entropy_of, total=lambda each, weight: each.sum())},
+        {"mean": lambda each, weight, n: each.sum()},
     ),
     (
         "squared differences",
