@@ -15,14 +15,18 @@ lesson 15's weights; the depth head is drawn at random. A query that is to say "
 What is measured goes to 16_runs.json, run by run, on 40 validation clips of 12 frames, and for "both" once on 40 test
 clips: mIoU; PQ; errors of depth, of all pixels and of things; VPQ and DVPQ with numbers that last by queries, by
 overlap of masks, and by chance (all among segments of one class). The two thresholds of the panoptic merging and those
-of the trackers are the best on validation clips. "matching", on 200 validation clips, says of how many things that were
-found in two frames the two segments are paired, when the two frames are all that is known: frames 1, 3 and 6 apart, and
-the last before a thing had vanished and the first after it, in which it was found; of all, and of those where the class
-alone does not decide. It says, too, how many were found by the query of the same number both times, and how many have
-the same number from a tracker that saw all frames and forgets nothing. "row" is the depth error of who says for each
-row of pixels what it was in training on average. The frames lie in a file beside the course's data. About an hour and a
-half of one idle processor core. A run that is in 16_runs.json already is not made again, so a recipe that was cut off
-goes on where it was; delete the file to begin anew.
+of the trackers are the best on validation clips. "row" is the depth error of who says for each row of pixels what it
+was in training on average.
+
+"matching", for "both" and "masks alone", is about things that were found in two frames of 200 validation clips: frames
+1, 3 and 6 apart, and the last before a thing had vanished and the first after it. It says of how many the two segments
+are paired by somebody who knows these two frames alone; how many were found by the query of the same number both times;
+and how many have the same number from a tracker that saw all frames and forgets nothing. It says so of all, and of
+those with rivals, where the class alone does not decide.
+
+The frames lie in a file beside the course's data. About an hour and a half of one idle processor core. A run that is in
+16_runs.json already is not made again, so a recipe that was cut off goes on where it was; delete the file to begin
+anew.
 
     .venv/bin/python data/checkpoints/16_uni_dvps.py
 """
@@ -79,8 +83,12 @@ RATES, LEARNING_RATE = (5e-4, 1e-3), 5e-4
 NOTHING, DISCOUNT = 0.4, 0.5
 CLASSES = len(SEMANTIC_NAMES)  # K: sky, ground and five kinds of things
 STUFF, THINGS = {0, 1}, set(range(2, CLASSES))
-CLIPS = {"train": (400, 9, 2), "val": (40, 12, 1), "test": (40, 12, 1), "matching": (200, 12, 1)}
-# how many, how long, every so manieth frame
+CLIPS = {  # of which split, how many, how many frames, and every which of them
+    "train": ("train", 400, 9, 2),
+    "val": ("val", 40, 12, 1),
+    "test": ("test", 40, 12, 1),
+    "matching": ("val", 200, 12, 1),
+}
 GAPS = (1, 3, 6)  # frames, for "matching"
 THRESHOLDS = [(score, overlap) for score in (0.3, 0.5, 0.8) for overlap in (0.3, 0.5, 0.8)]
 TRACKERS = {  # how to pair, and what is tried: least similarity, frames after which a track ends
@@ -102,7 +110,7 @@ class Said(NamedTuple):
 
 
 def main() -> None:
-    splits = {split: clips_of(split) for split in CLIPS}
+    splits = {name: clips_of(name) for name in CLIPS}
     once(STORE, "row", lambda: depths_measured(row_depth(splits), splits["val"]))
     once(STORE, "size", size)
     for rate in RATES:
@@ -117,10 +125,9 @@ def main() -> None:
     once(STORE, "two specialists/0", partial(specialists, splits))
 
 
-def clips_of(split: str) -> list[ClipFrames]:
-    """The clips of a split, rendered the first time."""
-    count, length, step = CLIPS[split]
-    split = "val" if split == "matching" else split
+def clips_of(name: str) -> list[ClipFrames]:
+    """One of `CLIPS`, rendered the first time."""
+    split, count, length, step = CLIPS[name]
     path = data_dir() / "toyworld" / f"moving-{split}-{count}x{length}-{step}-{generator_version()}.pt"
     if not path.exists():
         clips = [clip_segments(moving_clip(index, split, length), range(0, length, step)) for index in range(count)]
@@ -175,7 +182,7 @@ def run(
         result["val"] = measured(asked(model, splits["val"]), splits["val"])
     if steps < STEPS:
         return result
-    if kind != "depth alone":
+    if kind in ("both", "masks alone"):
         result["matching"] = matching(model, splits["matching"], result["val"]["thresholds"])
     if kind == "both":
         result["test"] = measured(asked(model, splits["test"]), splits["test"], result["val"])
@@ -183,7 +190,7 @@ def run(
         weights_of(kind).parent.mkdir(parents=True, exist_ok=True)
         torch.save(model.state_dict(), weights_of(kind))
     if kind == "both" and seed == SEEDS[0]:
-        made = {"learning rate": rate, "batch": BATCH, "clips": CLIPS["train"][0], "steps": STEPS, "seed": seed}
+        made = {"learning rate": rate, "batch": BATCH, "clips": CLIPS["train"][1], "steps": STEPS, "seed": seed}
         names = ("mIoU", "PQ", "abs_rel", "VPQ by queries", "DVPQ by queries")
         made |= {split: {name: result[split][name] for name in names} for split in ("val", "test")}
         save_checkpoint(model.half(), HERE / "16_uni_dvps.safetensors", made)
