@@ -39,6 +39,7 @@ def asked(network, images: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tenso
     return [(logits.cpu(), one.cpu()) for logits, one in zip(said["pred_logits"], masks)]
 
 
+# %%
 number = 157
 scene = val_world[number]
 ((classes, masks),) = asked(net, scene.image[None])             # one forward pass
@@ -285,7 +286,8 @@ draw_queries(boxes, kept, columns=8)
 plt.show()
 
 # %% [markdown]
-# The picture: each has its own part of it, as DETR's queries had, which they were.
+# The picture: each query has a part of it for its own.
+# (Twelve of them were DETR's queries in lesson 14, and had divided the picture among themselves there.)
 #
 # ## 3. What a pixel knows
 #
@@ -464,7 +466,7 @@ for query, true in zip(queries.tolist(), truths.tolist()):
     print(f"{SEMANTIC_NAMES[target['labels'][true]]:9} gets query {query:2}; the cheapest are {listed}")
 
 # %% [markdown]
-# Each segment gets the query that has drawn it, and the second best is far more expensive.
+# Each segment gets the query that has drawn it, and the second best is clearly more expensive.
 #
 # **At which size are masks compared?**
 # True masks have 96 × 96 pixels, drawn ones 24 × 24.
@@ -501,7 +503,7 @@ for place, (logits, drawn) in enumerate(answers):
 print(f"the matchings differ in ≈ {differ} of 200 scenes")
 
 # %% [markdown]
-# It does.
+# In our scene every segment still gets the same query, but look at the costs.
 # In the small masks all edges lie a little to the lower right (the middle of a cell is 1½ pixels away from its first pixel),
 # and so the best answers look bad: the ground costs 1.71 instead of −0.87, and the sky 0.29 instead of −0.98.
 # In 41 of 200 scenes some segment gets another query than the one that has drawn it best.
@@ -849,12 +851,12 @@ for sure in (0.1, 0.3, 0.5, 0.8):
 # %% [markdown]
 # Of 656 things, 543 are found by some query, with the right class.
 # With the paper's 0.8 the merging loses 28 of them, 18 of these because their query was not sure enough.
-# With 0.5 only 16 are lost, and PQ (section 10) rises from 0.802 to 0.805.
+# With 0.5 only 16 are lost, and PQ (section 10) rises a little, from 0.802 to 0.805; so all pictures above were merged with 0.5 (`LIMITS`).
 # The share `kept` hardly matters here.
+#
 # Some are lost because they "fit badly" afterwards.
 # There is no rule that a pixel has to be in the mask of its winner: it goes to the best of those that take part, however badly that one fits.
 # So pixels that nobody wants make things grow.
-# (So all pictures above were merged with 0.5 and 0.8: `LIMITS`.)
 #
 # ## 10. How good is a panoptic answer?
 #
@@ -1053,7 +1055,7 @@ for kind, title in KINDS.items():
 # MaskFormer finds both in 116 and 115 pairs, and in 89 if it was matched with shrunk masks.
 #
 # In PQ it is ahead by little: 0.808 against 0.794 (on 200 scenes, each training with those limits that suit it best on these scenes).
-# Such pairs are few, and even MaskFormer finds both only in half of them.
+# Such pairs are few, and even MaskFormer finds both in less than half of them.
 # Stuff (PQ) is a little better pixel by pixel, and things fit as well (SQ); what masks add is that more things are found (RQ).
 # So toyworld, with few classes and few things, is nearly as well served by classes and patches.
 # A street full of people is not.

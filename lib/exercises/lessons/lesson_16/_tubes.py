@@ -52,6 +52,11 @@ def absent(everywhere: dict[int, Tube], here: dict[int, Tube]) -> int:
     return len(everywhere.keys() - here.keys())
 
 
+def skipped(everywhere: dict[int, Tube], here: dict[int, Tube]) -> int:
+    """How many numbers below the highest one have no pixel in the window."""
+    return max(here, default=0) - len(here)
+
+
 def added(counts: Sequence[Counts]) -> Counts:
     total, tp, fp, fn = zip((0.0, 0, 0, 0), *counts)
     return sum(total), sum(tp), sum(fp), sum(fn)

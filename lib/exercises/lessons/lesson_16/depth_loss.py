@@ -156,6 +156,12 @@ LOSSES: list[tuple[str, str, Joined]] = [
     ),
     ("1 − discount", "You take away 1 − discount of (mean of d)².", lambda d, k, n: discounted(d, 1 - k, n)),
     (
+        "variance with n − 1, and no discount",
+        "Your loss of a mask is `var` of d: all of (mean of d)² goes, whatever `discount` is, and it divides by "
+        "n − 1 if it is not told otherwise.",
+        lambda d, k, n: d.var(),
+    ),
+    (
         "n − 1",
         "Your variance divides by n − 1, as `var` does if it is not told otherwise. The means here divide by n.",
         lambda d, k, n: d.var() + (1 - k) * d.mean().square(),

@@ -248,6 +248,16 @@ SHARES: list[tuple[str, str, Share]] = [
         "several pixels. Flatten H and W first, then move the axis.",
         partial(share, pixels=reshaped),
     ),
+    (
+        "pixels of the first picture",
+        "You compared all queries with the pixels of the first picture. A query belongs to one picture.",
+        partial(share, pixels=lambda p: p[:1].expand_as(p)),
+    ),
+    (
+        "queries of the first picture",
+        "You compared all pixels with the queries of the first picture. A query belongs to one picture.",
+        partial(share, queries=lambda q: q[:1].expand_as(q)),
+    ),
 ]
 
 

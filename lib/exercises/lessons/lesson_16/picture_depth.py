@@ -173,6 +173,11 @@ OF_SURE: list[Way] = [
         f"{SURE}.",
         says_something,
     ),
+    (
+        "the best class's probability, without nothing",
+        f'You left out "nothing" before the softmax, and took the largest of the rest. A query should weigh {SURE}.',
+        lambda logits: logits[:, :-1].softmax(dim=1).amax(dim=1),
+    ),
 ]
 
 OF_INSIDE: list[Way] = [
@@ -217,6 +222,12 @@ OF_SHARES: list[Way] = [
         "divided over the pixels",
         f"The weights of each of your queries sum to 1 over its *pixels*. {NOT_DIVIDED}",
         lambda weights: weights / weights.sum(dim=(1, 2), keepdim=True),
+    ),
+    (
+        "divided over the pixels, then over the queries",
+        "The weights of each of your queries are first divided by their sum over its *pixels*: so a query with a large "
+        f"mask counts less. {NOT_DIVIDED}",
+        lambda weights: divided(weights / weights.sum(dim=(1, 2), keepdim=True)),
     ),
     (
         "divided by one sum for all pixels",

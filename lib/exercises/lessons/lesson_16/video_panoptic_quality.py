@@ -20,6 +20,7 @@ from lib.exercises.lessons.lesson_16._tubes import (
     gliding,
     mean_of_lengths,
     quality,
+    skipped,
     tube_by_tube,
 )
 from lib.ops import panoptic_metrics
@@ -191,6 +192,11 @@ OF_TUBES: Decisions = [
         "share of the true tube",
         "You divided the shared pixels by those of the true tube alone. IoU divides by the pixels of either.",
         {"overlap": lambda mine, real: len(mine & real) / len(real)},
+    ),
+    (
+        "every number up to the highest",
+        f"You count every number from 1 to the highest. Numbers need not be consecutive. {WITHIN}",
+        {"more_fp": skipped, "more_fn": skipped},
     ),
     (
         "shared pixels counted twice",
