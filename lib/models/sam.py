@@ -1,0 +1,363 @@
+"""SAM: any mask for any prompt (lesson 17).
+
+A picture is encoded once. A prompt, a few points, a box or a rough mask, becomes tokens; a light decoder lets tokens
+and picture look at each other and draws. A click may mean a shirt or the person who wears it, so three masks are drawn,
+each with a guess of how good it is. Attribute names are those of facebookresearch/segment-anything, whose weights load.
+Source: Kirillov et al. 2023, "Segment Anything", section 3 and appendix A.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lib.layers.mlp import MLP
+from lib.layers.prompt_encoder import PhraseEncoder, PromptEncoder
+from lib.layers.two_way import DownscaledAttention, TwoWayTransformer
+from lib.layers.vit import ImageEncoderViT, LayerNorm2d, wave_positions
+from lib.ops.mask_losses import dice_loss, focal_loss
+
+WEIGHTS = {"loss_mask": 20.0, "loss_dice": 1.0, "loss_iou": 1.0}  # appendix A, "Losses"
+
+
+class SamOutput(NamedTuple):
+    masks: Tensor  # (P, M, 4h, 4w) logits: of each prompt M masks, above 0 = inside
+    ious: Tensor  # (P, M): how well each mask overlaps with what was meant, as the model guesses
+
+
+class MaskDecoder(nn.Module):
+    """From tokens and a map to masks.
+
+    The tokens of the prompt are joined by four that stand for masks, one for a single answer and three for several,
+    and by one for the guess of their quality. Afterwards each mask's token becomes, by an MLP of its own, a vector; its
+    inner product with every pixel of the enlarged map is the mask.
+
+    Args:
+        transformer_dim: D. transformer: lets tokens and map look at each other.
+        num_multimask_outputs: how many masks for a prompt that may mean several things.
+        iou_head_depth, iou_head_hidden_dim: of the MLP that guesses.
+    """
+
+    def __init__(
+        self,
+        transformer_dim: int,
+        transformer: TwoWayTransformer,
+        num_multimask_outputs: int = 3,
+        iou_head_depth: int = 3,
+        iou_head_hidden_dim: int = 256,
+    ):
+        super().__init__()
+        dim, self.num_mask_tokens = transformer_dim, num_multimask_outputs + 1
+        self.transformer = transformer
+        self.iou_token, self.mask_tokens = nn.Embedding(1, dim), nn.Embedding(self.num_mask_tokens, dim)
+        self.output_upscaling = nn.Sequential(
+            nn.ConvTranspose2d(dim, dim // 4, 2, stride=2),  # (P, D/4, 2h, 2w)
+            LayerNorm2d(dim // 4),
+            nn.GELU(),
+            nn.ConvTranspose2d(dim // 4, dim // 8, 2, stride=2),  # (P, D/8, 4h, 4w)
+            nn.GELU(),
+        )
+        self.output_hypernetworks_mlps = nn.ModuleList(MLP(dim, dim, dim // 8, 3) for _ in range(self.num_mask_tokens))
+        self.iou_prediction_head = MLP(dim, iou_head_hidden_dim, self.num_mask_tokens, iou_head_depth)
+
+    def forward(
+        self,
+        image_embeddings: Tensor,
+        image_pe: Tensor,
+        sparse_prompt_embeddings: Tensor,
+        dense_prompt_embeddings: Tensor,
+        multimask_output: bool,
+    ) -> SamOutput:
+        """Draw three masks, for prompts that may mean several things, or one.
+
+        Args:
+            image_embeddings, image_pe, sparse_prompt_embeddings, dense_prompt_embeddings: see `predict_masks`.
+            multimask_output: three masks.
+        """
+        every = self.predict_masks(image_embeddings, image_pe, sparse_prompt_embeddings, dense_prompt_embeddings)
+        return chosen_masks(every, multimask_output)
+
+    def predict_masks(
+        self,
+        image_embeddings: Tensor,
+        image_pe: Tensor,
+        sparse_prompt_embeddings: Tensor,
+        dense_prompt_embeddings: Tensor,
+    ) -> SamOutput:
+        """Draw all four masks: the single one first, then the three.
+
+        Args:
+            image_embeddings: (P, D, h, w), or (1, D, h, w), one picture for all prompts.
+            image_pe: (1, D, h, w), the codes of its cells' places.
+            sparse_prompt_embeddings: (P, N, D). dense_prompt_embeddings: (P, D, h, w).
+        """
+        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])  # (1 + 4, D)
+        tokens = torch.cat([own.expand(len(sparse_prompt_embeddings), -1, -1), sparse_prompt_embeddings], dim=1)
+        map_ = image_embeddings + dense_prompt_embeddings  # (P, D, h, w)
+        states, cells = self.transformer(map_, image_pe, tokens)  # (P, 5 + N, D), (P, h·w, D)
+        pixels = self.output_upscaling(cells.transpose(1, 2).unflatten(2, map_.shape[2:]))  # (P, D/8, 4h, 4w)
+        vectors = [mlp(states[:, 1 + number]) for number, mlp in enumerate(self.output_hypernetworks_mlps)]
+        masks = torch.einsum("pmc,pchw->pmhw", torch.stack(vectors, dim=1), pixels)
+        return SamOutput(masks, self.iou_prediction_head(states[:, 0]))
+
+
+def chosen_masks(every: SamOutput, multimask_output: bool) -> SamOutput:
+    """Of all four masks the three, or the single one."""
+    chosen = slice(1, None) if multimask_output else slice(0, 1)
+    return SamOutput(every.masks[:, chosen], every.ious[:, chosen])
+
+
+class Sam(nn.Module):
+    """The model.
+
+    Args:
+        image_encoder, prompt_encoder, mask_decoder: its three parts.
+        pixel_mean, pixel_std: of the colours, 0..255 as in the paper's code.
+        phrase_encoder: words as prompts; None: none, as in the published models.
+    """
+
+    def __init__(
+        self,
+        image_encoder: ImageEncoderViT,
+        prompt_encoder: PromptEncoder,
+        mask_decoder: MaskDecoder,
+        pixel_mean: tuple[float, float, float] = (123.675, 116.28, 103.53),
+        pixel_std: tuple[float, float, float] = (58.395, 57.12, 57.375),
+        phrase_encoder: PhraseEncoder | None = None,
+    ):
+        super().__init__()
+        self.image_encoder, self.prompt_encoder, self.mask_decoder = image_encoder, prompt_encoder, mask_decoder
+        self.phrase_encoder = phrase_encoder
+        self.pixel_mean: Tensor
+        self.pixel_std: Tensor
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean)[:, None, None] / 255, persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std)[:, None, None] / 255, persistent=False)
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """Pictures (B, 3, h, w), 0..1, h and w at most S -> normalised, padded at the right and below (B, 3, S, S)."""
+        size = self.image_encoder.img_size
+        if images.ndim != 4 or images.shape[1] != 3 or max(images.shape[2:]) > size:
+            raise ValueError(f"images is {tuple(images.shape)}; expected (B, 3, h, w), h and w at most {size}")
+        x = (images - self.pixel_mean) / self.pixel_std
+        return F.pad(x, (0, size - x.shape[3], 0, size - x.shape[2]))
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Once for each picture: (B, 3, h, w), 0..1 -> (B, D, h/p, w/p). See `preprocess`."""
+        return self.image_encoder(self.preprocess(images))
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
+        boxes: Tensor | None = None,
+        masks: Tensor | None = None,
+        phrases: list[str] | None = None,
+        multimask_output: bool = True,
+    ) -> SamOutput:
+        """As often as one likes: P prompts to encoded pictures -> three masks for each, or one.
+
+        Args:
+            embeddings, points, labels, boxes, masks, phrases: see `predict_masks`.
+            multimask_output: three masks.
+        """
+        return chosen_masks(self.predict_masks(embeddings, points, labels, boxes, masks, phrases), multimask_output)
+
+    def predict_masks(
+        self,
+        embeddings: Tensor,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
+        boxes: Tensor | None = None,
+        masks: Tensor | None = None,
+        phrases: list[str] | None = None,
+    ) -> SamOutput:
+        """All four masks for each of P prompts, the single one first.
+
+        Args:
+            embeddings: (P, D, h, w), or (1, D, h, w) if all prompts are about one picture; see `encode`.
+            points, labels, boxes, masks: see `PromptEncoder`.
+            phrases: P of them, "" for none.
+
+        Raises:
+            ValueError: as for `PromptEncoder` and `PhraseEncoder`, or phrases are given to a model that knows no words.
+        """
+        if phrases is not None and self.phrase_encoder is None:
+            raise ValueError("phrases is given; expected None: this model has no phrase_encoder")
+        if phrases is not None and points is None and boxes is None and masks is None:
+            points, labels = (embeddings.new_zeros(len(phrases), 0, *end) for end in ((2,), ()))
+        sparse, dense = self.prompt_encoder(points, labels, boxes, masks)
+        if self.phrase_encoder is not None:
+            words = self.phrase_encoder(phrases if phrases is not None else [""] * len(sparse))  # (P, 3, D)
+            sparse = torch.cat([sparse, words], dim=1)
+        return self.mask_decoder.predict_masks(embeddings, self.prompt_encoder.get_dense_pe(), sparse, dense)
+
+
+def mask_ious(logits: Tensor, true: Tensor) -> Tensor:
+    """How well masks overlap with what was meant: logits (P, M, H, W), true masks (P, H, W) -> IoU (P, M).
+
+    Where neither has a pixel it is 1.
+    """
+    said, real = logits > 0, true.bool()[:, None]
+    shared, either = (said & real).sum((2, 3)), (said | real).sum((2, 3))
+    return torch.where(either > 0, shared / either.clamp(min=1), 1.0)
+
+
+def min_over_masks_loss(output: SamOutput, true: Tensor, reduce: str = "min") -> dict[str, Tensor]:
+    """Of M masks only the one that comes closest learns what was meant; each guess of quality learns how far off it is.
+
+    Who asks three times and corrects every answer toward this truth gets three means of all truths. Who corrects the
+    best answer alone gets three answers that differ (section 3, "Resolving ambiguity"; Guzman-Rivera et al. 2012).
+
+    Args:
+        output: of P prompts; masks are enlarged, bilinearly, to the truth's size.
+        true: (P, H, W) bool, what was meant.
+        reduce: "min", or "mean", in which all M masks learn.
+
+    Returns:
+        {"loss_mask", "loss_dice", "loss_iou"}, each the mean over the prompts, not weighed yet. The closest mask is the
+        one whose weighted focal and dice loss is smallest. All M guesses of IoU learn, by their squared error.
+
+    Raises:
+        ValueError: shapes do not fit, or `reduce` is another word.
+    """
+    if reduce not in ("min", "mean"):
+        raise ValueError(f"reduce is {reduce!r}; expected 'min' or 'mean'")
+    if true.ndim != 3 or len(true) != len(output.masks):
+        raise ValueError(f"true is {tuple(true.shape)}; expected ({len(output.masks)}, H, W), one for each prompt")
+    logits = F.interpolate(output.masks, true.shape[1:], mode="bilinear", align_corners=False)  # (P, M, H, W)
+    prompts, masks = logits.shape[:2]
+    real = true[:, None].expand_as(logits).flatten(0, 1).to(logits)  # (P · M, H, W)
+    focal = focal_loss(logits.flatten(0, 1), real, reduction="none").view(prompts, masks)
+    dice = dice_loss(logits.flatten(0, 1), real, reduction="none").view(prompts, masks)
+    off = (output.ious - mask_ious(logits.detach(), true)).square()  # (P, M)
+    if reduce == "min":
+        best = (WEIGHTS["loss_mask"] * focal + WEIGHTS["loss_dice"] * dice).argmin(1, keepdim=True)  # (P, 1)
+        focal, dice = focal.gather(1, best), dice.gather(1, best)
+    return {"loss_mask": focal.mean(), "loss_dice": dice.mean(), "loss_iou": off.mean()}
+
+
+class SamPredictor:
+    """Set a picture once, then ask as often as you like, in its own pixels.
+
+    Args:
+        model: in eval mode.
+
+    Attributes:
+        features: the encoded picture (1, D, h, w).
+        original_size, input_size: H, W of the picture as it came, and as the encoder saw it, without padding.
+    """
+
+    def __init__(self, model: Sam):
+        self.model = model
+        self.features: Tensor | None = None
+        self.original_size = self.input_size = (0, 0)
+
+    @torch.no_grad()
+    def set_image(self, image: Tensor) -> None:
+        """Encode (3, H, W), 0..1, of any size: its longer side is brought to the encoder's.
+
+        Raises:
+            ValueError: it is no such picture.
+        """
+        if image.ndim != 3 or image.shape[0] != 3 or not image.is_floating_point():
+            raise ValueError(f"image is {tuple(image.shape)} {image.dtype}; expected (3, H, W) floats, 0..1")
+        self.original_size = (image.shape[1], image.shape[2])
+        scale = self.model.image_encoder.img_size / max(self.original_size)
+        self.input_size = (int(image.shape[1] * scale + 0.5), int(image.shape[2] * scale + 0.5))
+        small = F.interpolate(
+            image[None].to(self.model.pixel_mean), self.input_size, mode="bilinear", align_corners=False, antialias=True
+        )
+        self.features = self.model.encode(small)
+
+    @torch.no_grad()
+    def predict(
+        self,
+        point_coords: Tensor | None = None,
+        point_labels: Tensor | None = None,
+        box: Tensor | None = None,
+        mask_input: Tensor | None = None,
+        phrase: str | None = None,
+        multimask_output: bool = True,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Ask with one prompt.
+
+        Args:
+            point_coords: (N, 2), x and y in pixels of the picture as it came. point_labels: (N,), 1 foreground, 0 not.
+            box: (4,) xyxy.
+            mask_input: (1, 4h, 4w) logits, such as the third of what an earlier call returned.
+            phrase: words that the model knows.
+            multimask_output: three masks or one.
+
+        Returns:
+            Masks (M, H, W) bool, guesses of their IoU (M,), and small logits (M, 4h, 4w).
+
+        Raises:
+            RuntimeError: no picture was set. ValueError: as for `Sam`.
+        """
+        if self.features is None:
+            raise RuntimeError("no picture is set; call set_image first")
+        points = None if point_coords is None else self.to_input(point_coords)[None]  # (1, N, 2)
+        labels = None if point_labels is None else point_labels[None]
+        boxes = None if box is None else self.to_input(box.view(2, 2)).view(1, 4)
+        masks, phrases = None if mask_input is None else mask_input[None], None if phrase is None else [phrase]
+        output = self.model(self.features, points, labels, boxes, masks, phrases, multimask_output)
+        return self.to_original(output.masks)[0] > 0, output.ious[0], output.masks[0]
+
+    def to_input(self, points: Tensor) -> Tensor:
+        """Points (..., 2) of the picture as it came -> in pixels of the encoder's."""
+        (height, width), (new_height, new_width) = self.original_size, self.input_size
+        return points * points.new_tensor([new_width / width, new_height / height], dtype=torch.float32)
+
+    def to_original(self, masks: Tensor) -> Tensor:
+        """Logits (P, M, 4h, 4w) -> (P, M, H, W) of the picture as it came, without padding."""
+        size = self.model.image_encoder.img_size
+        masks = F.interpolate(masks, (size, size), mode="bilinear", align_corners=False)
+        masks = masks[..., : self.input_size[0], : self.input_size[1]]
+        return F.interpolate(masks, self.original_size, mode="bilinear", align_corners=False)
+
+
+def sam_vit_b() -> Sam:
+    """facebookresearch/segment-anything's ViT-B, random weights: 94 M parameters, pictures of 1024."""
+    return _sam(ImageEncoderViT(), mlp_dim=2048, num_heads=8)
+
+
+def sam_small(words: tuple[str, ...] = ()) -> Sam:
+    """The one of lesson 17, for toyworld at 96 × 96: 144 patches of 8 × 8, masks at stride 2.
+
+    Two things are otherwise than in the paper, so that little training is enough. Places begin as waves, not as zeros.
+    And where tokens look at the picture and back, queries and keys begin with the same projection, so that from the
+    first step on a point looks at where it lies (see `looks_at_its_place`).
+
+    Args:
+        words: a vocabulary, if phrases are to be prompts.
+    """
+    encoder = ImageEncoderViT(
+        96, 8, embed_dim=128, depth=4, num_heads=4, out_chans=64, window_size=6, global_attn_indexes=(1, 3)
+    )
+    encoder.pos_embed.data.copy_(wave_positions(12, 128))
+    sam = _sam(encoder, mlp_dim=256, num_heads=4, words=words)
+    for module in sam.mask_decoder.transformer.modules():
+        if isinstance(module, DownscaledAttention) and module.internal_dim < encoder.out_chans:
+            looks_at_its_place(module)
+    return sam
+
+
+def looks_at_its_place(attention: DownscaledAttention, scale: float = 2.0) -> None:
+    """Let queries and keys begin with the same random projection: then a code of a place is most like itself.
+
+    Drawn apart, as is usual, they make the score of two places a random number: nothing tells a point where it lies.
+    """
+    with torch.no_grad():
+        nn.init.orthogonal_(attention.q_proj.weight, gain=scale)
+        attention.k_proj.weight.copy_(attention.q_proj.weight)
+        for bias in (attention.q_proj.bias, attention.k_proj.bias):
+            nn.init.zeros_(bias)
+
+
+def _sam(encoder: ImageEncoderViT, mlp_dim: int, num_heads: int, words: tuple[str, ...] = ()) -> Sam:
+    dim, side = encoder.out_chans, encoder.img_size // encoder.patch_size
+    prompts = PromptEncoder(dim, (side, side), (encoder.img_size, encoder.img_size))
+    decoder = MaskDecoder(dim, TwoWayTransformer(2, dim, num_heads, mlp_dim))
+    return Sam(encoder, prompts, decoder, phrase_encoder=PhraseEncoder(words, dim) if words else None)

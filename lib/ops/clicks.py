@@ -1,0 +1,107 @@
+"""Clicks and boxes as somebody would give them who knows the true mask: for training, and to measure (lesson 17).
+
+Points are (x, y) of whole pixels, columns first. Source: Kirillov et al. 2023, "Segment Anything", appendix A,
+"Training algorithm", and D.1 for clicks in the middle.
+"""
+
+import numpy as np
+import torch
+from scipy.ndimage import distance_transform_edt
+from torch import Tensor
+
+FOREGROUND, BACKGROUND = 1, 0
+
+
+def random_click(regions: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """A pixel of each region, all equally likely.
+
+    Args:
+        regions: (P, H, W) bool. Where a region is empty, any pixel of the picture may come.
+
+    Returns:
+        (P, 2) floats, x and y.
+
+    Raises:
+        ValueError: the regions are not (P, H, W) bool.
+    """
+    if regions.ndim != 3 or regions.dtype != torch.bool:
+        raise ValueError(f"regions is {tuple(regions.shape)} {regions.dtype}; expected (P, H, W) bool")
+    flat = regions.flatten(1)  # (P, H·W)
+    flat = flat | ~flat.any(1, keepdim=True)
+    places = torch.rand(flat.shape, generator=generator, device=flat.device).masked_fill(~flat, -1).argmax(1)  # (P,)
+    width = regions.shape[2]
+    return torch.stack([places % width, places // width], dim=1).float()
+
+
+def error_click(predicted: Tensor, true: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    """A pixel of each mask that is wrong, all equally likely, and what is true there.
+
+    Args:
+        predicted, true: (P, H, W) bool. Where nothing is wrong, any pixel may come.
+
+    Returns:
+        Points (P, 2), and labels (P,) int64, 1 = foreground was missed, 0 = background was taken.
+    """
+    points = random_click(predicted ^ true, generator)  # (P, 2)
+    x, y = points.long().unbind(1)
+    return points, true[torch.arange(len(true), device=true.device), y, x].long()
+
+
+def middle_click(region: Tensor) -> tuple[int, int]:
+    """The pixel of a region (H, W) that is farthest from all outside, the picture's border included: x and y.
+
+    Of several that are equally far, the first in reading order.
+
+    Raises:
+        ValueError: the region is empty.
+    """
+    if region.ndim != 2 or not region.any():
+        raise ValueError(
+            f"region is {tuple(region.shape)} with {int(region.sum())} pixels; expected (H, W), at least one"
+        )
+    inside = np.pad(region.cpu().numpy().astype(bool), 1)
+    depth = distance_transform_edt(inside)[1:-1, 1:-1]  # (H, W)
+    row, column = divmod(int(depth.argmax()), region.shape[1])
+    return column, row
+
+
+def next_click(predicted: Tensor, true: Tensor) -> tuple[int, int, int]:
+    """Where a careful annotator clicks next: in the middle of what is wrong.
+
+    Missed and wrongly taken pixels are two regions; the click lies where the distance to all that is not in its region
+    is largest (the missed one if both are as deep).
+
+    Args:
+        predicted, true: (H, W) bool.
+
+    Returns:
+        x, y and the label: 1 = foreground (it was missed), 0 = background (it was taken wrongly).
+
+    Raises:
+        ValueError: shapes differ, or nothing is wrong.
+    """
+    if predicted.shape != true.shape or predicted.ndim != 2:
+        raise ValueError(f"predicted is {tuple(predicted.shape)}, true {tuple(true.shape)}; expected (H, W) twice")
+    missed, taken = true & ~predicted, predicted & ~true
+    if not (missed | taken).any():
+        raise ValueError("predicted is true everywhere; expected a pixel that is wrong")
+    depths = [distance_transform_edt(np.pad(one.cpu().numpy(), 1)).max() for one in (missed, taken)]
+    label = FOREGROUND if depths[0] >= depths[1] else BACKGROUND
+    return *middle_click(missed if label == FOREGROUND else taken), label
+
+
+def jittered_boxes(boxes: Tensor, size: tuple[int, int], noise: float = 0.1, most: float = 20.0) -> Tensor:
+    """Boxes as a hurried annotator draws them: each side is moved by noise.
+
+    Args:
+        boxes: (P, 4) xyxy pixels. size: H, W of the picture, which boxes do not leave.
+        noise: its deviation, as a share of the box's width or height. most: pixels, never farther.
+
+    Returns:
+        (P, 4), x2 >= x1 + 1 and y2 >= y1 + 1.
+    """
+    sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)  # (P, 4): width, height, width, height
+    moved = boxes + (torch.randn_like(boxes) * noise * sides).clamp(-most, most)
+    limit = moved.new_tensor([size[1], size[0]])
+    start = torch.minimum(moved[:, :2].clamp(min=0), limit - 1)
+    return torch.cat([start, torch.maximum(torch.minimum(moved[:, 2:], limit), start + 1)], dim=1)

@@ -1,0 +1,197 @@
+"""How a promptable model is trained and measured: somebody prompts, looks, and clicks on what is wrong (lesson 17).
+
+Source: Kirillov et al. 2023, "Segment Anything", appendix A, "Training algorithm".
+"""
+
+import random
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lib.datasets.toyworld.dataset import Sample
+from lib.datasets.toyworld.levels import LEVELS, nested_masks, unambiguous_phrases
+from lib.layers.prompt_encoder import BOTTOM_RIGHT, FOREGROUND, NO_POINT, TOP_LEFT
+from lib.models.sam import WEIGHTS, Sam, SamOutput, chosen_masks, mask_ious, min_over_masks_loss
+from lib.ops.clicks import error_click, jittered_boxes, next_click, random_click
+from lib.ops.masks import masks_to_boxes
+
+KINDS = {
+    "point": 0.5,
+    "box": 0.25,
+    "phrase": 0.25,
+}  # first prompts, and how often; a mask without a phrase gets a point
+WANTED = {"part": 0.35, "thing": 0.35, "group": 0.15, "stuff": 0.15}  # how often masks of a level are asked for
+
+
+class Prompted(NamedTuple):
+    """A batch: of each of B pictures K masks that are to be prompted, P = B · K."""
+
+    images: Tensor  # (B, 3, H, W)
+    masks: Tensor  # (P, H, W) bool, those of the first picture first
+    phrases: list[str]  # P: words that mean this mask and no other of its picture; "" where there are none
+
+
+class PromptedBatches:
+    """Draws pictures and masks of them, for `fit`.
+
+    Args:
+        samples: the scenes.
+        pictures: B. masks: K, of each picture.
+        seed: of the drawing.
+    """
+
+    def __init__(self, samples: Sequence[Sample], pictures: int = 16, masks: int = 4, seed: int = 0):
+        self.pictures, self.per_picture, self.random = pictures, masks, random.Random(seed)
+        self.images = [sample.image for sample in samples]
+        self.nested = [nested_masks(sample) for sample in samples]
+        self.ways = [unambiguous_phrases(nested.phrases) for nested in self.nested]
+
+    def __call__(self) -> Prompted:
+        """A batch; half of the pictures are mirrored."""
+        images, masks, phrases = [], [], []
+        for index in self.random.choices(range(len(self.images)), k=self.pictures):
+            nested = self.nested[index]
+            share = [WANTED[LEVELS[level]] for level in nested.levels.tolist()]
+            count = nested.levels.bincount(minlength=len(LEVELS)).tolist()
+            weights = [one / count[level] for one, level in zip(share, nested.levels.tolist(), strict=True)]
+            chosen = self.random.choices(range(len(weights)), weights, k=self.per_picture)
+            mirrored = (-1,) if self.random.random() < 0.5 else ()
+            images.append(self.images[index].flip(mirrored))
+            masks.append(nested.masks[chosen].flip(mirrored))
+            ways = self.ways[index]
+            phrases += [self.random.choice(ways[place]) if ways[place] else "" for place in chosen]
+        return Prompted(torch.stack(images), torch.cat(masks), phrases)
+
+
+class Prompt(NamedTuple):
+    """What was said of P masks so far."""
+
+    points: Tensor  # (P, N, 2)
+    labels: Tensor  # (P, N), types of the points, see `lib.layers.prompt_encoder`
+    phrases: list[str]  # P, "" where it was not said in words
+    masks: Tensor | None = None  # (P, 1, 4h, 4w) logits of the answer so far
+
+
+def first_prompt(batch: Prompted, kinds: dict[str, float] = KINDS) -> tuple[Prompt, Tensor]:
+    """A click, a box or words for each mask, drawn by chance.
+
+    Returns:
+        The prompts, and (P,) bool: which of them are one click alone, and so may mean several things.
+    """
+    names, number = list(kinds), len(batch.masks)
+    drawn = torch.multinomial(torch.tensor(list(kinds.values())), number, replacement=True)
+    kind = [names[one] for one in drawn.tolist()]
+    spoken = [phrase if one == "phrase" else "" for one, phrase in zip(kind, batch.phrases, strict=True)]
+    boxed = torch.tensor([one == "box" for one in kind], device=batch.masks.device)[:, None]  # (P, 1)
+    worded = torch.tensor([phrase != "" for phrase in spoken], device=batch.masks.device)[:, None]
+    size = (batch.masks.shape[1], batch.masks.shape[2])
+    boxes = masks_to_boxes(batch.masks) + torch.tensor([0, 0, 1, 1], device=batch.masks.device)  # (P, 4)
+    corners = jittered_boxes(boxes, size).unflatten(1, (2, 2))  # (P, 2, 2)
+    click = F.pad(random_click(batch.masks)[:, None], (0, 0, 0, 1))  # (P, 2, 2): a click, and no point
+    types = [
+        batch.masks.new_tensor(pair, dtype=torch.int64) for pair in ((FOREGROUND, NO_POINT), (TOP_LEFT, BOTTOM_RIGHT))
+    ]
+    points, labels = torch.where(boxed[..., None], corners, click), torch.where(boxed, types[1], types[0])
+    labels = labels.masked_fill(worded, NO_POINT)
+    return Prompt(points, labels, spoken), ~(boxed | worded)[:, 0]
+
+
+def corrected(prompt: Prompt, logits: Tensor, true: Tensor) -> Prompt:
+    """The prompt, one click later: in what is wrong with the answer (P, 4h, 4w), which is handed back with it."""
+    enlarged = F.interpolate(logits[:, None], true.shape[1:], mode="bilinear", align_corners=False)[:, 0]
+    points, labels = error_click(enlarged > 0, true)
+    return Prompt(
+        torch.cat([prompt.points, points[:, None]], dim=1),
+        torch.cat([prompt.labels, labels[:, None]], dim=1),
+        prompt.phrases,
+        logits[:, None],
+    )
+
+
+def prompted_loss(model: Sam, batch: Prompted, rounds: int, single_click: str = "min") -> dict[str, Tensor]:
+    """Prompt, answer, correct, answer ... : the loss of all rounds. A picture is encoded once for all of them.
+
+    Args:
+        rounds: of answers. After the first, each mask gets one more click, in what is wrong, and its last answer.
+        single_click: who answers to one click alone: "min", three masks, of which the closest learns; "mean", three, of
+            which all learn; "one", the single mask, which otherwise answers everything but that.
+
+    Returns:
+        The losses of `min_over_masks_loss`, weighed, the mean over the rounds.
+    """
+    embeddings = model.encode(batch.images)  # (B, D, h, w)
+    embeddings = embeddings.repeat_interleave(len(batch.masks) // len(batch.images), dim=0)  # (P, D, h, w)
+    prompt, vague = first_prompt(batch)
+    if single_click == "one":
+        vague = torch.zeros_like(vague)
+    total: dict[str, Tensor] = {}
+    for number in range(rounds):
+        every = model.predict_masks(embeddings, *prompt[:2], None, prompt.masks, prompt.phrases)
+        if number == 0 and vague.any():
+            three = SamOutput(*(one[vague] for one in chosen_masks(every, True)))
+            add(total, min_over_masks_loss(three, batch.masks[vague], single_click), vague.float().mean() / rounds)
+        sure = torch.ones_like(vague) if number else ~vague
+        if sure.any():
+            one = SamOutput(*(part[sure] for part in chosen_masks(every, False)))
+            add(total, min_over_masks_loss(one, batch.masks[sure]), sure.float().mean() / rounds)
+        if number + 1 < rounds:
+            answer = best_answer(every, vague if number == 0 else torch.zeros_like(vague))
+            prompt = corrected(prompt, answer.detach(), batch.masks)
+    return {name: WEIGHTS[name] * loss for name, loss in total.items()}
+
+
+def add(total: dict[str, Tensor], losses: dict[str, Tensor], share: Tensor) -> None:
+    for name, loss in losses.items():
+        total[name] = total.get(name, 0) + share * loss
+
+
+def best_answer(every: SamOutput, vague: Tensor) -> Tensor:
+    """What is shown of all four masks: of three the one with the best guess of its IoU, else the single one.
+
+    Args:
+        every: of P prompts all four masks. vague: (P,) bool, where it is one of the three.
+
+    Returns:
+        Logits (P, 4h, 4w).
+    """
+    guesses = every.ious.masked_fill(~vague[:, None], -torch.inf)
+    guesses[:, 0] = torch.where(vague, -torch.inf, 0.0)
+    return every.masks[torch.arange(len(vague), device=vague.device), guesses.argmax(1)]
+
+
+@torch.no_grad()
+def iou_by_clicks(model: Sam, embedding: Tensor, true: Tensor, clicks: int = 8, first: Tensor | None = None) -> Tensor:
+    """How well masks are hit after 1, 2, ... clicks, by an annotator who clicks in the middle of what is wrong.
+
+    Args:
+        embedding: (1, D, h, w) of one picture. true: (P, H, W) bool, its masks; none is empty.
+        clicks: how many.
+        first: (P, 2), where each is clicked first; None: in the middle.
+
+    Returns:
+        IoU (P, clicks). The first answer is the best of three by the model's own guess; then the single mask answers.
+    """
+    nothing, number = torch.zeros_like(true[0]), len(true)
+    start = [next_click(nothing, mask)[:2] for mask in true] if first is None else first.tolist()
+    prompt = Prompt(
+        true.new_tensor(start, dtype=torch.float32).view(-1, 1, 2), true.new_ones(number, 1).long(), [""] * number
+    )
+    result = []
+    for done in range(clicks):
+        every = model.predict_masks(embedding, *prompt[:2], None, prompt.masks)
+        answer = best_answer(every, torch.full((number,), done == 0, device=true.device))
+        large = F.interpolate(answer[:, None], true.shape[1:], mode="bilinear", align_corners=False)
+        result.append(mask_ious(large, true)[:, 0])
+        said = large[:, 0] > 0
+        next_ones = [
+            next_click(mine, mask) if not mine.equal(mask) else (*prompt.points[place, 0].int().tolist(), NO_POINT)
+            for place, (mine, mask) in enumerate(zip(said, true))
+        ]
+        clicked = true.new_tensor(next_ones, dtype=torch.float32)  # (P, 3)
+        points = torch.cat([prompt.points, clicked[:, None, :2]], dim=1)
+        labels = torch.cat([prompt.labels, clicked[:, None, 2].long()], dim=1)
+        prompt = Prompt(points, labels, prompt.phrases, answer[:, None])
+    return torch.stack(result, dim=1)
