@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lib.layers.mlp import MLP
 from lib.layers.prompt_encoder import PhraseEncoder, PromptEncoder
-from lib.layers.two_way import DownscaledAttention, TwoWayTransformer
+from lib.layers.two_way import DownscaledAttention, TwoWayAttentionBlock, TwoWayTransformer
 from lib.layers.vit import ImageEncoderViT, LayerNorm2d, wave_positions
 from lib.ops.mask_losses import dice_loss, focal_loss
 
@@ -320,15 +320,14 @@ class SamPredictor:
 
 def sam_vit_b() -> Sam:
     """facebookresearch/segment-anything's ViT-B, random weights: 94 M parameters, pictures of 1024."""
-    return _sam(ImageEncoderViT(), mlp_dim=2048, num_heads=8)
+    return _sam(ImageEncoderViT(), TwoWayTransformer(2, 256, num_heads=8, mlp_dim=2048))
 
 
 def sam_small(words: tuple[str, ...] = ()) -> Sam:
-    """The one of lesson 17, for toyworld at 96 × 96: 144 patches of 8 × 8, masks at stride 2.
+    """The one of lesson 17, for toyworld at 96 × 96: 144 patches of 8 × 8, masks at stride 2; 1.2 M parameters.
 
-    Two things are otherwise than in the paper, so that little training is enough. Places begin as waves, not as zeros.
-    And where tokens look at the picture and back, queries and keys begin with the same projection, so that from the
-    first step on a point looks at where it lies (see `looks_at_its_place`).
+    It begins otherwise than the paper's, so that little training is enough: see `looks_at_its_place`. The encoder's codes
+    of places begin as waves and not as zeros.
 
     Args:
         words: a vocabulary, if phrases are to be prompts.
@@ -337,27 +336,32 @@ def sam_small(words: tuple[str, ...] = ()) -> Sam:
         96, 8, embed_dim=128, depth=4, num_heads=4, out_chans=64, window_size=6, global_attn_indexes=(1, 3)
     )
     encoder.pos_embed.data.copy_(wave_positions(12, 128))
-    sam = _sam(encoder, mlp_dim=256, num_heads=4, words=words)
-    for module in sam.mask_decoder.transformer.modules():
-        if isinstance(module, DownscaledAttention) and module.internal_dim < encoder.out_chans:
-            looks_at_its_place(module)
+    sam = _sam(encoder, TwoWayTransformer(2, 64, num_heads=2, mlp_dim=256, downsample_rate=1), words)
+    looks_at_its_place(sam)
     return sam
 
 
-def looks_at_its_place(attention: DownscaledAttention, scale: float = 2.0) -> None:
-    """Let queries and keys begin with the same random projection: then a code of a place is most like itself.
+@torch.no_grad()
+def looks_at_its_place(sam: Sam, gain: float = 5.0) -> None:
+    """Begin so that a point's token looks at where the point lies, and the cells there at it.
 
-    Drawn apart, as is usual, they make the score of two places a random number: nothing tells a point where it lies.
+    The score of two places is (W q) · (V k). With W and V drawn apart, as is usual, it is a random number, and nothing
+    tells a point where it lies; here both begin as the same orthogonal matrix, so that a code is most like itself. And
+    what is no place, the cells' content and what tokens heard from each other, begins quieter than the places.
     """
-    with torch.no_grad():
-        nn.init.orthogonal_(attention.q_proj.weight, gain=scale)
-        attention.k_proj.weight.copy_(attention.q_proj.weight)
-        for bias in (attention.q_proj.bias, attention.k_proj.bias):
-            nn.init.zeros_(bias)
+    sam.image_encoder.neck.get_parameter("3.weight").fill_(0.3)
+    for name, module in sam.mask_decoder.transformer.named_modules():
+        if isinstance(module, TwoWayAttentionBlock):
+            module.norm1.weight.fill_(0.5)
+        if isinstance(module, DownscaledAttention) and not name.endswith("self_attn"):
+            nn.init.orthogonal_(module.q_proj.weight, gain=gain**0.5)
+            module.k_proj.weight.copy_(module.q_proj.weight)
+            nn.init.zeros_(module.q_proj.bias)
+            nn.init.zeros_(module.k_proj.bias)
 
 
-def _sam(encoder: ImageEncoderViT, mlp_dim: int, num_heads: int, words: tuple[str, ...] = ()) -> Sam:
+def _sam(encoder: ImageEncoderViT, transformer: TwoWayTransformer, words: tuple[str, ...] = ()) -> Sam:
     dim, side = encoder.out_chans, encoder.img_size // encoder.patch_size
     prompts = PromptEncoder(dim, (side, side), (encoder.img_size, encoder.img_size))
-    decoder = MaskDecoder(dim, TwoWayTransformer(2, dim, num_heads, mlp_dim))
-    return Sam(encoder, prompts, decoder, phrase_encoder=PhraseEncoder(words, dim) if words else None)
+    phrases = PhraseEncoder(words, dim) if words else None
+    return Sam(encoder, prompts, MaskDecoder(dim, transformer), phrase_encoder=phrases)

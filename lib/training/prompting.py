@@ -23,7 +23,7 @@ KINDS = {
     "box": 0.25,
     "phrase": 0.25,
 }  # first prompts, and how often; a mask without a phrase gets a point
-WANTED = {"part": 0.35, "thing": 0.35, "group": 0.15, "stuff": 0.15}  # how often masks of a level are asked for
+WANTED = {"part": 0.3, "thing": 0.45, "group": 0.15, "stuff": 0.1}  # how often masks of a level are asked for
 
 
 class Prompted(NamedTuple):

@@ -24,14 +24,14 @@ class Nested:
     phrases: tuple[str, ...]  # of a thing "small red cone"; of all others ""
 
 
-def nested_masks(sample: Sample, least: int = 12) -> Nested:
+def nested_masks(sample: Sample, least: int = 64) -> Nested:
     """The masks of a sample, level by level.
 
     A thing of one part has none. Things form a group if one can go from each to each through pixels that touch at a
     side; a thing that touches no other is no group. Sky and ground are one mask each.
 
     Args:
-        least: pixels; smaller masks are left out.
+        least: pixels; smaller masks are left out. 64 are one patch of `sam_small`, which sees no finer.
     """
     masks, levels, phrases = [], [], []
 

@@ -1,0 +1,970 @@
+# %% [markdown]
+# # 17 · SAM: any mask for any prompt
+#
+# Four times the same scene, four ways to say what is wanted: a click, a box, a phrase, and a click that is corrected by another one.
+# The network has no list of classes.
+# It was never told what a cone is, or that figures have arms; it learned to answer every hint with a mask that makes sense.
+# And it looks at the picture once only: each answer after that takes a few milliseconds.
+
+# %%
+import json
+
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
+
+from lib.datasets.folders import REPOSITORY
+from lib.datasets.toyworld import CLASSES, COLOURS, SIZES, Toyworld
+from lib.device import choose_device
+from lib.models import mae, sam
+from lib.training import load_checkpoint
+from lib.viz.prompts.still import draw_prompts
+
+device = choose_device()
+folder = REPOSITORY / "data" / "checkpoints"
+net = sam.sam_small(words=(*SIZES, *COLOURS, *CLASSES)).to(device)
+load_checkpoint(net, folder / "17_sam.safetensors")
+net = net.eval().requires_grad_(False)
+stored = json.loads((folder / "17_runs.json").read_text())      # all measurements made for this lesson
+world = Toyworld("val", 100, 96)
+
+# %%
+SCENE = 3
+sample = world[SCENE]
+predictor = sam.SamPredictor(net)
+predictor.set_image(sample.image)                               # looks at the picture: once
+# (written in when the model is there)
+
+# %% [markdown]
+# **You will be able to**
+#
+# - teach a transformer to see without a single label, by hiding most of each picture;
+# - turn points, boxes, masks and words into tokens that a network can look at;
+# - follow a click through SAM's decoder, step by step, to a mask;
+# - explain why one click needs three answers, and why only the best of them may learn;
+# - correct a mask click by click, and measure how many clicks it takes;
+# - cut out, recolour and blur what you point at.
+#
+# | | |
+# | --- | --- |
+# | Time | 170 minutes to read and do, about a minute of computing on two cores |
+# | Builds on | lesson 14 (attention, queries), 15 (masks as inner products, focal and dice loss) |
+# | Papers | Kirillov et al. 2023, *Segment Anything*; He et al. 2022, *Masked Autoencoders*; Li et al. 2022, *ViTDet*; Tancik et al. 2020, *Fourier Features* |
+#
+# A number printed with ≈ is measured as you run it, and may come out a little different on your machine.
+
+# %%
+from functools import partial
+
+from scipy.ndimage import distance_transform_edt
+
+from lib.datasets.toyworld.levels import LEVELS, nested_masks
+from lib.exercises import check, hint, progress, solution, use
+from lib.layers.two_way import DownscaledAttention
+from lib.ops import clicks
+from lib.ops.masks import mask_iou
+from lib.timing import milliseconds
+from lib.training.prompting import iou_by_clicks
+
+# %% [markdown]
+# **The big picture first.**
+# An *image encoder*, a large transformer, turns the picture into a map of 12 × 12 cells with 64 numbers each.
+# A *prompt encoder* turns what you say into a few tokens of the same 64 numbers.
+# A *mask decoder*, which is small, lets the two look at each other, and draws.
+# The encoder does nearly all of the work, and knows nothing of the prompt: so its map can be kept, and asked again and again.
+
+# %%
+draw_sam(net, sample.image, (48, 60))
+plt.show()
+
+# %% [markdown]
+# ## 1. One task in place of many
+#
+# A detector answers "which of my classes are where?"
+# What it was not taught, it cannot find.
+# SAM's task is another: **given a prompt, return a valid mask.**
+# A prompt is any hint of what is meant in a picture: a point on it, a box around it, a rough mask of it, a few words.
+#
+# "Valid" is needed because a hint can mean several things.
+#
+# **Predict.**
+# Somebody clicks on the torso of a figure.
+# What may they want?
+
+# %% jupyter={"outputs_hidden": true}
+nested = nested_masks(sample)
+print({level: int((nested.levels == number).sum()) for number, level in enumerate(LEVELS)})
+draw_nested(sample, (48, 60))
+plt.show()
+
+# %% [markdown]
+# The torso; the whole figure; or the figure together with what stands before or behind it.
+# None of these is wrong.
+# In this lesson a *part* is one of a figure's six parts or one side of a crate or a cylinder, a *thing* is one object,
+# and a *group* is all objects that touch each other in the picture.
+# Sky and ground can be asked for as well.
+# A mask is valid if it is close to *one* of those that hold the point.
+#
+# ## 2. Learning to see without labels
+#
+# A transformer has few ideas of its own about pictures.
+# A convolution is built to look at neighbours; a transformer has to learn even that.
+# It takes many pictures, and masks are expensive.
+# But pictures alone are cheap.
+#
+# A **masked autoencoder** (MAE) makes its own exercises from them: hide most of a picture, and have the network fill it in.
+# Nobody can fill in the hidden half of a cylinder without having found out that there is a cylinder.
+#
+# 1. Cut the picture into patches of 8 × 8 pixels: 144 of them. Each becomes a **token**, 128 numbers, by one linear layer; a code of its place is added.
+# 2. Hide three quarters of the tokens, drawn at random. The *encoder* gets the rest, and nothing else.
+# 3. A light *decoder* gets the encoder's tokens, and for each hidden one a placeholder with its place. It says the pixels of every patch.
+# 4. The loss is the squared error in the hidden patches.
+#
+# **Predict.**
+# How many tokens does the encoder see?
+# An attention layer compares each token with each: how much work is saved there?
+#
+# <details><summary>Answer</summary>
+#
+# 36 of 144.
+# The encoder has a quarter of the tokens, and a sixteenth of the pairs: 36² = 1,296 in place of 144² = 20,736.
+# That is the second reason to hide so much.
+# The first: if little is hidden, copying from the neighbours is enough, and there is nothing to understand.
+# </details>
+#
+# ### Exercise 1 · `mask_patches`
+#
+# *10 minutes · ★☆☆*
+#
+# - `tokens`: (B, N, D) floats, the N patches of B pictures.
+# - `noise`: (B, N) floats, drawn at random, no two alike in a row.
+# - `ratio`: the share that is to be hidden, from 0 to below 1.
+#   In each picture int(N · (1 − ratio)) patches stay visible: those with the **smallest** noise, in the order in which they stood in the picture.
+# - Returns two tensors: the visible tokens (B, V, D), and hidden (B, N) bool, True where a patch is hidden.
+
+# %% tags=["exercise"]
+def mask_patches(tokens: torch.Tensor, noise: torch.Tensor, ratio: float) -> tuple[torch.Tensor, torch.Tensor]:
+    ### BEGIN SOLUTION
+    visible = int(tokens.shape[1] * (1 - ratio))                                # V
+    keep = noise.argsort(dim=1)[:, :visible].sort(dim=1).values                 # (B, V)
+    hidden = torch.ones_like(noise, dtype=torch.bool).scatter(1, keep, False)   # (B, N)
+    return tokens.gather(1, keep[..., None].expand(-1, -1, tokens.shape[2])), hidden
+    ### END SOLUTION
+
+# %%
+check(mask_patches)
+
+# %% [markdown]
+# <details><summary>Hint: the right tokens, in the wrong order</summary>
+#
+# Sorting the noise tells you *which* patches stay, in the order of their noise.
+# Sort their numbers once more before you fetch them.
+# </details>
+# <details><summary>Hint: each picture has its own patches</summary>
+#
+# `tokens[:, keep]` would take the same ones from all pictures.
+# `gather` along axis 1 takes from each picture its own, but wants an index of the shape of the result: one for each of the D numbers.
+# </details>
+
+# %%
+mask_patches = use(mask_patches)
+
+# %% [markdown]
+# A small autoencoder was trained on 2,000 scenes, 1,500 steps, without labels.
+# Here it fills in what your function hides, in a scene that it has never seen.
+
+# %%
+filler = mae.mae_small(sam.sam_small().image_encoder).to(device)
+load_checkpoint(filler, folder / "17_mae.safetensors")
+filler = filler.eval().requires_grad_(False)
+
+# %%
+def filled_in(image: torch.Tensor, ratio: float, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """Of a picture (3, 96, 96): what is hidden (144,) bool, the picture filled in, and the error."""
+    noise = torch.rand(1, 144, generator=torch.Generator().manual_seed(seed))
+    numbers, hidden = mask_patches(torch.arange(144.)[None, :, None], noise, ratio)     # which stay
+    x = net.preprocess(image[None].to(device))                                  # (1, 3, 96, 96)
+    said = filler(x, numbers[..., 0].long().to(device))                         # (1, 144, 192) and what is hidden
+    true = mae.patchify(image[None].to(device), 8)                              # (1, 144, 192)
+    painted = said.predicted * true.std(2, keepdim=True) + true.mean(2, keepdim=True)
+    whole = torch.where(hidden[..., None].to(device), painted, true)            # visible patches as they are
+    picture = mae.unpatchify(whole, 8, (96, 96))[0].clamp(0, 1)
+    return hidden[0], picture.cpu(), mae.mae_loss(said, x, 8).item()
+
+# %% [markdown]
+# The network says the *pattern* of a patch, brought to mean 0 and deviation 1: the paper found that this teaches more than raw colours do.
+# To get a picture, each patch is given its true mean and deviation here; so the colours are no achievement, the patterns are.
+#
+# **Predict.**
+# What comes back better: the edge of a large crate, or a small sphere that is hidden whole?
+
+# %% jupyter={"outputs_hidden": true}
+hidden, picture, error = filled_in(sample.image, 0.75)
+draw_masked_patches(sample.image, hidden, picture)
+plt.show()
+
+# %% [markdown]
+# Long edges and the horizon go on behind the hidden patches, for they can be seen on both sides.
+# A small thing that is hidden whole leaves no trace, so it does not come back: the patch shows what is usual at such a place.
+#
+# How large is the error, and what does it depend on?
+# Who says the mean of each patch, a flat colour, has an error of 1, by the way a pattern is normalised.
+
+# %%
+for ratio in (0.25, 0.5, 0.75, 0.9):
+    errors = [filled_in(world[number].image, ratio)[2] for number in range(20)]
+    print(f"{ratio:.0%} hidden: error ≈ {sum(errors) / 20:.2f}")
+
+# %% [markdown]
+# The decoder, and its pictures, are thrown away.
+# What is kept is the encoder: it is where SAM's training starts.
+# Whether that helps is measured in section 9.
+#
+# ## 3. Windows, and a few looks at the whole
+#
+# SAM wants large pictures: 1024 × 1024 pixels in patches of 16 are 4,096 tokens, and in an attention layer each looks at each.
+# So in most layers a token looks only at those in its **window** of 14 × 14; in four of twelve layers it looks at all.
+# That is enough for news to get everywhere.
+
+# %%
+side, window = 64, 14
+windows = -(-side // window) ** 2                               # 5 × 5, padded at the end
+print(f"pairs, all with all: {side**4 / 1e6:.1f} million")
+print(f"pairs in windows:    {windows * window**4 / 1e6:.2f} million")
+
+# %% [markdown]
+# Ours has 12 × 12 tokens, windows of 6 × 6 in layers 1 and 3, and looks at all in layers 2 and 4.
+# Here is where the token at the cross looks, as the mean over the four heads.
+
+# %%
+def seen_by(block, x: torch.Tensor, row: int, column: int) -> torch.Tensor:
+    """Where a token looks in the map x (1, 12, 12, D), the mean over the heads: (12, 12)."""
+    size = block.window_size or 12                              # 0: all are one window
+    maps = block.attn.weights(window_partition(block.norm1(x), size)).mean(1)   # (windows, S · S, S · S)
+    number, place = row // size * (12 // size) + column // size, row % size * size + column % size
+    top, left, look = row // size * size, column // size * size, torch.zeros(12, 12)
+    look[top:top + size, left:left + size] = maps[number, place].view(size, size)
+    return look
+
+# %%
+looks, x = {}, net.image_encoder.patch_embed(net.preprocess(sample.image[None].to(device)))
+x = x + net.image_encoder.pos_embed                             # (1, 12, 12, 128)
+for number, block in enumerate(net.image_encoder.blocks, 1):
+    looks[f"layer {number}: " + ("window" if block.window_size else "all")] = seen_by(block, x, 7, 6)
+    x = block(x)                                                # (1, 12, 12, 128)
+draw_click_attention(sample.image, looks, (6.5 * 8, 7.5 * 8))
+plt.show()
+
+# %% [markdown]
+# In windows it sees its own quarter of the picture; in the two other layers everything.
+# To each score is added how far the other token lies away, along the rows and along the columns, as a learned vector for each distance:
+# *relative positions*.
+#
+# ## 4. A point is a place and a type
+#
+# A click is two numbers, x and y, and whether it says "this" or "not this".
+# The decoder wants tokens of 64 numbers.
+#
+# The type is easy: a learned vector for "foreground", one for "background".
+# For the place, two numbers are too few: a linear layer of x and y cannot single out a spot.
+# So the place becomes 32 waves in random directions, each read off as a sine and a cosine, and added to the type's vector.
+#
+# $$\text{code}(p) = \bigl[\sin(2\pi\, p\, G),\; \cos(2\pi\, p\, G)\bigr], \qquad p \in [-1, 1]^2,\; G \in \mathbb{R}^{2 \times 32}\text{, drawn once and kept.}$$
+#
+# Why waves?
+# The inner product of two codes is Σ cos(2π (p − q) · g): it depends on how far apart p and q lie, and on nothing else.
+# Near each other all cosines are 1; far apart some are up and some down, and they cancel.
+#
+# **Predict.**
+# The inner product of one place's code with those of all cells is a map.
+# Where is it large?
+# And what happens at the border of the picture?
+
+# %% jupyter={"outputs_hidden": true}
+draw_place_codes(net.prompt_encoder.pe_layer)
+plt.show()
+
+# %% [markdown]
+# A spot, as wide as about two cells, at the place itself, wherever it is.
+# (The faint rest is what 32 waves do not cancel; more waves leave less.)
+# An attention layer works with inner products of this kind, so with such codes it *can* find the place of a click in the map.
+#
+# A **box** is two points, its top left and its bottom right corner, with a type of their own each.
+# And there is a fifth type, "no point": a learned vector without a place, which fills up prompts that are shorter than others.
+#
+# ### Exercise 2 · `embed_points`
+#
+# *20 minutes · ★★☆*
+#
+# - `points`: (P, N, 2) floats, x and y in pixels, N points of each of P prompts.
+#   A whole number is a pixel; its *middle* lies half a pixel further on, and that is the place meant.
+# - `labels`: (P, N) int64, the types: 1 foreground, 0 background, 2 the top left corner of a box, 3 the bottom right one, −1 no point.
+# - `waves`: (2, F), the matrix G.
+#   `types`: (5, 2F), a vector for each type: row 0 belongs to −1, row 1 to 0, and so on to row 4, which belongs to 3.
+#   `size`: (H, W) of the picture.
+# - The place becomes a share of the width and of the height, 0 to 1, and then a number from −1 to 1.
+#   That times `waves`, times 2π; first all sines, then all cosines.
+#   The token is this code plus the type's vector; that of a "no point" is the type's vector alone.
+# - Returns (P, N, 2F). N may be 0.
+
+# %% tags=["exercise"]
+def embed_points(points: torch.Tensor, labels: torch.Tensor, waves: torch.Tensor, types: torch.Tensor,
+                 size: tuple[int, int]) -> torch.Tensor:
+    ### BEGIN SOLUTION
+    height, width = size
+    places = 2 * (points + 0.5) / points.new_tensor([width, height]) - 1        # (P, N, 2), -1..1
+    phase = 2 * torch.pi * places @ waves                                       # (P, N, F)
+    code = torch.cat([phase.sin(), phase.cos()], dim=-1)                        # (P, N, 2F)
+    return code * (labels != -1)[..., None] + types[labels + 1]
+    ### END SOLUTION
+
+# %%
+check(embed_points)
+
+# %% [markdown]
+# <details><summary>Hint: right for square pictures only</summary>
+#
+# x runs along the width, and `size` names the height first.
+# </details>
+# <details><summary>Hint: the order of the steps</summary>
+#
+# Half a pixel is added to pixels, before anything is divided.
+# −1 to 1 is twice the share, minus 1.
+# With `points.new_tensor([width, height])` both are divided at once.
+# </details>
+
+# %%
+embed_points = use(embed_points)
+
+# %% [markdown]
+# With your function, a click and a box become tokens of the network itself.
+
+# %%
+encoder = net.prompt_encoder
+types = torch.cat([one.weight for one in (encoder.not_a_point_embed, *encoder.point_embeddings)])       # (5, 64)
+waves = encoder.pe_layer.positional_encoding_gaussian_matrix                    # (2, 32)
+box = torch.tensor([[20., 30., 60., 80.]], device=device)                       # (1, 4)
+corners, kinds = box.view(1, 2, 2), torch.tensor([[2, 3]], device=device)
+mine = embed_points(corners, kinds, waves, types, (96, 96))                     # (1, 2, 64)
+theirs, _ = encoder(boxes=box)
+print("a box is two points:", torch.allclose(mine, theirs, atol=1e-5))
+assert torch.allclose(mine, theirs, atol=1e-5)
+
+# %% [markdown]
+# A **mask** as a prompt, such as the network's own last answer, is another matter: it has a place already.
+# Two small convolutions shrink it from 48 × 48 to the map's 12 × 12, with 64 numbers a cell, and it is *added* to the picture's map.
+# Where no mask is given, a learned vector is added everywhere.
+#
+# ## 5. Nine steps from a click to a mask
+#
+# The decoder begins with a few tokens: those of the prompt, and five of its own, which are learned.
+# Four of the five will become masks, and one will guess how good these are.
+#
+# | step | who | what |
+# | --- | --- | --- |
+# | 1 | tokens | look at each other |
+# | 2 | tokens → picture | each token looks at all cells |
+# | 3 | tokens | each thinks for itself (an MLP) |
+# | 4 | picture → tokens | each cell looks at all tokens |
+# | | | 1 to 4 once more, with weights of their own |
+# | 5 | tokens → picture | a last look |
+# | 6 | picture | the map is enlarged four times, 12 × 12 → 48 × 48, by two transposed convolutions |
+# | 7 | mask tokens | each becomes a vector of 8 numbers, by an MLP of its own |
+# | 8 | vector · pixel | the inner product with each of the 48 × 48 pixels: a mask |
+# | 9 | IoU token | an MLP guesses the IoU of each mask |
+#
+# What is new here is step 4.
+# In DETR and MaskFormer the queries ask the picture, and the picture stays as it is.
+# Here it hears of the prompt, and changes: after "this, not that", the cells of *this* can become different from those of *that*.
+# It is called a **two-way** decoder.
+#
+# ### Exercise 3 · `two_way_block`
+#
+# *25 minutes · ★★★*
+#
+# Steps 1 to 4.
+#
+# - `block` has three attentions, `self_attn`, `token_to_image` and `image_to_token`; each is called as f(queries, keys, values).
+#   It has `mlp`, and four normalisations, `norm1` to `norm4`.
+# - `tokens`: (P, T, D); `cells`: (P, S, D), the map as a list of S cells.
+#   `token_codes`, `cell_codes`: the same shapes, the codes of their places.
+# - After each step, its result is **added** to what was there, and the sum is normalised: by `norm1`, `norm2`, `norm3` (tokens) and `norm4` (cells).
+# - In steps 1, 2 and 4 the codes are added to queries and keys, and never to values.
+#   Codes say where to look; values are what is taken home.
+# - Each step works with what the steps before it have made.
+# - Returns tokens and cells, renewed.
+
+# %% tags=["exercise"]
+def two_way_block(block, tokens: torch.Tensor, cells: torch.Tensor, token_codes: torch.Tensor,
+                  cell_codes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    ### BEGIN SOLUTION
+    q = tokens + token_codes                                                    # (P, T, D)
+    tokens = block.norm1(tokens + block.self_attn(q, q, tokens))
+    q, k = tokens + token_codes, cells + cell_codes                             # (P, T, D), (P, S, D)
+    tokens = block.norm2(tokens + block.token_to_image(q, k, cells))
+    tokens = block.norm3(tokens + block.mlp(tokens))
+    q = tokens + token_codes                                                    # the tokens are others now
+    return tokens, block.norm4(cells + block.image_to_token(k, q, tokens))
+    ### END SOLUTION
+
+# %%
+check(two_way_block)
+
+# %% [markdown]
+# <details><summary>Hint: the tokens are right, the cells are not</summary>
+#
+# In step 4 the cells ask: they are the queries, and the tokens are keys and values.
+# Which tokens: those that came in, or those of step 3?
+# </details>
+# <details><summary>Hint: a step in one line</summary>
+#
+# Step 2: queries are tokens + their codes, keys are cells + their codes, values are the cells.
+# What comes back has the shape of the tokens.
+# </details>
+
+# %%
+two_way_block = use(two_way_block)
+
+# %% [markdown]
+# Now follow one click through the network.
+# The tokens are the five of its own and those of the prompt; a click is followed by a "no point", and three "no word" (section 8).
+
+# %%
+place = (48., 60.)
+points, labels = torch.tensor([[place]], device=device), torch.ones(1, 1, dtype=torch.long, device=device)
+embedding = predictor.features                                                  # (1, 64, 12, 12), made once
+said, rough = encoder(points, labels)                                           # (1, 2, 64), (1, 64, 12, 12)
+words = net.phrase_encoder([""])                                                # (1, 3, 64)
+own = torch.cat([net.mask_decoder.iou_token.weight, net.mask_decoder.mask_tokens.weight])       # (5, 64)
+tokens = torch.cat([own[None], said, words], dim=1)                             # (1, 10, 64)
+cells = (embedding + rough).flatten(2).transpose(1, 2)                          # (1, 144, 64)
+codes = encoder.get_dense_pe().flatten(2).transpose(1, 2)                       # (1, 144, 64)
+print("tokens", tuple(tokens.shape), " cells", tuple(cells.shape))
+
+# %% [markdown]
+# The first block has one peculiarity: at its beginning the tokens *are* their codes, so in its step 1 nothing is added to them.
+# The second is yours.
+
+# %%
+first, second = net.mask_decoder.transformer.layers
+states, heard = first(tokens, cells, tokens, codes)                             # (1, 10, 64), (1, 144, 64)
+second.token_to_image, second.image_to_token = second.cross_attn_token_to_image, second.cross_attn_image_to_token
+mine = two_way_block(second, states, heard, tokens, codes)
+theirs = second(states, heard, tokens, codes)
+same = [torch.allclose(one, other, atol=1e-4) for one, other in zip(mine, theirs)]
+print("tokens and cells equal to the network's:", same)
+assert all(same)
+
+# %% [markdown]
+# Where does the token of the click look, in step 2 of the first block?
+#
+# **Predict.**
+# Before any training, do you expect it to look at the place of the click?
+#
+# <details><summary>Answer</summary>
+#
+# With weights drawn as usual, no.
+# The score is the inner product of W₁ (code of the click) and W₂ (code of a cell), and with two matrices drawn apart it is a random number.
+# Only with W₁ = W₂ does it stay large for codes that are alike.
+# Our small network begins with such a pair (`looks_at_its_place` in `lib/models/sam.py`); the paper's network begins with any, and learns the rest from a billion masks.
+# </details>
+
+# %% jupyter={"outputs_hidden": true}
+def click_looks(model) -> torch.Tensor:
+    """Where the click's token looks in step 2 of the first block, the mean over the heads: (12, 12)."""
+    attention = model.mask_decoder.transformer.layers[0].cross_attn_token_to_image
+    code = encoder.pe_layer.of_places((points + 0.5) / 96)                      # (1, 1, 64)
+    return attention.weights(code, codes).mean(1)[0, 0].view(12, 12).cpu()
+
+
+torch.manual_seed(0)
+alike, apart = sam.sam_small().to(device), sam.sam_small().to(device)
+apart.mask_decoder.transformer.layers[0].cross_attn_token_to_image = DownscaledAttention(64, 4, 2).to(device)
+draw_click_attention(sample.image, {"drawn apart": click_looks(apart), "drawn alike": click_looks(alike),
+                                    "after training": click_looks(net)}, place)
+plt.show()
+
+# %% [markdown]
+# (To see what places alone say, the maps are drawn for their codes, without what the cells say of the picture.)
+# Left, the click is lost among the cells.
+# In the middle it finds its place before the first step of training.
+# It is no small matter: with projections drawn apart, this network, with this budget, learns to answer every click with much the same masks.
+#
+# Steps 7 and 8 are next.
+# You know them from MaskFormer: a token becomes a vector, and the inner product with each pixel's vector is a logit.
+#
+# ### Exercise 4 · `draw_masks`
+#
+# *10 minutes · ★☆☆*
+#
+# - `states`: (P, M, D) floats: of each of P prompts the states of its M mask tokens.
+# - `mlps`: a list of M functions, (P, D) → (P, C). The m-th belongs to the m-th mask token.
+# - `pixels`: (P, C, H, W), the enlarged map of each prompt.
+# - Mask m of a prompt is, at each pixel, the inner product of the m-th vector and the pixel's C numbers.
+# - Returns (P, M, H, W), logits.
+
+# %% tags=["exercise"]
+def draw_masks(states: torch.Tensor, mlps: list, pixels: torch.Tensor) -> torch.Tensor:
+    ### BEGIN SOLUTION
+    vectors = torch.stack([mlp(states[:, m]) for m, mlp in enumerate(mlps)], dim=1)     # (P, M, C)
+    return torch.einsum("pmc,pchw->pmhw", vectors, pixels)
+    ### END SOLUTION
+
+# %%
+check(draw_masks)
+
+# %% [markdown]
+# <details><summary>Hint: the wrong shape after the MLP</summary>
+#
+# `states[:, m]` is (P, D): the m-th mask token of all prompts.
+# Stack the M results along a new axis 1.
+# </details>
+# <details><summary>Hint: the inner product</summary>
+#
+# "pmc,pchw->pmhw": the axis that is missing on the right is summed over.
+# Both sides have p: the vectors of a prompt belong with its own pixels.
+# </details>
+
+# %%
+draw_masks = use(draw_masks)
+
+# %%
+decoder = net.mask_decoder
+states, heard = decoder.transformer(embedding + rough, encoder.get_dense_pe(), tokens)  # (1, 10, 64), (1, 144, 64)
+pixels = decoder.output_upscaling(heard.transpose(1, 2).view(1, 64, 12, 12))            # (1, 8, 48, 48)
+drawn = draw_masks(states[:, 1:5], list(decoder.output_hypernetworks_mlps), pixels)     # (1, 4, 48, 48)
+guesses = decoder.iou_prediction_head(states[:, 0])                                     # (1, 4)
+theirs = net.predict_masks(embedding, points, labels)
+print("equal to the network's masks:", torch.allclose(drawn, theirs.masks, atol=1e-3))
+assert torch.allclose(drawn, theirs.masks, atol=1e-3)
+
+# %% [markdown]
+# Four masks, each with a guess of its IoU.
+# The first is for prompts that leave no doubt; to a single click the other three answer.
+
+# %%
+masks, guesses, _ = predictor.predict(points[0], labels[0])                     # (3, 96, 96) bool, (3,)
+draw_prompts(sample.image, masks, points=points[0].cpu(), labels=labels[0].cpu(), ious=guesses)
+plt.show()
+
+# %% [markdown]
+# ## 6. One click, three answers
+#
+# A click on a torso means the torso, or the figure, or its group.
+# Nobody can know which; the training scenes ask for each of them now and then.
+# What does a network learn that must give *one* answer?
+#
+# **Predict.**
+# Of four people who click there, one means the torso, two the figure, one the group.
+# One map of probabilities is to have the least cross-entropy with what they mean, on average.
+# What is its value on the torso? On the rest of the figure? On the rest of the group?
+#
+# <details><summary>Answer</summary>
+#
+# At each pixel the share of those who mean it: 1 on the torso, ¾ on the rest of the figure, ¼ on the rest of the group.
+# Cut at ½ it is the figure: good for two, useless for the others.
+# And if there are three answers, each of which learns from everybody, all three learn the same.
+# </details>
+#
+# SAM lets three masks answer, and **only the one that is closest to what was meant learns**.
+# Then it pays to be different: a mask that is always close to torsos gets to hear of torsos alone, and becomes better at them.
+#
+# ### Exercise 5 · `min_over_masks`
+#
+# *15 minutes · ★★☆*
+#
+# All arguments are (P, M) floats: for each of P prompts, numbers of its M masks.
+#
+# - `focal`, `dice`: the two losses of each mask (lesson 15).
+#   `guesses`: the IoU that the network expects. `ious`: the IoU that it reached.
+# - Of each prompt, the mask whose 20 · focal + dice is smallest counts, with that sum.
+#   (20 and 1 are the paper's weights.)
+# - The guesses of *all* masks learn: (guess − IoU)², the mean over all prompts and masks.
+# - Returns one number: the mean over the prompts of the first, plus the second.
+
+# %% tags=["exercise"]
+def min_over_masks(focal: torch.Tensor, dice: torch.Tensor, guesses: torch.Tensor,
+                   ious: torch.Tensor) -> torch.Tensor:
+    ### BEGIN SOLUTION
+    closest = (20 * focal + dice).amin(dim=1)                                   # (P,)
+    return closest.mean() + (guesses - ious).square().mean()
+    ### END SOLUTION
+
+# %%
+check(min_over_masks)
+
+# %% [markdown]
+# <details><summary>Hint: too small</summary>
+#
+# One mask may have the smallest focal loss and another the smallest dice loss.
+# Which *one* is the best has to be decided by their weighted sum.
+# </details>
+# <details><summary>Hint: who learns what?</summary>
+#
+# The minimum lets the gradient through to one mask of each prompt.
+# The guesses are another matter: each should know how good its own mask is, the bad ones too.
+# </details>
+
+# %%
+min_over_masks = use(min_over_masks)
+
+# %% [markdown]
+# Does it pay to be different?
+# Try it with no network at all: three maps of logits, beginning with a little noise, and one click that means the three masks above in turn.
+# In each step the maps are told what is meant this time; either all three learn, or the closest alone.
+
+# %%
+x, y = int(place[0]), int(place[1])
+meant = nested.masks[nested.masks[:, y, x]]                     # all masks that hold the click (3, 96, 96)
+print([LEVELS[level] for level in nested.levels[nested.masks[:, y, x]]])
+
+# %%
+def three_maps(closest_only: bool, steps: int = 300) -> torch.Tensor:
+    """Three maps that learn what a click means, (3, 96, 96) probabilities."""
+    generator = torch.Generator().manual_seed(0)
+    maps = (0.1 * torch.randn(3, 96, 96, generator=generator)).requires_grad_()
+    optimizer = torch.optim.Adam([maps], lr=0.1)
+    for step in range(steps):
+        truth = meant[step % len(meant)].expand(3, -1, -1)
+        focal = mask_losses.focal_loss(maps, truth, reduction="none")[None]     # (1, 3)
+        dice = mask_losses.dice_loss(maps, truth, reduction="none")[None]       # (1, 3)
+        nothing = torch.zeros(1, 3)
+        loss = min_over_masks(focal, dice, nothing, nothing) if closest_only else (20 * focal + dice).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return maps.detach().sigmoid()
+
+# %% jupyter={"outputs_hidden": true}
+draw_maps({"all three learn": three_maps(False), "the closest learns": three_maps(True)})
+plt.show()
+
+# %% [markdown]
+# (what it shows)
+#
+# **And in the network?**
+# We trained three kinds of SAM, each with three seeds.
+# They differ in who answers a single click: three masks of which the closest learns; three which all learn; one mask.
+# Then we clicked in the middle of each part in 100 validation scenes.
+# Such a click has two or three truths: a part, its thing, perhaps its group.
+#
+# - *closest*: of each truth, the IoU with the answer that is closest to it; *found*: how often that is above ½.
+# - *shown*: the IoU of the answer with the best guess, with the truth that it is closest to. Is it a mask of *something*?
+
+# %%
+def runs_of(kind: str) -> list[dict]:
+    """What was measured on validation scenes in the runs of a kind, one for each seed."""
+    return [run["val"] for name, run in stored.items() if name.rpartition("/")[0] == kind]
+
+
+COLUMNS = {"several, best": "closest", "several, truths found": "found", "several, shown": "shown"}
+print(f"{'':26}", *(f"{title:>22}" for title in COLUMNS.values()))
+for kind, title in (("MAE", "three, the closest learns"), ("mean", "three, all learn"), ("one", "one")):
+    values = [" ".join(f"{run[name]:.3f}" for run in runs_of(kind)) for name in COLUMNS]
+    print(f"{title:26}", *(f"{three:>22}" for three in values))
+
+# %% [markdown]
+# (what the table says)
+#
+# ## 7. Click by click
+#
+# A mask is seldom right at once.
+# Whoever wants a better one clicks again: on a spot that is missing, or on one that should not be there.
+# The network gets all clicks so far, and its own last answer as a mask.
+# So it was trained, too: after the first answer the training clicks on a pixel that is wrong, drawn at random, once or twice.
+#
+# To *measure*, there should be no luck in it.
+# So our annotator clicks in the middle of what is wrong.
+#
+# ### Exercise 6 · `next_click`
+#
+# *20 minutes · ★★☆*
+#
+# - `predicted`, `true`: (H, W) bool tensors, which differ somewhere.
+# - Two regions are wrong: what was *missed* (true, but not predicted), and what was *taken* (predicted, but not true).
+# - A pixel's **depth** is its distance to the nearest pixel that does not belong to its region.
+#   Beyond the picture's border nothing belongs to it.
+#   `distance_transform_edt(array)` gives, for each pixel that is True, the distance to the nearest False;
+#   put a border of one False pixel around first (`numpy.pad`), and take it away afterwards.
+# - The click is the deepest pixel of the two regions; of several in a region the first, row by row; if both regions are equally deep, that of what was missed.
+# - Returns (x, y, label), three whole numbers: column, row, and 1 if the pixel was missed, 0 if it was taken.
+
+# %% tags=["exercise"]
+def next_click(predicted: torch.Tensor, true: torch.Tensor) -> tuple[int, int, int]:
+    ### BEGIN SOLUTION
+    regions = [(1, true & ~predicted), (0, predicted & ~true)]                  # what was missed comes first
+    depths = [distance_transform_edt(np.pad(region.numpy(), 1))[1:-1, 1:-1] for _, region in regions]
+    label, depth = (1, depths[0]) if depths[0].max() >= depths[1].max() else (0, depths[1])
+    y, x = divmod(int(depth.argmax()), depth.shape[1])
+    return x, y, label
+    ### END SOLUTION
+
+# %%
+check(next_click)
+
+# %% [markdown]
+# <details><summary>Hint: at the picture's border</summary>
+#
+# Without a border of False, a region that touches the picture's edge looks deep there, and the click lands on the edge.
+# </details>
+# <details><summary>Hint: why two distance transforms?</summary>
+#
+# A missed region and a taken one may lie side by side.
+# Measured together, the line between them would be deep inside.
+# </details>
+
+# %%
+next_click = use(next_click)
+
+# %% [markdown]
+# Your annotator at work: three clicks to one thing.
+
+# %%
+def clicked(true: torch.Tensor, number: int) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """The masks after 1, 2, ... clicks of your annotator: points (N, 2), labels (N,), mask (96, 96)."""
+    points, labels, said, small, steps = [], [], torch.zeros_like(true), None, []
+    for count in range(number):
+        if said.equal(true):
+            break
+        x, y, label = next_click(said, true)
+        points, labels = [*points, (float(x), float(y))], [*labels, label]
+        masks, guesses, logits = predictor.predict(torch.tensor(points), torch.tensor(labels), mask_input=small,
+                                                   multimask_output=count == 0)
+        said, small = masks[guesses.argmax()], logits[guesses.argmax()][None]
+        steps.append((torch.tensor(points), torch.tensor(labels), said))
+    return steps
+
+# %% jupyter={"outputs_hidden": true}
+wanted = nested.masks[(nested.levels == 2).nonzero()[0, 0]]     # a group
+draw_steps(sample.image, wanted, clicked(wanted, 4))
+plt.show()
+
+# %% [markdown]
+# All masks of 200 test scenes, by level:
+
+# %%
+final = stored["kept"]["test"]
+draw_iou_by_clicks({level: torch.tensor(final[f"{level}, by clicks"]) for level in LEVELS})
+plt.show()
+for count in (1, 2, 3, 5, 8):
+    print(f"{count} clicks: mean IoU {final['IoU by clicks'][count - 1]:.3f}")
+
+# %% [markdown]
+# (what the curve says)
+#
+# ## 8. Looked at once, asked often
+#
+# How long does each part take, for one picture?
+
+# %%
+part = {"encode the picture": lambda: predictor.set_image(sample.image),
+        "answer a click": lambda: predictor.predict(points[0], labels[0])}
+for name, work in part.items():
+    print(f"{name:20} ≈ {milliseconds(work, repeats=10):.1f} ms")
+encoder_size, all_size = (sum(one.numel() for one in model.parameters()) for model in (net.image_encoder, net))
+print(f"{encoder_size / all_size:.0%} of the weights are the encoder's")
+
+# %% [markdown]
+# In our small world both are quick.
+# The paper's largest encoder has 632 million weights and takes most of a second on a good GPU; its decoder has 4 million, and answers in 50 ms in a web browser.
+# That is why a picture can be looked at on a server, once, and be clicked on at home.
+#
+# **Try it.**
+# Click on something: three masks answer, with what the network guesses of their IoU.
+# Click again to correct.
+# Drag a box.
+# Type a phrase.
+# Then give it a picture of your own in place of `sample.image`, as a tensor (3, H, W) from 0 to 1.
+
+# %%
+clicker = Clicker(predictor, sample.image)
+clicker
+
+# %% [markdown]
+# **Words.**
+# A phrase is a prompt like any other, if its words can become tokens.
+# The paper takes them from CLIP, a network that has learned from 400 million pictures and their captions to give a picture and its caption the same vector.
+# Ours has learned fifteen words along with the rest: one vector for each, and "no word" to fill up.
+# In training, a quarter of the prompts were phrases that mean one thing of the scene, words left out if it was clear without them.
+
+# %%
+said = {}
+for phrase in sample.phrases[:4]:
+    masks, guesses, _ = predictor.predict(phrase=phrase, multimask_output=False)
+    said[phrase] = masks[0], guesses[0]
+draw_prompts(sample.image, torch.stack([mask for mask, _ in said.values()]), titles=list(said),
+             ious=torch.stack([guess for _, guess in said.values()]))
+plt.show()
+
+# %% [markdown]
+# How good is each kind of prompt? The mean IoU on 200 test scenes:
+
+# %%
+print(f"a click {final['IoU by clicks'][0]:.3f}   a box {final['box']:.3f}   a phrase {final['phrase']:.3f}")
+
+# %% [markdown]
+# (what it says)
+#
+# ## 9. Does the head start help?
+#
+# Section 2 promised that an encoder that has filled in pictures makes a better start.
+# Here are pairs of trainings that differ in nothing else: 600 steps, three seeds; once with the masks of 2,000 scenes, once with those of 100.
+
+# %%
+print(f"{'mean IoU after':28} {'1 click':>22} {'3 clicks':>22} {'a box':>22}")
+for labelled in ("", ", 100 labelled"):
+    for start in ("MAE", "random"):
+        runs = runs_of(start + labelled)
+        values = [[run["IoU by clicks"][0], run["IoU by clicks"][2], run["box"]] for run in runs]
+        columns = [" ".join(f"{value:.3f}" for value in three) for three in zip(*values)]
+        print(f"{start + (labelled or ', 2,000 labelled'):28}", *(f"{three:>22}" for three in columns))
+
+# %% [markdown]
+# (what it says)
+#
+# ## 10. Use it
+#
+# A mask is a selection, and a selection can be painted.
+
+# %%
+def edited(image: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What can be done with a mask (H, W) of a picture (3, H, W)."""
+    inside = mask[None]
+    soft = F.avg_pool2d(image[None], 9, stride=1, padding=4, count_include_pad=False)[0]
+    return {"recoloured": torch.where(inside, image[[2, 0, 1]], image),
+            "all else blurred": torch.where(inside, image, soft),
+            "cut out": torch.where(inside, image, torch.ones_like(image))}
+
+# %%
+masks, guesses, _ = predictor.predict(points[0], labels[0])
+draw_pictures(edited(sample.image, masks[guesses.argmax()]))
+plt.show()
+
+# %% [markdown]
+# **And on a photo?**
+# Our network has seen generated scenes alone.
+# How far does it carry?
+# Here are four photos, with a box drawn by hand around the thing that is wanted.
+
+# %% jupyter={"outputs_hidden": true}
+PHOTOS = {"chelsea": (0, 0, 0, 0), "coffee": (0, 0, 0, 0), "astronaut": (0, 0, 0, 0), "rocket": (0, 0, 0, 0)}
+for name, box in PHOTOS.items():
+    predictor.set_image(load_photo(name))
+    masks, guesses, _ = predictor.predict(box=torch.tensor(box), multimask_output=False)
+    draw_prompts(load_photo(name), masks, box=torch.tensor(box), ious=guesses)
+plt.show()
+
+# %% [markdown]
+# (what they show)
+#
+# The published network has the same parts under the same names (`sam_vit_b` in `lib/models/sam.py`), with 94 million weights, and `SamPredictor` works with it unchanged.
+# Where you have internet, fetch its file (375 MB), and its weights go in as they are:
+#
+# ```python
+# url = "https://dl.fbaipublicfiles.com/segment_anything/sam_vit_b_01ec64.pth"
+# published = sam.sam_vit_b()
+# published.load_state_dict(torch.hub.load_state_dict_from_url(url))
+# Clicker(sam.SamPredictor(published.eval()), load_photo("chelsea"))
+# ```
+#
+# Encoding a photo then takes some seconds on a laptop, and a click about a tenth of a second or two.
+#
+# ## 11. Look inside
+#
+# Every map of the encoder, from patches to the neck.
+# Hover over a cell to see which pixels it is made of.
+
+# %%
+explorer = explore(net.image_encoder, net.preprocess(sample.image[None].to(device))[0])
+explorer
+
+# %% [markdown]
+# ## 12. Recap
+
+# %%
+draw_sam(net, sample.image, torch.tensor(place), timed=False)
+plt.show()
+
+# %% [markdown]
+# | | MaskFormer (15) | SAM |
+# | --- | --- | --- |
+# | the picture is looked at | for one set of questions, learned | once, for any number of prompts |
+# | a query is | learned, the same in every picture | made of the prompt |
+# | the picture | is asked | is asked, and hears the prompt (two-way) |
+# | a mask is | an inner product | an inner product |
+# | says a class | yes | no: a guess of its own IoU |
+# | who learns from a true mask | the query that was matched to it | the closest of three |
+#
+# **What we found.**
+# (numbers)
+#
+# **What the paper reported.**
+# SAM's encoder is a ViT-H with 632 million weights that began as a masked autoencoder.
+# It was trained on 11 million pictures with 1.1 billion masks; how these came about is lesson 18.
+# With a single click in the middle of a thing, on 23 data sets that it had never seen, it was better than RITM, the best interactive method then, on 16 of them.
+# Masks for a click were judged by people: they gave SAM between 7 and 9 of 10 points.
+#
+# **What was simpler here.**
+# A network with 1.2 million weights, pictures of 96 × 96 and 2,000 scenes; up to three rounds of clicks in training, where the paper has eleven.
+# Our decoder begins with queries and keys alike.
+# Words are fifteen learned vectors, not CLIP.
+#
+# **Words of this lesson.**
+# *Prompt*: a hint of what is meant; a point, a box, a mask, words.
+# *Valid mask*: one of those that may be meant.
+# *Masked autoencoder*: fills in hidden patches, and learns to see by it.
+# *Token*: a vector that stands for a patch, a point or an answer.
+# *Windowed attention*: each token looks at its window alone.
+# *Relative position*: how far apart two tokens lie, as a learned part of their score.
+# *Fourier features*: a place as sines and cosines of waves in random directions.
+# *Two-way decoder*: tokens look at the picture, and the picture at the tokens.
+# *Hypernetwork*: a network that makes the weights of another, here the vector that draws a mask.
+# *Ambiguity*: one prompt, several valid masks.
+#
+# **Go on from here.**
+# Tasks without a check:
+#
+# - **More than three.** Give the decoder five mask tokens in place of four. Do clicks find more of their truths?
+# - **A stingy annotator.** Compare clicks in the middle of the error with clicks drawn at random in it. How many more are needed for an IoU of 0.9?
+# - **Hide less.** Train the autoencoder with 25 % hidden, and start SAM from it.
+# - **Without the twins.** Draw queries and keys of the decoder apart, and train for 800 steps. What does it answer to a click?
+#
+# ### Three questions
+#
+# **1.**
+# The three masks of a model are trained with the *mean* of their three losses.
+# What do they become?
+# (a) three different masks (b) three times nearly the same (c) one good mask and two empty ones
+#
+# <details><summary>Answer</summary>
+#
+# **(b)** Each is pulled toward every truth alike, so all end at the same compromise.
+# </details>
+#
+# **2.**
+# You want masks of 200 things in one large photo.
+# What is done 200 times?
+# (a) encoder, prompt encoder and decoder (b) prompt encoder and decoder (c) the decoder alone
+#
+# <details><summary>Answer</summary>
+#
+# **(b)** The picture is encoded once; each prompt needs tokens, and an answer.
+# The 200 can even go through together: P prompts are a batch.
+# </details>
+#
+# **3.**
+# In a masked autoencoder the loss counts all patches, not only the hidden ones.
+# Why is that worse?
+# (a) the visible ones are easy to copy, and take a part of the network's effort (b) the loss becomes infinite (c) the decoder no longer knows what was hidden
+#
+# <details><summary>Answer</summary>
+#
+# **(a)** Copying teaches nothing about what pictures look like.
+# </details>
+
+# %%
+progress("17")
+
+# %% [markdown]
+# **Next:** where do a billion masks come from?
+# Lesson 18: a model that labels its own training data.
