@@ -38,7 +38,8 @@ class PositionEmbeddingRandom(nn.Module):
 
     def of_places(self, places: Tensor) -> Tensor:
         """Places (..., 2), x and y as shares 0..1 of the picture's sides -> codes (..., D)."""
-        waves = 2 * torch.pi * (2 * places - 1) @ self.positional_encoding_gaussian_matrix  # (..., D / 2)
+        directions = self.positional_encoding_gaussian_matrix
+        waves = 2 * torch.pi * (2 * places.to(directions) - 1) @ directions  # (..., D / 2)
         return torch.cat([waves.sin(), waves.cos()], dim=-1)
 
 
@@ -52,6 +53,9 @@ class PromptEncoder(nn.Module):
         image_embedding_size: h, w of the picture's embedding.
         input_image_size: H, W of the picture as the encoder sees it; in its pixels the prompts are given.
         mask_in_chans: channels inside the convolutions, a multiple of 4.
+
+    Raises:
+        ValueError: `embed_dim` is odd, or `mask_in_chans` no multiple of 4.
     """
 
     def __init__(
@@ -62,6 +66,10 @@ class PromptEncoder(nn.Module):
         mask_in_chans: int = 16,
     ):
         super().__init__()
+        if embed_dim < 2 or embed_dim % 2:
+            raise ValueError(f"embed_dim is {embed_dim}; expected an even number: a sine and a cosine of each wave")
+        if mask_in_chans < 4 or mask_in_chans % 4:
+            raise ValueError(f"mask_in_chans is {mask_in_chans}; expected a multiple of 4")
         self.embed_dim, self.image_embedding_size = embed_dim, image_embedding_size
         self.input_image_size, self.mask_input_size = input_image_size, tuple(4 * n for n in image_embedding_size)
         self.pe_layer = PositionEmbeddingRandom(embed_dim // 2)
@@ -140,8 +148,9 @@ class PromptEncoder(nn.Module):
             raise ValueError("labels has other numbers than -1, 0, 1, 2 and 3")
         if boxes is not None and boxes.shape != (number, 4):
             raise ValueError(f"boxes is {tuple(boxes.shape)}; expected ({number}, 4)")
-        if masks is not None and masks.shape != (number, 1, *self.mask_input_size):
-            raise ValueError(f"masks is {tuple(masks.shape)}; expected {(number, 1, *self.mask_input_size)}")
+        if masks is not None and (masks.shape != (number, 1, *self.mask_input_size) or not masks.is_floating_point()):
+            expected = (number, 1, *self.mask_input_size)
+            raise ValueError(f"masks is {tuple(masks.shape)} {masks.dtype}; expected {expected} logits")
         return number
 
 
@@ -153,10 +162,15 @@ class PhraseEncoder(nn.Module):
 
     Args:
         words: the vocabulary. dim: D. length: tokens of a phrase; a shorter one is filled up with "no word".
+
+    Raises:
+        ValueError: a word has capital letters or spaces.
     """
 
     def __init__(self, words: tuple[str, ...], dim: int, length: int = 3):
         super().__init__()
+        if any([word] != word.lower().split() for word in words):
+            raise ValueError(f"words is {words}; expected small letters and no spaces in each")
         self.numbers, self.length = {word: number for number, word in enumerate(words, 1)}, length
         self.embed = nn.Embedding(len(words) + 1, dim)  # number 0 is "no word"
 

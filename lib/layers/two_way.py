@@ -19,11 +19,15 @@ class DownscaledAttention(nn.Module):
         downsample_rate: inside there are D / downsample_rate numbers.
 
     Raises:
-        ValueError: the inside cannot be cut into so many heads.
+        ValueError: D cannot be divided by it, or the inside cannot be cut into so many heads.
     """
 
     def __init__(self, embedding_dim: int, num_heads: int, downsample_rate: int = 1):
         super().__init__()
+        if downsample_rate < 1 or embedding_dim % downsample_rate:
+            raise ValueError(
+                f"downsample_rate is {downsample_rate}; expected a divisor of embedding_dim, which is {embedding_dim}"
+            )
         inside = embedding_dim // downsample_rate
         if num_heads < 1 or inside % num_heads:
             raise ValueError(f"num_heads is {num_heads}; expected a divisor of {inside}, the numbers inside")
@@ -115,7 +119,18 @@ class TwoWayTransformer(nn.Module):
 
         Returns:
             Tokens (P, T, D) and cells (P, h·w, D), which know of each other now.
+
+        Raises:
+            ValueError: shapes do not fit.
         """
+        number, dim = len(image_embedding), self.embedding_dim
+        if image_embedding.ndim != 4 or image_embedding.shape[1] != dim:
+            raise ValueError(f"image_embedding is {tuple(image_embedding.shape)}; expected (P, {dim}, h, w)")
+        if image_pe.shape[1:] != image_embedding.shape[1:] or len(image_pe) not in (1, number):
+            expected = ", ".join(map(str, image_embedding.shape[1:]))
+            raise ValueError(f"image_pe is {tuple(image_pe.shape)}; expected ({number} or 1, {expected})")
+        if point_embedding.ndim != 3 or len(point_embedding) != number or point_embedding.shape[2] != dim:
+            raise ValueError(f"point_embedding is {tuple(point_embedding.shape)}; expected ({number}, T, {dim})")
         queries, keys = point_embedding, image_embedding.flatten(2).transpose(1, 2)  # (P, h·w, D)
         key_pe = image_pe.flatten(2).transpose(1, 2)
         for layer in self.layers:

@@ -80,11 +80,9 @@ class Attention(nn.Module):
         """Tokens of a map (B, h, w, D) -> the same shape.
 
         Raises:
-            ValueError: the map is not of the size for which relative positions were learned.
+            ValueError: it is no map, or not of the size for which relative positions were learned.
         """
-        size = (x.shape[1], x.shape[2])
-        if self.map_size and size != self.map_size:
-            raise ValueError(f"x is a map of {size}; expected {self.map_size}, the size of the relative positions")
+        size = self._size(x)
         q, k, v = self._heads(x.flatten(1, 2))  # (B, heads, h·w, D / heads) each
         near = decomposed_rel_pos(q, self.rel_pos_h, self.rel_pos_w, size) if self.map_size else None
         return self._join(F.scaled_dot_product_attention(q, k, v, near)).unflatten(1, size)  # (B, h, w, D)
@@ -95,11 +93,20 @@ class Attention(nn.Module):
 
     def weights(self, x: Tensor) -> Tensor:
         """How much each token looks at each other: (B, h, w, D) -> (B, heads, h·w, h·w)."""
+        size = self._size(x)
         q, k, _ = self._heads(x.flatten(1, 2))
         scores = q @ k.transpose(2, 3) / q.shape[-1] ** 0.5  # (B, heads, h·w, h·w)
         if self.map_size:
-            scores = scores + decomposed_rel_pos(q, self.rel_pos_h, self.rel_pos_w, self.map_size)
+            scores = scores + decomposed_rel_pos(q, self.rel_pos_h, self.rel_pos_w, size)
         return scores.softmax(dim=-1)
+
+    def _size(self, x: Tensor) -> tuple[int, int]:
+        if x.ndim != 4:
+            raise ValueError(f"x is {tuple(x.shape)}; expected a map (B, h, w, D)")
+        size = (x.shape[1], x.shape[2])
+        if self.map_size and size != self.map_size:
+            raise ValueError(f"x is a map of {size}; expected {self.map_size}, the size of the relative positions")
+        return size
 
     def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q, k, v = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # (B, heads, N, D / heads)
@@ -121,8 +128,16 @@ def decomposed_rel_pos(q: Tensor, rel_pos_h: Tensor, rel_pos_w: Tensor, size: tu
 
     Returns:
         (B, heads, h·w, h·w).
+
+    Raises:
+        ValueError: shapes do not fit `size`.
     """
     h, w = size
+    if q.ndim != 4 or q.shape[2] != h * w:
+        raise ValueError(f"q is {tuple(q.shape)}; expected (B, heads, {h * w}, d), a query for each of {h} × {w} cells")
+    for name, vectors, n in (("rel_pos_h", rel_pos_h, h), ("rel_pos_w", rel_pos_w, w)):
+        if vectors.shape != (2 * n - 1, q.shape[3]):
+            raise ValueError(f"{name} is {tuple(vectors.shape)}; expected {(2 * n - 1, q.shape[3])}")
     rows, columns = (
         torch.arange(n, device=q.device)[:, None] - torch.arange(n, device=q.device) + n - 1 for n in (h, w)
     )
@@ -133,16 +148,30 @@ def decomposed_rel_pos(q: Tensor, rel_pos_h: Tensor, rel_pos_w: Tensor, size: tu
 
 
 def window_partition(x: Tensor, window: int) -> Tensor:
-    """Cut a map (B, h, w, D) into windows, padded with zeros at its right and lower end: (B · windows, S, S, D)."""
+    """Cut a map (B, h, w, D) into windows, padded with zeros at its right and lower end: (B · windows, S, S, D).
+
+    Raises:
+        ValueError: it is no map, or windows have no side.
+    """
+    if x.ndim != 4:
+        raise ValueError(f"x is {tuple(x.shape)}; expected a map (B, h, w, D)")
+    if window < 1:
+        raise ValueError(f"window is {window}; expected at least 1")
     x = F.pad(x, (0, 0, 0, -x.shape[2] % window, 0, -x.shape[1] % window))
     x = x.unflatten(2, (-1, window)).unflatten(1, (-1, window))  # (B, rows, S, columns, S, D)
     return x.transpose(2, 3).flatten(0, 2)
 
 
 def window_unpartition(windows: Tensor, size: tuple[int, int]) -> Tensor:
-    """The way back: (B · windows, S, S, D) -> (B, h, w, D), without the padding."""
+    """The way back: (B · windows, S, S, D) -> (B, h, w, D), without the padding.
+
+    Raises:
+        ValueError: the windows are no squares, or do not fill maps of this size.
+    """
     window = windows.shape[1]
     rows, columns = (-(-n // window) for n in size)
+    if windows.ndim != 4 or windows.shape[2] != window or len(windows) % (rows * columns):
+        raise ValueError(f"windows is {tuple(windows.shape)}; expected (B · {rows * columns}, S, S, D) for {size}")
     x = windows.unflatten(0, (-1, rows, columns)).transpose(2, 3)  # (B, rows, S, columns, S, D)
     return x.flatten(3, 4).flatten(1, 2)[:, : size[0], : size[1]]
 
@@ -180,7 +209,13 @@ class Block(nn.Module):
 
 
 def wave_positions(side: int, dim: int) -> Tensor:
-    """Codes of the places of a map as waves, see `PositionEmbeddingSine`: (1, side, side, dim)."""
+    """Codes of the places of a map as waves, see `PositionEmbeddingSine`: (1, side, side, dim).
+
+    Raises:
+        ValueError: `dim` is no multiple of 4: a sine and a cosine for rows and for columns.
+    """
+    if dim < 4 or dim % 4:
+        raise ValueError(f"dim is {dim}; expected a multiple of 4")
     nowhere = torch.zeros(1, side, side, dtype=torch.bool)  # no padding
     return PositionEmbeddingSine(dim // 2, normalize=True)(nowhere).permute(0, 2, 3, 1)
 
@@ -198,7 +233,7 @@ class ImageEncoderViT(nn.Module):
         use_rel_pos: whether relative positions are learned.
 
     Raises:
-        ValueError: a picture cannot be cut into whole patches.
+        ValueError: a picture cannot be cut into whole patches, a window has no side, or a block is not there.
     """
 
     def __init__(
@@ -216,6 +251,12 @@ class ImageEncoderViT(nn.Module):
         super().__init__()
         if img_size % patch_size:
             raise ValueError(f"img_size is {img_size}; expected a multiple of patch_size, which is {patch_size}")
+        if window_size < 0:
+            raise ValueError(f"window_size is {window_size}; expected at least 1, or 0 for no windows")
+        if not set(global_attn_indexes) <= set(range(depth)):
+            raise ValueError(
+                f"global_attn_indexes is {tuple(global_attn_indexes)}; expected numbers from 0 to {depth - 1}"
+            )
         self.img_size, self.patch_size, self.embed_dim, self.out_chans = img_size, patch_size, embed_dim, out_chans
         side = img_size // patch_size
         self.patch_embed = PatchEmbed(patch_size, embed_dim)
