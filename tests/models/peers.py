@@ -79,3 +79,16 @@ def some_targets():
         },
         {"boxes": torch.tensor([[40.0, 20, 110, 100]]), "labels": torch.tensor([17])},
     ]
+
+
+@torch.no_grad()
+def redraw_transformer(model, seed=0):
+    """New random weights everywhere in a transformer, also in what begins at zero: places, biases, relative places."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, tensor in model.state_dict().items():
+        if tensor.ndim == 1 and name.endswith("weight"):  # of a normalisation
+            tensor.uniform_(0.5, 1.5, generator=generator)
+        elif tensor.ndim == 1 or "pos" in name or "embed.weight" in name or "token" in name:
+            tensor.normal_(0, 0.3, generator=generator)
+        else:
+            tensor.normal_(0, (1.5 / tensor[0].numel()) ** 0.5, generator=generator)
