@@ -37,6 +37,9 @@ class MaskDecoder(nn.Module):
         transformer_dim: D. transformer: lets tokens and map look at each other.
         num_multimask_outputs: how many masks for a prompt that may mean several things.
         iou_head_depth, iou_head_hidden_dim: of the MLP that guesses.
+
+    Raises:
+        ValueError: D is no multiple of 8 or not the transformer's, or there is no mask.
     """
 
     def __init__(
@@ -48,6 +51,12 @@ class MaskDecoder(nn.Module):
         iou_head_hidden_dim: int = 256,
     ):
         super().__init__()
+        if transformer_dim < 8 or transformer_dim % 8:
+            raise ValueError(f"transformer_dim is {transformer_dim}; expected a multiple of 8")
+        if transformer.embedding_dim != transformer_dim:
+            raise ValueError(f"transformer has {transformer.embedding_dim} numbers a token; expected {transformer_dim}")
+        if num_multimask_outputs < 1:
+            raise ValueError(f"num_multimask_outputs is {num_multimask_outputs}; expected at least 1")
         dim, self.num_mask_tokens = transformer_dim, num_multimask_outputs + 1
         self.transformer = transformer
         self.iou_token, self.mask_tokens = nn.Embedding(1, dim), nn.Embedding(self.num_mask_tokens, dim)
@@ -91,7 +100,18 @@ class MaskDecoder(nn.Module):
             image_embeddings: (P, D, h, w), or (1, D, h, w), one picture for all prompts.
             image_pe: (1, D, h, w), the codes of its cells' places.
             sparse_prompt_embeddings: (P, N, D). dense_prompt_embeddings: (P, D, h, w).
+
+        Raises:
+            ValueError: shapes do not fit.
         """
+        dim, prompts = self.mask_tokens.embedding_dim, len(sparse_prompt_embeddings)
+        if sparse_prompt_embeddings.ndim != 3 or sparse_prompt_embeddings.shape[2] != dim:
+            came = tuple(sparse_prompt_embeddings.shape)
+            raise ValueError(f"sparse_prompt_embeddings is {came}; expected (P, N, {dim})")
+        if dense_prompt_embeddings.ndim != 4 or dense_prompt_embeddings.shape[:2] != (prompts, dim):
+            came = tuple(dense_prompt_embeddings.shape)
+            raise ValueError(f"dense_prompt_embeddings is {came}; expected ({prompts}, {dim}, h, w)")
+        _check_pictures("image_embeddings", image_embeddings, dense_prompt_embeddings)
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])  # (1 + 4, D)
         tokens = torch.cat([own.expand(len(sparse_prompt_embeddings), -1, -1), sparse_prompt_embeddings], dim=1)
         map_ = image_embeddings + dense_prompt_embeddings  # (P, D, h, w)
@@ -100,6 +120,13 @@ class MaskDecoder(nn.Module):
         vectors = [mlp(states[:, 1 + number]) for number, mlp in enumerate(self.output_hypernetworks_mlps)]
         masks = torch.einsum("pmc,pchw->pmhw", torch.stack(vectors, dim=1), pixels)
         return SamOutput(masks, self.iou_prediction_head(states[:, 0]))
+
+
+def _check_pictures(name: str, pictures: Tensor, dense: Tensor) -> None:
+    """Raise ValueError unless there is one encoded picture, or one for each prompt (P, D, h, w)."""
+    if pictures.ndim != 4 or pictures.shape[1:] != dense.shape[1:] or len(pictures) not in (1, len(dense)):
+        expected = ", ".join(map(str, dense.shape[1:]))
+        raise ValueError(f"{name} is {tuple(pictures.shape)}; expected ({len(dense)} or 1, {expected})")
 
 
 def chosen_masks(every: SamOutput, multimask_output: bool) -> SamOutput:
@@ -137,8 +164,10 @@ class Sam(nn.Module):
     def preprocess(self, images: Tensor) -> Tensor:
         """Pictures (B, 3, h, w), 0..1, h and w at most S -> normalised, padded at the right and below (B, 3, S, S)."""
         size = self.image_encoder.img_size
-        if images.ndim != 4 or images.shape[1] != 3 or max(images.shape[2:]) > size:
-            raise ValueError(f"images is {tuple(images.shape)}; expected (B, 3, h, w), h and w at most {size}")
+        fits = images.ndim == 4 and images.shape[1] == 3 and max(images.shape[2:]) <= size
+        if not fits or not images.is_floating_point():
+            came, expected = f"{tuple(images.shape)} {images.dtype}", f"(B, 3, h, w) floats, h and w at most {size}"
+            raise ValueError(f"images is {came}; expected {expected}")
         x = (images - self.pixel_mean) / self.pixel_std
         return F.pad(x, (0, size - x.shape[3], 0, size - x.shape[2]))
 
@@ -181,13 +210,17 @@ class Sam(nn.Module):
             phrases: P of them, "" for none.
 
         Raises:
-            ValueError: as for `PromptEncoder` and `PhraseEncoder`, or phrases are given to a model that knows no words.
+            ValueError: as for `PromptEncoder` and `PhraseEncoder`; there is not one picture, or one phrase, for each
+                prompt; or phrases are given to a model that knows no words.
         """
         if phrases is not None and self.phrase_encoder is None:
             raise ValueError("phrases is given; expected None: this model has no phrase_encoder")
         if phrases is not None and points is None and boxes is None and masks is None:
             points, labels = (embeddings.new_zeros(len(phrases), 0, *end) for end in ((2,), ()))
         sparse, dense = self.prompt_encoder(points, labels, boxes, masks)
+        _check_pictures("embeddings", embeddings, dense)
+        if phrases is not None and len(phrases) != len(sparse):
+            raise ValueError(f"phrases has {len(phrases)} of them; expected {len(sparse)}, one for each prompt")
         if self.phrase_encoder is not None:
             words = self.phrase_encoder(phrases if phrases is not None else [""] * len(sparse))  # (P, 3, D)
             sparse = torch.cat([sparse, words], dim=1)
@@ -198,7 +231,14 @@ def mask_ious(logits: Tensor, true: Tensor) -> Tensor:
     """How well masks overlap with what was meant: logits (P, M, H, W), true masks (P, H, W) -> IoU (P, M).
 
     Where neither has a pixel it is 1.
+
+    Raises:
+        ValueError: shapes do not fit.
     """
+    if logits.ndim != 4:
+        raise ValueError(f"logits is {tuple(logits.shape)}; expected (P, M, H, W)")
+    if true.shape != (len(logits), *logits.shape[2:]):
+        raise ValueError(f"true is {tuple(true.shape)}; expected {(len(logits), *logits.shape[2:])}")
     said, real = logits > 0, true.bool()[:, None]
     shared, either = (said & real).sum((2, 3)), (said | real).sum((2, 3))
     return torch.where(either > 0, shared / either.clamp(min=1), 1.0)
@@ -224,8 +264,9 @@ def min_over_masks_loss(output: SamOutput, true: Tensor, reduce: str = "min") ->
     """
     if reduce not in ("min", "mean"):
         raise ValueError(f"reduce is {reduce!r}; expected 'min' or 'mean'")
-    if true.ndim != 3 or len(true) != len(output.masks):
-        raise ValueError(f"true is {tuple(true.shape)}; expected ({len(output.masks)}, H, W), one for each prompt")
+    if true.ndim != 3 or len(true) != len(output.masks) or true.dtype != torch.bool:
+        came = f"{tuple(true.shape)} {true.dtype}"
+        raise ValueError(f"true is {came}; expected ({len(output.masks)}, H, W) bool, one for each prompt")
     logits = F.interpolate(output.masks, true.shape[1:], mode="bilinear", align_corners=False)  # (P, M, H, W)
     prompts, masks = logits.shape[:2]
     real = true[:, None].expand_as(logits).flatten(0, 1).to(logits)  # (P · M, H, W)
@@ -261,7 +302,7 @@ class SamPredictor:
         Raises:
             ValueError: it is no such picture.
         """
-        if image.ndim != 3 or image.shape[0] != 3 or not image.is_floating_point():
+        if image.ndim != 3 or image.shape[0] != 3 or not image.numel() or not image.is_floating_point():
             raise ValueError(f"image is {tuple(image.shape)} {image.dtype}; expected (3, H, W) floats, 0..1")
         self.original_size = (image.shape[1], image.shape[2])
         scale = self.model.image_encoder.img_size / max(self.original_size)
@@ -294,16 +335,40 @@ class SamPredictor:
             Masks (M, H, W) bool, guesses of their IoU (M,), and small logits (M, 4h, 4w).
 
         Raises:
-            RuntimeError: no picture was set. ValueError: as for `Sam`.
+            RuntimeError: no picture was set. ValueError: a shape does not fit, or as for `Sam`.
         """
         if self.features is None:
             raise RuntimeError("no picture is set; call set_image first")
+        self._check(point_coords, point_labels, box, mask_input, phrase)
         points = None if point_coords is None else self.to_input(point_coords)[None]  # (1, N, 2)
         labels = None if point_labels is None else point_labels[None]
         boxes = None if box is None else self.to_input(box.view(2, 2)).view(1, 4)
         masks, phrases = None if mask_input is None else mask_input[None], None if phrase is None else [phrase]
         output = self.model(self.features, points, labels, boxes, masks, phrases, multimask_output)
         return self.to_original(output.masks)[0] > 0, output.ious[0], output.masks[0]
+
+    def _check(
+        self,
+        point_coords: Tensor | None,
+        point_labels: Tensor | None,
+        box: Tensor | None,
+        mask_input: Tensor | None,
+        phrase: str | None,
+    ) -> None:
+        if point_coords is not None and (point_coords.ndim != 2 or point_coords.shape[1] != 2):
+            raise ValueError(f"point_coords is {tuple(point_coords.shape)}; expected (N, 2)")
+        wanted, came = (
+            None if one is None else tuple(one.shape[:length]) for one, length in ((point_coords, 1), (point_labels, 9))
+        )
+        if wanted != came:
+            raise ValueError(f"point_labels is {came}; expected {wanted}, one for each of point_coords")
+        if box is not None and box.shape != (4,):
+            raise ValueError(f"box is {tuple(box.shape)}; expected (4,)")
+        small = (1, *self.model.prompt_encoder.mask_input_size)
+        if mask_input is not None and mask_input.shape != small:
+            raise ValueError(f"mask_input is {tuple(mask_input.shape)}; expected {small}")
+        if phrase is not None and self.model.phrase_encoder is None:
+            raise ValueError("phrase is given; expected None: this model has no phrase_encoder")
 
     def to_input(self, points: Tensor) -> Tensor:
         """Points (..., 2) of the picture as it came -> in pixels of the encoder's."""
