@@ -19,6 +19,8 @@ def patchify(images: Tensor, patch_size: int) -> Tensor:
     Raises:
         ValueError: a picture cannot be cut into whole patches.
     """
+    if patch_size < 1:
+        raise ValueError(f"patch_size is {patch_size}; expected at least 1")
     if images.ndim != 4 or images.shape[2] % patch_size or images.shape[3] % patch_size:
         raise ValueError(f"images is {tuple(images.shape)}; expected (B, C, H, W), multiples of {patch_size} for H, W")
     x = images.unflatten(3, (-1, patch_size)).unflatten(2, (-1, patch_size))  # (B, C, rows, p, columns, p)
@@ -26,8 +28,16 @@ def patchify(images: Tensor, patch_size: int) -> Tensor:
 
 
 def unpatchify(patches: Tensor, patch_size: int, size: tuple[int, int]) -> Tensor:
-    """The way back: (B, N, C · p · p) -> (B, C, H, W); `size` is H, W."""
+    """The way back: (B, N, C · p · p) -> (B, C, H, W); `size` is H, W.
+
+    Raises:
+        ValueError: pictures of this size do not have so many patches, or a patch not so many pixels.
+    """
+    if size[0] % patch_size or size[1] % patch_size:
+        raise ValueError(f"size is {size}; expected multiples of {patch_size}")
     rows, columns = size[0] // patch_size, size[1] // patch_size
+    if patches.ndim != 3 or patches.shape[1] != rows * columns or patches.shape[2] % patch_size**2:
+        raise ValueError(f"patches is {tuple(patches.shape)}; expected (B, {rows * columns}, C · {patch_size**2})")
     x = patches.unflatten(2, (-1, patch_size, patch_size)).unflatten(1, (rows, columns))  # (B, rows, columns, C, p, p)
     return x.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
 
@@ -92,13 +102,23 @@ class MaskedAutoencoder(nn.Module):
         Args:
             images: (B, 3, S, S), normalised as for the encoder.
             keep: (B, visible) int64, the numbers of the visible patches, see `random_masking`.
+
+        Raises:
+            ValueError: pictures have another size, or a number is that of no patch.
         """
+        side, number = self.encoder.img_size, self.decoder_pos_embed.shape[1]
+        if images.ndim != 4 or images.shape[1:] != (3, side, side):
+            raise ValueError(f"images is {tuple(images.shape)}; expected (B, 3, {side}, {side})")
+        if keep.ndim != 2 or len(keep) != len(images) or keep.dtype != torch.int64:
+            raise ValueError(f"keep is {tuple(keep.shape)} {keep.dtype}; expected ({len(images)}, visible) int64")
+        if ((keep < 0) | (keep >= number)).any():
+            raise ValueError(f"keep has numbers of no patch; expected 0 to {number - 1}")
         tokens = self.encoder.patch_embed(images) + self.encoder.pos_embed  # (B, h, w, D)
         x = tokens.flatten(1, 2).gather(1, _rows(keep, tokens.shape[-1]))  # (B, visible, D): the hidden ones are gone
         for block in self.encoder.blocks:
             x = block(x)
         x = self.decoder_embed(self.norm(x))  # (B, visible, d)
-        every = self.mask_token.expand(len(x), self.decoder_pos_embed.shape[1], -1)  # (B, N, d)
+        every = self.mask_token.expand(len(x), number, -1)  # (B, N, d)
         x = every.scatter(1, _rows(keep, x.shape[-1]), x) + self.decoder_pos_embed  # each where it belongs
         for block in self.decoder_blocks:
             x = block(x)
@@ -118,8 +138,13 @@ def mae_loss(output: MAEOutput, images: Tensor, patch_size: int, norm_pix: bool 
     Args:
         output: what the model said. images: (B, 3, S, S), whole.
         norm_pix: whether a patch's numbers are first normalised, see `normalized_patches`.
+
+    Raises:
+        ValueError: the model did not answer to such pictures, cut in such patches.
     """
     true = patchify(images, patch_size)  # (B, N, 3 · p · p)
+    if output.predicted.shape != true.shape:
+        raise ValueError(f"output has {tuple(output.predicted.shape)} pixels; expected {tuple(true.shape)}")
     if norm_pix:
         true = normalized_patches(true)
     wrong = (output.predicted - true).square().mean(2)  # (B, N)

@@ -41,7 +41,11 @@ def error_click(predicted: Tensor, true: Tensor, generator: torch.Generator | No
 
     Returns:
         Points (P, 2), and labels (P,) int64, 1 = foreground was missed, 0 = background was taken.
+
+    Raises:
+        ValueError: the masks are not bool, or of two shapes.
     """
+    _check_masks(predicted, true, 3)
     points = random_click(predicted ^ true, generator)  # (P, 2)
     x, y = points.long().unbind(1)
     return points, true[torch.arange(len(true), device=true.device), y, x].long()
@@ -53,7 +57,7 @@ def middle_click(region: Tensor) -> tuple[int, int]:
     Of several that are equally far, the first in reading order.
 
     Raises:
-        ValueError: the region is empty.
+        ValueError: the region is no mask, or empty.
     """
     if region.ndim != 2 or not region.any():
         raise ValueError(
@@ -78,10 +82,9 @@ def next_click(predicted: Tensor, true: Tensor) -> tuple[int, int, int]:
         x, y and the label: 1 = foreground (it was missed), 0 = background (it was taken wrongly).
 
     Raises:
-        ValueError: shapes differ, or nothing is wrong.
+        ValueError: the masks are not bool, or of two shapes, or nothing is wrong.
     """
-    if predicted.shape != true.shape or predicted.ndim != 2:
-        raise ValueError(f"predicted is {tuple(predicted.shape)}, true {tuple(true.shape)}; expected (H, W) twice")
+    _check_masks(predicted, true, 2)
     missed, taken = true & ~predicted, predicted & ~true
     if not (missed | taken).any():
         raise ValueError("predicted is true everywhere; expected a pixel that is wrong")
@@ -99,9 +102,27 @@ def jittered_boxes(boxes: Tensor, size: tuple[int, int], noise: float = 0.1, mos
 
     Returns:
         (P, 4), x2 >= x1 + 1 and y2 >= y1 + 1.
+
+    Raises:
+        ValueError: the boxes are not (P, 4) floats, or the noise is below 0.
     """
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or not boxes.is_floating_point():
+        raise ValueError(f"boxes is {tuple(boxes.shape)} {boxes.dtype}; expected (P, 4) floats")
+    for name, number in (("noise", noise), ("most", most)):
+        if number < 0:
+            raise ValueError(f"{name} is {number}; expected at least 0")
     sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)  # (P, 4): width, height, width, height
     moved = boxes + (torch.randn_like(boxes) * noise * sides).clamp(-most, most)
     limit = moved.new_tensor([size[1], size[0]])
     start = torch.minimum(moved[:, :2].clamp(min=0), limit - 1)
     return torch.cat([start, torch.maximum(torch.minimum(moved[:, 2:], limit), start + 1)], dim=1)
+
+
+def _check_masks(predicted: Tensor, true: Tensor, axes: int) -> None:
+    """Raise ValueError unless both are bool masks of one shape with so many axes."""
+    shape = "(H, W)" if axes == 2 else "(P, H, W)"
+    for name, mask in (("predicted", predicted), ("true", true)):
+        if mask.ndim != axes or mask.dtype != torch.bool:
+            raise ValueError(f"{name} is {tuple(mask.shape)} {mask.dtype}; expected {shape} bool")
+    if predicted.shape != true.shape:
+        raise ValueError(f"predicted is {tuple(predicted.shape)}; expected {tuple(true.shape)}, as true")
