@@ -41,9 +41,15 @@ class PromptedBatches:
         samples: the scenes.
         pictures: B. masks: K, of each picture.
         seed: of the drawing.
+
+    Raises:
+        ValueError: there is no scene, no picture or no mask to draw.
     """
 
     def __init__(self, samples: Sequence[Sample], pictures: int = 16, masks: int = 4, seed: int = 0):
+        for name, number in (("samples", len(samples)), ("pictures", pictures), ("masks", masks)):
+            if number < 1:
+                raise ValueError(f"{name} is {number}; expected at least 1")
         self.pictures, self.per_picture, self.random = pictures, masks, random.Random(seed)
         self.images = [sample.image for sample in samples]
         self.nested = [nested_masks(sample) for sample in samples]
@@ -80,7 +86,12 @@ def first_prompt(batch: Prompted, kinds: dict[str, float] = KINDS) -> tuple[Prom
 
     Returns:
         The prompts, and (P,) bool: which of them are one click alone, and so may mean several things.
+
+    Raises:
+        ValueError: a kind is unknown, none is ever drawn, or a mask is empty.
     """
+    if not set(kinds) <= set(KINDS) or min(kinds.values(), default=0) < 0 or not sum(kinds.values()) > 0:
+        raise ValueError(f"kinds is {kinds}; expected how often each of {', '.join(KINDS)} comes")
     names, number = list(kinds), len(batch.masks)
     drawn = torch.multinomial(torch.tensor(list(kinds.values())), number, replacement=True)
     kind = [names[one] for one in drawn.tolist()]
@@ -121,7 +132,12 @@ def prompted_loss(model: Sam, batch: Prompted, rounds: int, single_click: str = 
 
     Returns:
         The losses of `min_over_masks_loss`, weighed, the mean over the rounds.
+
+    Raises:
+        ValueError: there is no round, `single_click` is another word, the model knows no words, pictures do not fill
+            what the encoder sees, or masks and phrases do not belong to the pictures.
     """
+    _check(model, batch, rounds, single_click)
     embeddings = model.encode(batch.images)  # (B, D, h, w)
     embeddings = embeddings.repeat_interleave(len(batch.masks) // len(batch.images), dim=0)  # (P, D, h, w)
     prompt, vague = first_prompt(batch)
@@ -141,6 +157,22 @@ def prompted_loss(model: Sam, batch: Prompted, rounds: int, single_click: str = 
             answer = best_answer(every, vague if number == 0 else torch.zeros_like(vague))
             prompt = corrected(prompt, answer.detach(), batch.masks)
     return {name: WEIGHTS[name] * loss for name, loss in total.items()}
+
+
+def _check(model: Sam, batch: Prompted, rounds: int, single_click: str) -> None:
+    side, number = model.image_encoder.img_size, len(batch.masks)
+    if rounds < 1:
+        raise ValueError(f"rounds is {rounds}; expected at least 1")
+    if single_click not in ("min", "mean", "one"):
+        raise ValueError(f"single_click is {single_click!r}; expected 'min', 'mean' or 'one'")
+    if model.phrase_encoder is None:
+        raise ValueError("model has no phrase_encoder; expected one, for the phrases of the batch")
+    if batch.images.shape[2:] != (side, side) or batch.masks.shape[1:] != (side, side):
+        came = f"pictures {tuple(batch.images.shape)} and masks {tuple(batch.masks.shape)}"
+        raise ValueError(f"batch has {came}; expected {side} × {side} pixels, which the encoder sees")
+    if not number or number % len(batch.images) or len(batch.phrases) != number:
+        came = f"{len(batch.images)} pictures, {number} masks and {len(batch.phrases)} phrases"
+        raise ValueError(f"batch has {came}; expected as many masks of each picture, and a phrase for each")
 
 
 def add(total: dict[str, Tensor], losses: dict[str, Tensor], share: Tensor) -> None:
@@ -173,7 +205,16 @@ def iou_by_clicks(model: Sam, embedding: Tensor, true: Tensor, clicks: int = 8, 
 
     Returns:
         IoU (P, clicks). The first answer is the best of three by the model's own guess; then the single mask answers.
+
+    Raises:
+        ValueError: a mask is empty, there is no click, or shapes do not fit.
     """
+    if true.ndim != 3 or true.dtype != torch.bool or not true.flatten(1).any(1).all():
+        raise ValueError(f"true is {tuple(true.shape)} {true.dtype}; expected (P, H, W) bool, none of them empty")
+    if clicks < 1:
+        raise ValueError(f"clicks is {clicks}; expected at least 1")
+    if first is not None and first.shape != (len(true), 2):
+        raise ValueError(f"first is {tuple(first.shape)}; expected ({len(true)}, 2)")
     nothing, number = torch.zeros_like(true[0]), len(true)
     start = [next_click(nothing, mask)[:2] for mask in true] if first is None else first.tolist()
     prompt = Prompt(

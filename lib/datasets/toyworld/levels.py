@@ -32,7 +32,12 @@ def nested_masks(sample: Sample, least: int = 64) -> Nested:
 
     Args:
         least: pixels; smaller masks are left out. 64 are one patch of `sam_small`, which sees no finer.
+
+    Raises:
+        ValueError: `least` allows empty masks.
     """
+    if least < 1:
+        raise ValueError(f"least is {least}; expected at least 1")
     masks, levels, phrases = [], [], []
 
     def add(mask: Tensor, level: str, phrase: str = "") -> None:
@@ -65,7 +70,13 @@ def unambiguous_phrases(phrases: tuple[str, ...]) -> list[list[str]]:
 
     Returns:
         For each phrase a list, the shortest first; for "" an empty one.
+
+    Raises:
+        ValueError: it is a single phrase, or two things are called the same.
     """
+    named = [phrase for phrase in phrases if phrase]
+    if isinstance(phrases, str) or len(set(named)) < len(named):
+        raise ValueError(f"phrases is {phrases!r}; expected a tuple of phrases, none twice")
     words = [set(phrase.split()) for phrase in phrases]
     ways = []
     for place, phrase in enumerate(phrases):
