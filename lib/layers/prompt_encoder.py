@@ -96,6 +96,7 @@ class PromptEncoder(nn.Module):
         labels: Tensor | None = None,
         boxes: Tensor | None = None,
         masks: Tensor | None = None,
+        pad: bool = True,
     ) -> tuple[Tensor, Tensor]:
         """Encode P prompts of one kind or of several.
 
@@ -104,10 +105,10 @@ class PromptEncoder(nn.Module):
                 corners of a box, -1 no point, so that prompts of different lengths can share a batch.
             boxes: (P, 4) xyxy.
             masks: (P, 1, 4h, 4w) logits.
+            pad: whether points without a box are followed by a "no point", as in the paper's code.
 
         Returns:
-            Tokens (P, N, D), and what is added to the picture's embedding (P, D, h, w). Points without a box are
-            followed by a "no point".
+            Tokens (P, N, D), and what is added to the picture's embedding (P, D, h, w).
 
         Raises:
             ValueError: nothing is given, or shapes do not fit.
@@ -115,7 +116,7 @@ class PromptEncoder(nn.Module):
         number = self._check(points, labels, boxes, masks)
         tokens = [self.no_mask_embed.weight.new_zeros(number, 0, self.embed_dim)]
         if points is not None and labels is not None:
-            if boxes is None:
+            if pad and boxes is None:
                 points, labels = F.pad(points, (0, 0, 0, 1)), F.pad(labels, (0, 1), value=NO_POINT)
             tokens.append(self._embed(points, labels))
         if boxes is not None:

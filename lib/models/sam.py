@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib.layers.mlp import MLP
-from lib.layers.prompt_encoder import PhraseEncoder, PromptEncoder
+from lib.layers.prompt_encoder import NO_POINT, PhraseEncoder, PromptEncoder
 from lib.layers.two_way import DownscaledAttention, TwoWayAttentionBlock, TwoWayTransformer
 from lib.layers.vit import ImageEncoderViT, LayerNorm2d, wave_positions
 from lib.ops.mask_losses import dice_loss, focal_loss
@@ -201,13 +201,14 @@ class Sam(nn.Module):
         boxes: Tensor | None = None,
         masks: Tensor | None = None,
         phrases: list[str] | None = None,
+        pad: bool = True,
     ) -> SamOutput:
         """All four masks for each of P prompts, the single one first.
 
         Args:
             embeddings: (P, D, h, w), or (1, D, h, w) if all prompts are about one picture; see `encode`.
-            points, labels, boxes, masks: see `PromptEncoder`.
-            phrases: P of them, "" for none.
+            points, labels, boxes, masks, pad: see `PromptEncoder`.
+            phrases: P of them, "" for none. Where there is nothing else, they come with two "no point".
 
         Raises:
             ValueError: as for `PromptEncoder` and `PhraseEncoder`; there is not one picture, or one phrase, for each
@@ -216,8 +217,9 @@ class Sam(nn.Module):
         if phrases is not None and self.phrase_encoder is None:
             raise ValueError("phrases is given; expected None: this model has no phrase_encoder")
         if phrases is not None and points is None and boxes is None and masks is None:
-            points, labels = (embeddings.new_zeros(len(phrases), 0, *end) for end in ((2,), ()))
-        sparse, dense = self.prompt_encoder(points, labels, boxes, masks)
+            points = embeddings.new_zeros(len(phrases), 1, 2)
+            labels = torch.full((len(phrases), 1), NO_POINT, device=points.device)
+        sparse, dense = self.prompt_encoder(points, labels, boxes, masks, pad)
         _check_pictures("embeddings", embeddings, dense)
         if phrases is not None and len(phrases) != len(sparse):
             raise ValueError(f"phrases has {len(phrases)} of them; expected {len(sparse)}, one for each prompt")

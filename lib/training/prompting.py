@@ -145,7 +145,7 @@ def prompted_loss(model: Sam, batch: Prompted, rounds: int, single_click: str = 
         vague = torch.zeros_like(vague)
     total: dict[str, Tensor] = {}
     for number in range(rounds):
-        every = model.predict_masks(embeddings, *prompt[:2], None, prompt.masks, prompt.phrases)
+        every = model.predict_masks(embeddings, *prompt[:2], None, prompt.masks, prompt.phrases, pad=False)
         if number == 0 and vague.any():
             three = SamOutput(*(one[vague] for one in chosen_masks(every, True)))
             add(total, min_over_masks_loss(three, batch.masks[vague], single_click), vague.float().mean() / rounds)
