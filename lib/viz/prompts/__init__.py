@@ -1,0 +1,1 @@
+"""Prompts and what a model answers: to click oneself, and as still pictures."""
