@@ -116,7 +116,7 @@ def draw_nested(sample: Sample, pixel: tuple[int, int] | None = None, size: floa
 
     Args:
         sample: a scene of toyworld.
-        pixel: x, y; None: one that most masks cover, of several that for which the masks differ most in size.
+        pixel: x, y; None: one that most masks cover, of several one whose masks differ in size.
         size: width of a picture in inches.
 
     Raises:
@@ -145,16 +145,18 @@ def draw_nested(sample: Sample, pixel: tuple[int, int] | None = None, size: floa
 
 
 def busiest_pixel(masks: Tensor) -> tuple[int, int]:
-    """x, y of a pixel that most of the masks (M, H, W) cover, in the middle of where these differ most in size."""
+    """x, y of a pixel that most of the masks (M, H, W) cover, in the middle of where these differ clearly in size."""
     cover = masks.flatten(1).T  # (H · W, M)
     sizes, most = masks.sum((1, 2)), cover.sum(1).max()
 
-    def differ(meant: Tensor) -> float:
+    def clear(meant: Tensor) -> tuple[float, int]:
+        """Each next mask at least half as large again, and the smallest as large as possible."""
         rising = sizes[meant].sort().values
-        return float((rising[1:] / rising[:-1]).min()) if len(rising) > 1 else 1.0
+        ratio = float((rising[1:] / rising[:-1]).min()) if len(rising) > 1 else 1.0
+        return min(ratio, 1.5), int(rising[0])
 
     kinds = [meant for meant in cover.unique(dim=0) if meant.sum() == most]
-    clearest = max(kinds, key=differ)
+    clearest = max(kinds, key=clear)
     return middle_click((cover == clearest).all(1).view(masks.shape[1:]))
 
 
