@@ -152,7 +152,7 @@ def draw_masked_patches(image: Tensor, hidden: Tensor, filled: Tensor, size: flo
     height, width = images.shape[2:]
     side = max(1, round((height * width / max(gone.shape[-1], 1)) ** 0.5))  # of a patch
     count = 0 if height % side or width % side else (height // side) * (width // side)
-    if gone.shape != (len(images), count) or gone.dtype != torch.bool:
+    if count == 0 or gone.shape != (len(images), count) or gone.dtype != torch.bool:
         came = f"{tuple(hidden.shape)} {hidden.dtype}"
         raise ValueError(f"hidden is {came}; expected bools, one for each square patch of {height} × {width}")
     cover = gone.view(-1, 1, height // side, width // side).repeat_interleave(side, 2).repeat_interleave(side, 3)
