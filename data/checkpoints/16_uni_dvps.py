@@ -8,8 +8,8 @@ lesson 15's weights; the depth head is drawn at random. A query that is to say "
   ten times more, at that rate.
 - "both": masks and depth, with a gate for each task. Seeds 0 and 1; the weights of 0 are kept, in half precision.
 - "both, no gate": both tasks get the same features. Seeds 0 and 1.
-- "masks alone" and "depth alone": two networks of full size, without gates, each taught one task, seed 0. The second is not
-  told which query is to answer for what: it learns that `picture_depth` be right, with the loss and the pixels of
+- "masks alone" and "depth alone": two networks of full size, without gates, each taught one task; seed 0. The second is
+  not told which query is to answer for what: it learns that `picture_depth` be right, with the loss and the pixels of
   "both", each true mask counting once. "two specialists" puts their answers together.
 
 What is measured goes to 16_runs.json, run by run, on 40 validation clips of 12 frames, and for "both" once on 40 test

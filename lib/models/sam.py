@@ -393,8 +393,8 @@ def sam_vit_b() -> Sam:
 def sam_small(words: tuple[str, ...] = ()) -> Sam:
     """The one of lesson 17, for toyworld at 96 × 96: 144 patches of 8 × 8, masks at stride 2; 1.2 M parameters.
 
-    It begins otherwise than the paper's, so that little training is enough: see `looks_at_its_place`. The encoder's codes
-    of places begin as waves and not as zeros.
+    It begins otherwise than the paper's, so that little training is enough: see `looks_at_its_place`. The encoder's
+    codes of places begin as waves and not as zeros.
 
     Args:
         words: a vocabulary, if phrases are to be prompts.

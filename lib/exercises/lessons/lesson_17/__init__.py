@@ -1,0 +1,1 @@
+"""The exercises of lesson 17, one a file."""
