@@ -1,5 +1,6 @@
 """SAM: equal to the official package with all weights redrawn, decoder and predictor; losses against loops."""
 
+import copy
 import itertools
 from functools import partial
 
@@ -180,6 +181,18 @@ def test_weights_go_both_ways(pair):
     ours, theirs = pair
     theirs.load_state_dict(ours.state_dict(), strict=True)
     assert ours.state_dict().keys() == theirs.state_dict().keys()
+
+
+@torch.no_grad()
+def test_the_decoder_at_full_size_equals_the_official_one_in_double_precision(full):
+    mine, other = full
+    ours, theirs = (copy.deepcopy(one.model.mask_decoder).double() for one in (mine, other))
+    generator = torch.Generator().manual_seed(2)
+    picture, codes = (torch.randn(1, 256, 64, 64, generator=generator).double() for _ in range(2))
+    sparse, dense = (torch.randn(1, *end, generator=generator).double() for end in ((5, 256), (256, 64, 64)))
+    answers, expected = (one.predict_masks(picture, codes, sparse, dense) for one in (ours, theirs))
+    for mine_, other_ in zip(answers, expected, strict=True):
+        close(mine_, other_, 1e-10)
 
 
 @torch.no_grad()
