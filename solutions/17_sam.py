@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 17 · SAM: any mask for any prompt
 #
-# Four times the same scene, four ways to say what is wanted: a click, a box, a phrase, and a click that is corrected by another one.
+# One scene, and three ways to say what is wanted: a click, a box, words.
 # The network has no list of classes.
 # It was never told what a cone is, or that figures have arms; it learned to answer every hint with a mask that makes sense.
 # And it looks at the picture once only: each answer after that takes a few milliseconds.
@@ -18,7 +18,7 @@ from lib.datasets.toyworld import CLASSES, COLOURS, SIZES, Toyworld
 from lib.device import choose_device
 from lib.models import mae, sam
 from lib.training import load_checkpoint
-from lib.viz.prompts.still import draw_prompts
+from lib.viz.prompts.still import draw_prompts, show_prompt
 
 device = choose_device()
 folder = REPOSITORY / "data" / "checkpoints"
@@ -29,11 +29,23 @@ stored = json.loads((folder / "17_runs.json").read_text())      # all measuremen
 world = Toyworld("val", 100, 96)
 
 # %%
-SCENE = 3
-sample = world[SCENE]
+sample = world[50]
 predictor = sam.SamPredictor(net)
-predictor.set_image(sample.image)                               # looks at the picture: once
-# (written in when the model is there)
+predictor.set_image(sample.image.to(device))                    # looks at the picture: once
+CLICK = torch.tensor([[46., 49.]])                              # x and y of one point
+INSIDE = torch.tensor([1])                                      # "this", not "not this"
+
+# %%
+prompts = {"a click": {"point_coords": CLICK, "point_labels": INSIDE},
+           "a box": {"box": sample.boxes[1]},
+           "words: red cone": {"phrase": "red cone"}}
+figure, axes = plt.subplots(1, 3, figsize=(10, 3.6), layout="constrained")
+for axis, (title, prompt) in zip(axes, prompts.items()):
+    masks, guesses, _ = predictor.predict(**prompt, multimask_output=title == "a click")
+    show_prompt(axis, sample.image, masks[guesses.argmax()].cpu(), prompt.get("point_coords"),
+                prompt.get("point_labels"), prompt.get("box"))
+    axis.set_title(title)
+plt.show()
 
 # %% [markdown]
 # **You will be able to**
@@ -54,17 +66,22 @@ predictor.set_image(sample.image)                               # looks at the p
 # A number printed with ≈ is measured as you run it, and may come out a little different on your machine.
 
 # %%
-from functools import partial
-
+import numpy as np
 from scipy.ndimage import distance_transform_edt
 
+from lib.datasets.photos import load_photo, photo_boxes
 from lib.datasets.toyworld.levels import LEVELS, nested_masks
 from lib.exercises import check, hint, progress, solution, use
 from lib.layers.two_way import DownscaledAttention
-from lib.ops import clicks
+from lib.layers.vit import window_partition
+from lib.ops import mask_losses
 from lib.ops.masks import mask_iou
 from lib.timing import milliseconds
-from lib.training.prompting import iou_by_clicks
+from lib.viz import explore
+from lib.viz.diagrams.sam_plan import draw_sam
+from lib.viz.prompts.clicker import Clicker
+from lib.viz.prompts.looks import draw_click_attention, draw_masked_patches, draw_place_codes
+from lib.viz.prompts.still import draw_iou_by_clicks, draw_nested
 
 # %% [markdown]
 # **The big picture first.**
@@ -74,7 +91,7 @@ from lib.training.prompting import iou_by_clicks
 # The encoder does nearly all of the work, and knows nothing of the prompt: so its map can be kept, and asked again and again.
 
 # %%
-draw_sam(net, sample.image, (48, 60))
+draw_sam(net, sample.image, (46, 49))
 plt.show()
 
 # %% [markdown]
@@ -94,7 +111,7 @@ plt.show()
 # %% jupyter={"outputs_hidden": true}
 nested = nested_masks(sample)
 print({level: int((nested.levels == number).sum()) for number, level in enumerate(LEVELS)})
-draw_nested(sample, (48, 60))
+draw_nested(sample, (46, 49))
 plt.show()
 
 # %% [markdown]
@@ -139,7 +156,7 @@ plt.show()
 # - `tokens`: (B, N, D) floats, the N patches of B pictures.
 # - `noise`: (B, N) floats, drawn at random, no two alike in a row.
 # - `ratio`: the share that is to be hidden, from 0 to below 1.
-#   In each picture int(N · (1 − ratio)) patches stay visible: those with the **smallest** noise, in the order in which they stood in the picture.
+#   In each picture V = int(N * (1 - ratio)) patches stay visible: those with the **smallest** noise, in the order in which they stood in the picture.
 # - Returns two tensors: the visible tokens (B, V, D), and hidden (B, N) bool, True where a patch is hidden.
 
 # %% tags=["exercise"]
@@ -179,8 +196,8 @@ load_checkpoint(filler, folder / "17_mae.safetensors")
 filler = filler.eval().requires_grad_(False)
 
 # %%
-def filled_in(image: torch.Tensor, ratio: float, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, float]:
-    """Of a picture (3, 96, 96): what is hidden (144,) bool, the picture filled in, and the error."""
+def filled_in(image: torch.Tensor, ratio: float, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of a picture (3, 96, 96): what is hidden, (144,) bool, and the picture filled in, (3, 96, 96)."""
     noise = torch.rand(1, 144, generator=torch.Generator().manual_seed(seed))
     numbers, hidden = mask_patches(torch.arange(144.)[None, :, None], noise, ratio)     # which stay
     x = net.preprocess(image[None].to(device))                                  # (1, 3, 96, 96)
@@ -189,7 +206,7 @@ def filled_in(image: torch.Tensor, ratio: float, seed: int = 0) -> tuple[torch.T
     painted = said.predicted * true.std(2, keepdim=True) + true.mean(2, keepdim=True)
     whole = torch.where(hidden[..., None].to(device), painted, true)            # visible patches as they are
     picture = mae.unpatchify(whole, 8, (96, 96))[0].clamp(0, 1)
-    return hidden[0], picture.cpu(), mae.mae_loss(said, x, 8).item()
+    return hidden[0], picture.cpu()
 
 # %% [markdown]
 # The network says the *pattern* of a patch, brought to mean 0 and deviation 1: the paper found that this teaches more than raw colours do.
@@ -199,7 +216,7 @@ def filled_in(image: torch.Tensor, ratio: float, seed: int = 0) -> tuple[torch.T
 # What comes back better: the edge of a large crate, or a small sphere that is hidden whole?
 
 # %% jupyter={"outputs_hidden": true}
-hidden, picture, error = filled_in(sample.image, 0.75)
+hidden, picture = filled_in(sample.image, 0.75)
 draw_masked_patches(sample.image, hidden, picture)
 plt.show()
 
@@ -208,14 +225,27 @@ plt.show()
 # A small thing that is hidden whole leaves no trace, so it does not come back: the patch shows what is usual at such a place.
 #
 # How large is the error, and what does it depend on?
-# Who says the mean of each patch, a flat colour, has an error of 1, by the way a pattern is normalised.
+# By the way a pattern is normalised, who says a flat colour everywhere has an error of 1.
+
+# %%
+pictures = torch.stack([world[number].image for number in range(50)])
+on_things = torch.stack([world[number].instance > 0 for number in range(50)])[:, None]         # (50, 1, 96, 96)
+things = mae.patchify(on_things.float(), 8).amax(dim=2) > 0     # (50, 144): patches with a piece of a thing
+x = net.preprocess(pictures.to(device))
+true = mae.normalized_patches(mae.patchify(x, 8))               # (50, 144, 192)
 
 # %%
 for ratio in (0.25, 0.5, 0.75, 0.9):
-    errors = [filled_in(world[number].image, ratio)[2] for number in range(20)]
-    print(f"{ratio:.0%} hidden: error ≈ {sum(errors) / 20:.2f}")
+    keep, hidden = mae.random_masking(50, 144, ratio, torch.Generator().manual_seed(0))
+    wrong = (filler(x, keep.to(device)).predicted - true).square().mean(dim=2).cpu()            # (50, 144)
+    errors = [wrong[hidden & one].mean() for one in (~things, things)]
+    print(f"{ratio:.0%} hidden: error ≈ {errors[0]:.2f} on sky and ground, ≈ {errors[1]:.2f} on things")
 
 # %% [markdown]
+# Sky and ground are filled in well, however much is hidden: they look like what is usual at their place.
+# On things it is hard, and the harder, the less is seen of them.
+# So what can be learned here is mostly learned from things, and only if they are not hidden whole.
+#
 # The decoder, and its pictures, are thrown away.
 # What is kept is the encoder: it is where SAM's training starts.
 # Whether that helps is measured in section 9.
@@ -228,7 +258,7 @@ for ratio in (0.25, 0.5, 0.75, 0.9):
 
 # %%
 side, window = 64, 14
-windows = -(-side // window) ** 2                               # 5 × 5, padded at the end
+windows = (-(-side // window)) ** 2                             # 5 × 5, padded at the end
 print(f"pairs, all with all: {side**4 / 1e6:.1f} million")
 print(f"pairs in windows:    {windows * window**4 / 1e6:.2f} million")
 
@@ -250,9 +280,9 @@ def seen_by(block, x: torch.Tensor, row: int, column: int) -> torch.Tensor:
 looks, x = {}, net.image_encoder.patch_embed(net.preprocess(sample.image[None].to(device)))
 x = x + net.image_encoder.pos_embed                             # (1, 12, 12, 128)
 for number, block in enumerate(net.image_encoder.blocks, 1):
-    looks[f"layer {number}: " + ("window" if block.window_size else "all")] = seen_by(block, x, 7, 6)
+    looks[f"layer {number}: " + ("window" if block.window_size else "all")] = seen_by(block, x, 6, 5).cpu()
     x = block(x)                                                # (1, 12, 12, 128)
-draw_click_attention(sample.image, looks, (6.5 * 8, 7.5 * 8))
+draw_click_attention(sample.image, looks, torch.tensor([[44., 52.]]), INSIDE)
 plt.show()
 
 # %% [markdown]
@@ -272,7 +302,7 @@ plt.show()
 # $$\text{code}(p) = \bigl[\sin(2\pi\, p\, G),\; \cos(2\pi\, p\, G)\bigr], \qquad p \in [-1, 1]^2,\; G \in \mathbb{R}^{2 \times 32}\text{, drawn once and kept.}$$
 #
 # Why waves?
-# The inner product of two codes is Σ cos(2π (p − q) · g): it depends on how far apart p and q lie, and on nothing else.
+# The inner product of two codes is Σ cos(2π (p − q) · g): it depends on the difference p − q alone, wherever the two lie.
 # Near each other all cosines are 1; far apart some are up and some down, and they cancel.
 #
 # **Predict.**
@@ -297,7 +327,7 @@ plt.show()
 # *20 minutes · ★★☆*
 #
 # - `points`: (P, N, 2) floats, x and y in pixels, N points of each of P prompts.
-#   A whole number is a pixel; its *middle* lies half a pixel further on, and that is the place meant.
+#   They are whole numbers, of pixels; the *middle* of a pixel lies half a pixel further on, and that is the place meant (for all types alike).
 # - `labels`: (P, N) int64, the types: 1 foreground, 0 background, 2 the top left corner of a box, 3 the bottom right one, −1 no point.
 # - `waves`: (2, F), the matrix G.
 #   `types`: (5, 2F), a vector for each type: row 0 belongs to −1, row 1 to 0, and so on to row 4, which belongs to 3.
@@ -384,8 +414,8 @@ assert torch.allclose(mine, theirs, atol=1e-5)
 #
 # Steps 1 to 4.
 #
-# - `block` has three attentions, `self_attn`, `token_to_image` and `image_to_token`; each is called as f(queries, keys, values).
-#   It has `mlp`, and four normalisations, `norm1` to `norm4`.
+# - `block` has three attentions, `self_attn`, `token_to_image` and `image_to_token`; each can be called with (queries, keys, values).
+#   It has `mlp`, and four normalisations, `norm1` to `norm4`, each of which takes one tensor.
 # - `tokens`: (P, T, D); `cells`: (P, S, D), the map as a list of S cells.
 #   `token_codes`, `cell_codes`: the same shapes, the codes of their places.
 # - After each step, its result is **added** to what was there, and the sum is normalised: by `norm1`, `norm2`, `norm3` (tokens) and `norm4` (cells).
@@ -430,8 +460,7 @@ two_way_block = use(two_way_block)
 # The tokens are the five of its own and those of the prompt; a click is followed by a "no point", and three "no word" (section 8).
 
 # %%
-place = (48., 60.)
-points, labels = torch.tensor([[place]], device=device), torch.ones(1, 1, dtype=torch.long, device=device)
+points, labels = CLICK[None].to(device), INSIDE[None].to(device)                # (1, 1, 2), (1, 1)
 embedding = predictor.features                                                  # (1, 64, 12, 12), made once
 said, rough = encoder(points, labels)                                           # (1, 2, 64), (1, 64, 12, 12)
 words = net.phrase_encoder([""])                                                # (1, 3, 64)
@@ -481,7 +510,7 @@ torch.manual_seed(0)
 alike, apart = sam.sam_small().to(device), sam.sam_small().to(device)
 apart.mask_decoder.transformer.layers[0].cross_attn_token_to_image = DownscaledAttention(64, 4, 2).to(device)
 draw_click_attention(sample.image, {"drawn apart": click_looks(apart), "drawn alike": click_looks(alike),
-                                    "after training": click_looks(net)}, place)
+                                    "after training": click_looks(net)}, CLICK, INSIDE)
 plt.show()
 
 # %% [markdown]
@@ -497,7 +526,7 @@ plt.show()
 #
 # *10 minutes · ★☆☆*
 #
-# - `states`: (P, M, D) floats: of each of P prompts the states of its M mask tokens.
+# - `states`: (P, M, D) floats: of each of P prompts, at least one, the states of its M mask tokens.
 # - `mlps`: a list of M functions, (P, D) → (P, C). The m-th belongs to the m-th mask token.
 # - `pixels`: (P, C, H, W), the enlarged map of each prompt.
 # - Mask m of a prompt is, at each pixel, the inner product of the m-th vector and the pixel's C numbers.
@@ -543,8 +572,8 @@ assert torch.allclose(drawn, theirs.masks, atol=1e-3)
 # The first is for prompts that leave no doubt; to a single click the other three answer.
 
 # %%
-masks, guesses, _ = predictor.predict(points[0], labels[0])                     # (3, 96, 96) bool, (3,)
-draw_prompts(sample.image, masks, points=points[0].cpu(), labels=labels[0].cpu(), ious=guesses)
+masks, guesses, _ = predictor.predict(CLICK, INSIDE)            # (3, 96, 96) bool, (3,)
+draw_prompts(sample.image, masks, ious=guesses, points=CLICK, labels=INSIDE)
 plt.show()
 
 # %% [markdown]
@@ -610,37 +639,53 @@ min_over_masks = use(min_over_masks)
 
 # %% [markdown]
 # Does it pay to be different?
-# Try it with no network at all: three maps of logits, beginning with a little noise, and one click that means the three masks above in turn.
-# In each step the maps are told what is meant this time; either all three learn, or the closest alone.
+# Try it with no network at all: three maps of logits, and one click that means the three masks above in turn.
+# They begin as discs around the click, of three sizes.
+# In each step all maps are told what is meant this time; either all three learn, or the closest alone.
 
 # %%
-x, y = int(place[0]), int(place[1])
-meant = nested.masks[nested.masks[:, y, x]]                     # all masks that hold the click (3, 96, 96)
-print([LEVELS[level] for level in nested.levels[nested.masks[:, y, x]]])
+meant = nested.masks[nested.masks[:, 49, 46]]                   # all masks that hold the click (3, 96, 96)
+print([LEVELS[level] for level in nested.levels[nested.masks[:, 49, 46]]])
+rows, columns = torch.meshgrid(torch.arange(96), torch.arange(96), indexing="ij")
+far = ((columns - 46)**2 + (rows - 49)**2).sqrt()               # how far from the click
+discs = torch.stack([torch.where(far < radius, 2., -2.) for radius in (5, 12, 22)])     # (3, 96, 96)
 
 # %%
-def three_maps(closest_only: bool, steps: int = 300) -> torch.Tensor:
-    """Three maps that learn what a click means, (3, 96, 96) probabilities."""
-    generator = torch.Generator().manual_seed(0)
-    maps = (0.1 * torch.randn(3, 96, 96, generator=generator)).requires_grad_()
-    optimizer = torch.optim.Adam([maps], lr=0.1)
+def learned(maps: torch.Tensor, closest_only: bool, steps: int = 150) -> torch.Tensor:
+    """Maps of logits (3, 96, 96) after they were told, in turn, what the click means."""
+    maps = maps.clone().requires_grad_()
+    optimizer = torch.optim.Adam([maps], lr=0.2)
     for step in range(steps):
-        truth = meant[step % len(meant)].expand(3, -1, -1)
-        focal = mask_losses.focal_loss(maps, truth, reduction="none")[None]     # (1, 3)
-        dice = mask_losses.dice_loss(maps, truth, reduction="none")[None]       # (1, 3)
-        nothing = torch.zeros(1, 3)
-        loss = min_over_masks(focal, dice, nothing, nothing) if closest_only else (20 * focal + dice).mean()
+        truth = meant[step % 3].expand(3, -1, -1)
+        focal, dice = (loss(maps, truth, reduction="none")[None]                # (1, 3) each
+                       for loss in (mask_losses.focal_loss, mask_losses.dice_loss))
+        no_guess = torch.zeros(1, 3)
+        loss = min_over_masks(focal, dice, no_guess, no_guess) if closest_only else (20 * focal + dice).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return maps.detach().sigmoid()
+    return maps.detach()
 
 # %% jupyter={"outputs_hidden": true}
-draw_maps({"all three learn": three_maps(False), "the closest learns": three_maps(True)})
+results = {"all three learn": learned(discs, False), "the closest learns": learned(discs, True)}
+figure, axes = plt.subplots(2, 3, figsize=(8, 5.6), layout="constrained")
+for row, (title, maps) in zip(axes, results.items()):
+    for number, (axis, one) in enumerate(zip(row, maps.sigmoid()), 1):
+        axis.imshow(one, cmap="magma", vmin=0, vmax=1)          # black: surely not, white: surely
+        axis.set(title=f"{title}: map {number}", xticks=[], yticks=[])
+    hits = mask_iou(meant, maps > 0).amax(dim=1)                # of each truth, the map that is closest
+    print(f"{title}: part, thing and group are hit with IoU", [round(hit, 2) for hit in hits.tolist()])
 plt.show()
 
 # %% [markdown]
-# (what it shows)
+# Above, all three have become the same map: the average that you predicted, bright on the torso, darker on the rest of the figure, darker still on the group.
+# Cut at ½, it is the figure, three times.
+# Below, two maps have become the torso and the figure, exactly.
+#
+# And the third has not changed at all.
+# It was never the closest, so it never learned: the second disc was a little closer to the group as well, until the two others had won everything.
+# *Winner takes all* is the price of this loss.
+# In a network the masks share nearly all of their weights, and are asked for many clicks in many pictures; still, it is worth looking whether one is idle.
 #
 # **And in the network?**
 # We trained three kinds of SAM, each with three seeds.
@@ -681,7 +726,7 @@ for kind, title in (("MAE", "three, the closest learns"), ("mean", "three, all l
 # *20 minutes · ★★☆*
 #
 # - `predicted`, `true`: (H, W) bool tensors, which differ somewhere.
-# - Two regions are wrong: what was *missed* (true, but not predicted), and what was *taken* (predicted, but not true).
+# - Two regions are wrong: all pixels that were *missed* (true, but not predicted), and all that were *taken* (predicted, but not true).
 # - A pixel's **depth** is its distance to the nearest pixel that does not belong to its region.
 #   Beyond the picture's border nothing belongs to it.
 #   `distance_transform_edt(array)` gives, for each pixel that is True, the distance to the nearest False;
@@ -730,13 +775,18 @@ def clicked(true: torch.Tensor, number: int) -> list[tuple[torch.Tensor, torch.T
         points, labels = [*points, (float(x), float(y))], [*labels, label]
         masks, guesses, logits = predictor.predict(torch.tensor(points), torch.tensor(labels), mask_input=small,
                                                    multimask_output=count == 0)
-        said, small = masks[guesses.argmax()], logits[guesses.argmax()][None]
+        best = guesses.argmax()
+        said, small = masks[best].cpu(), logits[best][None]
         steps.append((torch.tensor(points), torch.tensor(labels), said))
     return steps
 
 # %% jupyter={"outputs_hidden": true}
-wanted = nested.masks[(nested.levels == 2).nonzero()[0, 0]]     # a group
-draw_steps(sample.image, wanted, clicked(wanted, 4))
+wanted = nested.masks[nested.levels == 2][0]                    # a group
+steps = clicked(wanted, 4)
+figure, axes = plt.subplots(1, len(steps), figsize=(10, 3), layout="constrained")
+for axis, (given, kind, mask) in zip(axes, steps):
+    show_prompt(axis, sample.image, mask, given, kind)
+    axis.set_title(f"{len(given)} clicks: IoU {mask_iou(mask[None], wanted[None]).item():.2f}")
 plt.show()
 
 # %% [markdown]
@@ -758,7 +808,7 @@ for count in (1, 2, 3, 5, 8):
 
 # %%
 part = {"encode the picture": lambda: predictor.set_image(sample.image),
-        "answer a click": lambda: predictor.predict(points[0], labels[0])}
+        "answer a click": lambda: predictor.predict(CLICK, INSIDE)}
 for name, work in part.items():
     print(f"{name:20} ≈ {milliseconds(work, repeats=10):.1f} ms")
 encoder_size, all_size = (sum(one.numel() for one in model.parameters()) for model in (net.image_encoder, net))
@@ -836,22 +886,28 @@ def edited(image: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Tensor]:
             "cut out": torch.where(inside, image, torch.ones_like(image))}
 
 # %%
-masks, guesses, _ = predictor.predict(points[0], labels[0])
-draw_pictures(edited(sample.image, masks[guesses.argmax()]))
+masks, guesses, _ = predictor.predict(box=sample.boxes[1], multimask_output=False)
+pictures = edited(sample.image, masks[0].cpu())
+figure, axes = plt.subplots(1, 3, figsize=(10, 3.6), layout="constrained")
+for axis, (title, one) in zip(axes, pictures.items()):
+    axis.imshow(one.permute(1, 2, 0))
+    axis.set(title=title, xticks=[], yticks=[])
 plt.show()
 
 # %% [markdown]
 # **And on a photo?**
 # Our network has seen generated scenes alone.
 # How far does it carry?
-# Here are four photos, with a box drawn by hand around the thing that is wanted.
+# Here are four photos, with a box drawn by hand around something on each.
 
 # %% jupyter={"outputs_hidden": true}
-PHOTOS = {"chelsea": (0, 0, 0, 0), "coffee": (0, 0, 0, 0), "astronaut": (0, 0, 0, 0), "rocket": (0, 0, 0, 0)}
-for name, box in PHOTOS.items():
-    predictor.set_image(load_photo(name))
-    masks, guesses, _ = predictor.predict(box=torch.tensor(box), multimask_output=False)
-    draw_prompts(load_photo(name), masks, box=torch.tensor(box), ious=guesses)
+figure, axes = plt.subplots(1, 4, figsize=(10, 3), layout="constrained")
+for axis, name in zip(axes, ("chelsea", "coffee", "astronaut", "rocket")):
+    photo, (things, boxes) = load_photo(name), photo_boxes(name)
+    predictor.set_image(photo.to(device))
+    masks, guesses, _ = predictor.predict(box=boxes[0], multimask_output=False)
+    show_prompt(axis, photo, masks[0].cpu(), box=boxes[0])
+    axis.set_title(f"{name}: {things[0]}\nIoU guessed {guesses[0]:.2f}")
 plt.show()
 
 # %% [markdown]
@@ -882,7 +938,7 @@ explorer
 # ## 12. Recap
 
 # %%
-draw_sam(net, sample.image, torch.tensor(place), timed=False)
+draw_sam(net, sample.image, (46, 49), timed=False)
 plt.show()
 
 # %% [markdown]

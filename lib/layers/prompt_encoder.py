@@ -16,7 +16,8 @@ NO_POINT, BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT = -1, 0, 1, 2, 3  # typ
 class PositionEmbeddingRandom(nn.Module):
     """A place as sines and cosines of waves in random directions, never trained.
 
-    The inner product of two codes depends on the distance of the places alone, and falls with it. Source: Tancik et al.
+    The inner product of two codes depends on the difference of the places alone. It is largest where there is none, and
+    the more waves there are, the more evenly it falls on all sides. Source: Tancik et al.
     2020, "Fourier Features Let Networks Learn High Frequency Functions in Low Dimensional Domains".
 
     Args:
@@ -129,7 +130,10 @@ class PromptEncoder(nn.Module):
         return torch.cat(tokens, dim=1), dense
 
     def _embed(self, points: Tensor, labels: Tensor) -> Tensor:
-        """Points (P, N, 2) and types (P, N) -> tokens (P, N, D): the middle of the pixel, and what the point means."""
+        """Points (P, N, 2) and types (P, N) -> tokens (P, N, D): half a pixel further on, and what it means.
+
+        For a click that is the middle of its pixel. The corners of a box are moved as well, as in the paper's code.
+        """
         sides = points.new_tensor(self.input_image_size[::-1])  # W, H
         places = self.pe_layer.of_places((points + 0.5) / sides) * (labels != NO_POINT)[..., None]  # (P, N, D)
         types = torch.cat([one.weight for one in (self.not_a_point_embed, *self.point_embeddings)])  # (5, D)

@@ -172,7 +172,7 @@ class Sam(nn.Module):
         return F.pad(x, (0, size - x.shape[3], 0, size - x.shape[2]))
 
     def encode(self, images: Tensor) -> Tensor:
-        """Once for each picture: (B, 3, h, w), 0..1 -> (B, D, h/p, w/p). See `preprocess`."""
+        """Once for each picture: (B, 3, h, w), 0..1 -> (B, D, S/p, S/p). See `preprocess`."""
         return self.image_encoder(self.preprocess(images))
 
     def forward(
@@ -413,8 +413,9 @@ def looks_at_its_place(sam: Sam, gain: float = 5.0) -> None:
     """Begin so that a point's token looks at where the point lies, and the cells there at it.
 
     The score of two places is (W q) · (V k). With W and V drawn apart, as is usual, it is a random number, and nothing
-    tells a point where it lies; here both begin as the same orthogonal matrix, so that a code is most like itself. And
-    what is no place, the cells' content and what tokens heard from each other, begins quieter than the places.
+    tells a point where it lies; here both begin as the same orthogonal matrix, so that a code is, on average, most like
+    itself. And what is no place, the cells' content and what tokens heard from each other, begins quieter than the
+    places.
     """
     sam.image_encoder.neck.get_parameter("3.weight").fill_(0.3)
     for name, module in sam.mask_decoder.transformer.named_modules():

@@ -1,6 +1,7 @@
 """How a promptable model is trained and measured: somebody prompts, looks, and clicks on what is wrong (lesson 17).
 
-Source: Kirillov et al. 2023, "Segment Anything", appendix A, "Training algorithm".
+Source: Kirillov et al. 2023, "Segment Anything", appendix A, "Training algorithm". There a first prompt is a click or a
+box, which get three masks both; there are up to eight corrections, and two rounds more without a click.
 """
 
 import random
@@ -148,11 +149,11 @@ def prompted_loss(model: Sam, batch: Prompted, rounds: int, single_click: str = 
         every = model.predict_masks(embeddings, *prompt[:2], None, prompt.masks, prompt.phrases, pad=False)
         if number == 0 and vague.any():
             three = SamOutput(*(one[vague] for one in chosen_masks(every, True)))
-            add(total, min_over_masks_loss(three, batch.masks[vague], single_click), vague.float().mean() / rounds)
+            _add(total, min_over_masks_loss(three, batch.masks[vague], single_click), vague.float().mean() / rounds)
         sure = torch.ones_like(vague) if number else ~vague
         if sure.any():
             one = SamOutput(*(part[sure] for part in chosen_masks(every, False)))
-            add(total, min_over_masks_loss(one, batch.masks[sure]), sure.float().mean() / rounds)
+            _add(total, min_over_masks_loss(one, batch.masks[sure]), sure.float().mean() / rounds)
         if number + 1 < rounds:
             answer = best_answer(every, vague if number == 0 else torch.zeros_like(vague))
             prompt = corrected(prompt, answer.detach(), batch.masks)
@@ -175,7 +176,7 @@ def _check(model: Sam, batch: Prompted, rounds: int, single_click: str) -> None:
         raise ValueError(f"batch has {came}; expected as many masks of each picture, and a phrase for each")
 
 
-def add(total: dict[str, Tensor], losses: dict[str, Tensor], share: Tensor) -> None:
+def _add(total: dict[str, Tensor], losses: dict[str, Tensor], share: Tensor) -> None:
     for name, loss in losses.items():
         total[name] = total.get(name, 0) + share * loss
 

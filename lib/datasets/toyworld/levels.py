@@ -1,4 +1,4 @@
-"""What a click may mean: a part, the thing, the group it touches, or the ground and the sky (lesson 17).
+"""What a click may mean: a part, a thing, a group of things that touch, or ground and sky (lesson 17).
 
 In a picture a torso, the figure that it belongs to, and that figure with the crate that it stands before are all masks
 that somebody may want. A pixel of the torso lies in all three.
@@ -27,8 +27,8 @@ class Nested:
 def nested_masks(sample: Sample, least: int = 64) -> Nested:
     """The masks of a sample, level by level.
 
-    A thing of one part has none. Things form a group if one can go from each to each through pixels that touch at a
-    side; a thing that touches no other is no group. Sky and ground are one mask each.
+    A thing that shows one part alone has no mask of it. Things form a group if one can go from each to each through
+    pixels that touch at a side; a thing that touches no other is no group. Sky and ground are one mask each.
 
     Args:
         least: pixels; smaller masks are left out. 64 are one patch of `sam_small`, which sees no finer.

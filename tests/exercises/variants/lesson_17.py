@@ -620,7 +620,7 @@ WRONG = {
         ("returned in another order", lambda *given: four_steps(*given)[::-1]),
         ("gradient cut off", lambda block, *given: four_steps(block, *(x.detach() for x in given))),
         ("wrong type", lambda *given: four_steps(*given)[0]),
-        (None, in_place),
+        ("input changed in place", in_place),
     ],
     "draw_masks": [
         ("sigmoid taken", lambda *given: mask_after_mask(*given).sigmoid()),
