@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 17 · SAM: any mask for any prompt
 #
-# One scene, and three ways to say what is wanted: a click, a box, words.
+# One scene, and three ways to say what is wanted: a click, a box, and a click that is corrected by a second one ("not the torso").
 # The network has no list of classes.
 # It was never told what a cone is, or that figures have arms; it learned to answer every hint with a mask that makes sense.
 # And it looks at the picture once only: each answer after that takes a few milliseconds.
@@ -29,16 +29,17 @@ stored = json.loads((folder / "17_runs.json").read_text())      # all measuremen
 world = Toyworld("val", 100, 96)
 
 # %%
-sample = world[50]
+sample = world[83]
 predictor = sam.SamPredictor(net)
 predictor.set_image(sample.image.to(device))                    # looks at the picture: once
-CLICK = torch.tensor([[46., 49.]])                              # x and y of one point
+CLICK = torch.tensor([[22., 44.]])                              # x and y of one point
 INSIDE = torch.tensor([1])                                      # "this", not "not this"
 
 # %%
 prompts = {"a click": {"point_coords": CLICK, "point_labels": INSIDE},
            "a box": {"box": sample.boxes[1]},
-           "words: red cone": {"phrase": "red cone"}}
+           "a click and a correction": {"point_coords": torch.tensor([[22., 37.], [22., 44.]]),
+                                        "point_labels": torch.tensor([1, 0])}}
 figure, axes = plt.subplots(1, 3, figsize=(10, 3.6), layout="constrained")
 for axis, (title, prompt) in zip(axes, prompts.items()):
     masks, guesses, _ = predictor.predict(**prompt, multimask_output=title == "a click")
@@ -75,6 +76,7 @@ from lib.exercises import check, hint, progress, solution, use
 from lib.layers.two_way import DownscaledAttention
 from lib.layers.vit import window_partition
 from lib.ops import mask_losses
+from lib.ops.clicks import middle_click
 from lib.ops.masks import mask_iou
 from lib.timing import milliseconds
 from lib.viz import explore
@@ -91,7 +93,7 @@ from lib.viz.prompts.still import draw_iou_by_clicks, draw_nested
 # The encoder does nearly all of the work, and knows nothing of the prompt: so its map can be kept, and asked again and again.
 
 # %%
-draw_sam(net, sample.image, (46, 49))
+draw_sam(net, sample.image, (22, 44))
 plt.show()
 
 # %% [markdown]
@@ -111,7 +113,7 @@ plt.show()
 # %% jupyter={"outputs_hidden": true}
 nested = nested_masks(sample)
 print({level: int((nested.levels == number).sum()) for number, level in enumerate(LEVELS)})
-draw_nested(sample, (46, 49))
+draw_nested(sample, (22, 44))
 plt.show()
 
 # %% [markdown]
@@ -248,7 +250,7 @@ for ratio in (0.25, 0.5, 0.75, 0.9):
 #
 # The decoder, and its pictures, are thrown away.
 # What is kept is the encoder: it is where SAM's training starts.
-# Whether that helps is measured in section 9.
+# Whether that helps in our small world is measured in section 9.
 #
 # ## 3. Windows, and a few looks at the whole
 #
@@ -280,9 +282,9 @@ def seen_by(block, x: torch.Tensor, row: int, column: int) -> torch.Tensor:
 looks, x = {}, net.image_encoder.patch_embed(net.preprocess(sample.image[None].to(device)))
 x = x + net.image_encoder.pos_embed                             # (1, 12, 12, 128)
 for number, block in enumerate(net.image_encoder.blocks, 1):
-    looks[f"layer {number}: " + ("window" if block.window_size else "all")] = seen_by(block, x, 6, 5).cpu()
+    looks[f"layer {number}: " + ("window" if block.window_size else "all")] = seen_by(block, x, 5, 2).cpu()
     x = block(x)                                                # (1, 12, 12, 128)
-draw_click_attention(sample.image, looks, torch.tensor([[44., 52.]]), INSIDE)
+draw_click_attention(sample.image, looks, torch.tensor([[20., 44.]]), INSIDE)
 plt.show()
 
 # %% [markdown]
@@ -644,10 +646,10 @@ min_over_masks = use(min_over_masks)
 # In each step all maps are told what is meant this time; either all three learn, or the closest alone.
 
 # %%
-meant = nested.masks[nested.masks[:, 49, 46]]                   # all masks that hold the click (3, 96, 96)
-print([LEVELS[level] for level in nested.levels[nested.masks[:, 49, 46]]])
+meant = nested.masks[nested.masks[:, 44, 22]]                   # all masks that hold the click (3, 96, 96)
+print([LEVELS[level] for level in nested.levels[nested.masks[:, 44, 22]]])
 rows, columns = torch.meshgrid(torch.arange(96), torch.arange(96), indexing="ij")
-far = ((columns - 46)**2 + (rows - 49)**2).sqrt()               # how far from the click
+far = ((columns - 22)**2 + (rows - 44)**2).sqrt()               # how far from the click
 discs = torch.stack([torch.where(far < radius, 2., -2.) for radius in (5, 12, 22)])     # (3, 96, 96)
 
 # %%
@@ -688,7 +690,7 @@ plt.show()
 # In a network the masks share nearly all of their weights, and are asked for many clicks in many pictures; still, it is worth looking whether one is idle.
 #
 # **And in the network?**
-# We trained three kinds of SAM, each with three seeds.
+# We trained three kinds of SAM, 700 steps each, with two seeds.
 # They differ in who answers a single click: three masks of which the closest learns; three which all learn; one mask.
 # Then we clicked in the middle of each part in 100 validation scenes.
 # Such a click has two or three truths: a part, its thing, perhaps its group.
@@ -707,9 +709,38 @@ print(f"{'':26}", *(f"{title:>22}" for title in COLUMNS.values()))
 for kind, title in (("MAE", "three, the closest learns"), ("mean", "three, all learn"), ("one", "one")):
     values = [" ".join(f"{run[name]:.3f}" for run in runs_of(kind)) for name in COLUMNS]
     print(f"{title:26}", *(f"{three:>22}" for three in values))
+best, all_learn = ([run["several, truths found"] for run in runs_of(kind)] for kind in ("MAE", "mean"))
+assert min(best) > max(all_learn) + 0.2
 
 # %% [markdown]
-# (what the table says)
+# With three masks of which the closest learns, more than half of all truths are found; else about a quarter.
+# (One answer to two or three truths can hardly do better; but three answers that all learn do no better than one.)
+# And what is shown first is more often a mask of something: an average is a mask of nothing in particular.
+#
+# Is one of the three idle?
+# Let us click in the middle of every mask of 30 scenes, and count which of the three is the closest.
+
+# %%
+closest = torch.zeros(len(LEVELS), 3, dtype=torch.long)
+for number in range(30):
+    scene = world[number]
+    predictor.set_image(scene.image.to(device))
+    inside = nested_masks(scene)
+    for level, mask in zip(inside.levels, inside.masks):
+        drawn, _, _ = predictor.predict(torch.tensor([middle_click(mask)]).float(), INSIDE)
+        closest[level, mask_iou(mask[None], drawn.cpu())[0].argmax()] += 1
+predictor.set_image(sample.image.to(device))
+
+# %%
+print(f"{'closest:':8}", *(f"mask {number}" for number in (1, 2, 3)))
+for level, counts in zip(LEVELS, closest.tolist()):
+    print(f"{level:8}", *(f"≈ {count:4d}" for count in counts))
+assert (closest.sum(dim=0) > 20).all()                          # none is idle
+
+# %% [markdown]
+# Nobody is idle; they have shared out the work by size.
+# The first mask draws parts and small things, the second larger things and groups, and the third has only sky and ground.
+# So it is of no use to a click on a torso, as you saw: two of the three are left for three truths.
 #
 # ## 7. Click by click
 #
@@ -786,7 +817,7 @@ steps = clicked(wanted, 4)
 figure, axes = plt.subplots(1, len(steps), figsize=(10, 3), layout="constrained")
 for axis, (given, kind, mask) in zip(axes, steps):
     show_prompt(axis, sample.image, mask, given, kind)
-    axis.set_title(f"{len(given)} clicks: IoU {mask_iou(mask[None], wanted[None]).item():.2f}")
+    axis.set_title(f"{len(given)} click{'s' * (len(given) > 1)}: IoU {mask_iou(mask[None], wanted[None]).item():.2f}")
 plt.show()
 
 # %% [markdown]
@@ -800,7 +831,10 @@ for count in (1, 2, 3, 5, 8):
     print(f"{count} clicks: mean IoU {final['IoU by clicks'][count - 1]:.3f}")
 
 # %% [markdown]
-# (what the curve says)
+# The second click helps most.
+# A first click on a part is hit badly, for a good reason: the network cannot know that the *part* is meant, and may well show the thing.
+# After the second click there is less to guess.
+# What is left after eight is not a matter of clicks: our masks are drawn on 48 × 48 pixels, from patches of 8 × 8, and were taught three clicks at most.
 #
 # ## 8. Looked at once, asked often
 #
@@ -823,25 +857,25 @@ print(f"{encoder_size / all_size:.0%} of the weights are the encoder's")
 # Click on something: three masks answer, with what the network guesses of their IoU.
 # Click again to correct.
 # Drag a box.
-# Type a phrase.
 # Then give it a picture of your own in place of `sample.image`, as a tensor (3, H, W) from 0 to 1.
 
 # %%
 clicker = Clicker(predictor, sample.image)
+clicker.click(22, 44)                                           # a first click; yours come next
 clicker
 
 # %% [markdown]
 # **Words.**
 # A phrase is a prompt like any other, if its words can become tokens.
 # The paper takes them from CLIP, a network that has learned from 400 million pictures and their captions to give a picture and its caption the same vector.
-# Ours has learned fifteen words along with the rest: one vector for each, and "no word" to fill up.
-# In training, a quarter of the prompts were phrases that mean one thing of the scene, words left out if it was clear without them.
+# Ours has fifteen words, one learned vector for each, and "no word" to fill up.
+# In training, some of the prompts were phrases that mean one thing of the scene, words left out if it was clear without them.
 
 # %%
 said = {}
 for phrase in sample.phrases[:4]:
     masks, guesses, _ = predictor.predict(phrase=phrase, multimask_output=False)
-    said[phrase] = masks[0], guesses[0]
+    said[phrase] = masks[0].cpu(), guesses[0].cpu()
 draw_prompts(sample.image, torch.stack([mask for mask, _ in said.values()]), titles=list(said),
              ious=torch.stack([guess for _, guess in said.values()]))
 plt.show()
@@ -853,14 +887,21 @@ plt.show()
 print(f"a click {final['IoU by clicks'][0]:.3f}   a box {final['box']:.3f}   a phrase {final['phrase']:.3f}")
 
 # %% [markdown]
-# (what it says)
+# It has **not** learned to listen.
+# A click says where to look; a word does not, and must be compared with what is seen everywhere.
+# Nothing here has taught the map to know "red" or "cone": masks have no names, and 4,000 steps with a few phrases are too little to find out.
+# That is why the paper borrows CLIP's words, and why Grounded SAM (lesson 19) leaves words to a detector, and gives SAM its boxes.
 #
 # ## 9. Does the head start help?
 #
-# Section 2 promised that an encoder that has filled in pictures makes a better start.
-# Here are pairs of trainings that differ in nothing else: 600 steps, three seeds; once with the masks of 2,000 scenes, once with those of 100.
+# SAM's encoder begins as a masked autoencoder.
+# Does it help ours?
+# Here are pairs of trainings that differ in nothing else: 700 steps, with the masks of 2,000 scenes (two seeds) and of 100 (one).
+#
+# **Predict.**
+# Where should the head start help more?
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 print(f"{'mean IoU after':28} {'1 click':>22} {'3 clicks':>22} {'a box':>22}")
 for labelled in ("", ", 100 labelled"):
     for start in ("MAE", "random"):
@@ -870,7 +911,12 @@ for labelled in ("", ", 100 labelled"):
         print(f"{start + (labelled or ', 2,000 labelled'):28}", *(f"{three:>22}" for three in columns))
 
 # %% [markdown]
-# (what it says)
+# Not here.
+# From random weights it goes as well, and in one of the two seeds better; with few labelled scenes too.
+# With 100 labelled scenes both are hardly worse than with 2,000: in 700 steps, masks are not what is missing.
+# And what the autoencoder has learned is mostly how sky and ground go on (section 2); on things it is little better than a flat colour.
+# In the paper's world there is far more to see, an encoder five hundred times as large that would not learn it from masks alone, and MAE had 1,600 rounds through a million pictures.
+# We did not look for a gentler learning rate for the trained start, which might have kept more of it.
 #
 # ## 10. Use it
 #
@@ -911,7 +957,8 @@ for axis, name in zip(axes, ("chelsea", "coffee", "astronaut", "rocket")):
 plt.show()
 
 # %% [markdown]
-# (what they show)
+# Not at all: hair, steel and coffee are nothing that it has ever seen, and its guesses of the IoU say so for the cup and the rocket.
+# It was taught 2,000 scenes of five kinds of things; the published network was taught 11 million photos.
 #
 # The published network has the same parts under the same names (`sam_vit_b` in `lib/models/sam.py`), with 94 million weights, and `SamPredictor` works with it unchanged.
 # Where you have internet, fetch its file (375 MB), and its weights go in as they are:
@@ -938,7 +985,7 @@ explorer
 # ## 12. Recap
 
 # %%
-draw_sam(net, sample.image, (46, 49), timed=False)
+draw_sam(net, sample.image, (22, 44), timed=False)
 plt.show()
 
 # %% [markdown]
@@ -952,7 +999,10 @@ plt.show()
 # | who learns from a true mask | the query that was matched to it | the closest of three |
 #
 # **What we found.**
-# (numbers)
+# Of 200 test scenes, one click gives a mean IoU of 0.610, two 0.700, eight 0.753; a box 0.695.
+# Three masks of which the closest learns find 54 and 53 % of what a click can mean (two seeds); if all three learn it is 27 and 22 %, with one mask 25 and 21 %.
+# The price is that the winner takes all: in our network one of the three has only sky and ground.
+# Words were not learned (0.117), a start from a masked autoencoder did not help, and photos are out of reach.
 #
 # **What the paper reported.**
 # SAM's encoder is a ViT-H with 632 million weights that began as a masked autoencoder.

@@ -3,11 +3,11 @@
 All learn from the same 2,000 training scenes. The autoencoder sees pictures alone, no mask.
 
 - "mae": 1,500 steps of 64 pictures, three quarters of the patches hidden. Encoder and decoder are kept.
-- "MAE": SAM whose encoder starts from there; three masks answer one click, and the closest learns. Seeds 0, 1, 2.
+- "MAE": SAM whose encoder starts from there; three masks answer one click, and the closest learns. Seeds 0 and 1.
 - "random": the same from an encoder drawn at random.
 - "mean": started as "MAE", but of the three masks all learn.
 - "one": started as "MAE", but a single mask answers one click, as it answers all other prompts.
-- "MAE, 100 labelled" and "random, 100 labelled": the same as "MAE" and "random" with masks of 100 scenes only.
+- "MAE, 100 labelled" and "random, 100 labelled": the same as "MAE" and "random" with masks of 100 scenes only; seed 0.
 - "kept": as "MAE", in 4,000 steps; its weights are kept, in half precision.
 
 A step prompts 4 masks in each of 8 scenes and corrects them up to twice: the number of rounds is drawn from 1 to 3.
@@ -41,7 +41,7 @@ from lib.training.runs import once
 HERE = Path(__file__).parent
 STORE, MAE_WEIGHTS = HERE / "17_runs.json", HERE / "17_mae.safetensors"
 WORDS = (*SIZES, *COLOURS, *CLASSES)
-SEEDS, STEPS, KEPT_STEPS, LEARNING_RATE = (0, 1, 2), 700, 4000, 2e-3
+SEEDS, STEPS, KEPT_STEPS, LEARNING_RATE = (0, 1), 700, 4000, 2e-3
 PICTURES, MASKS, ROUNDS = 8, 4, (1, 2, 3)
 MAE_STEPS, MAE_BATCH, MAE_RATE, RATIO = 1500, 64, 1.5e-3, 0.75
 CLICKS, FEW = 8, 100
@@ -59,7 +59,7 @@ def main() -> None:
     train, val, test = (scenes(*one) for one in (("train", 2000), ("val", 100), ("test", 200)))
     once(STORE, "mae", partial(pretrain, train, val))
     for seed in SEEDS:
-        for kind in KINDS:
+        for kind in KINDS if seed == SEEDS[0] else list(KINDS)[:4]:
             once(STORE, f"{kind}/{seed}", partial(run, kind, seed, train, val))
     once(STORE, "kept", partial(keep, train, val, test))
 
