@@ -162,7 +162,8 @@ plt.show()
 # - Returns two tensors: the visible tokens (B, V, D), and hidden (B, N) bool, True where a patch is hidden.
 
 # %% tags=["exercise"]
-def mask_patches(tokens: torch.Tensor, noise: torch.Tensor, ratio: float) -> tuple[torch.Tensor, torch.Tensor]:
+def mask_patches(tokens: torch.Tensor, noise: torch.Tensor,
+                 ratio: float) -> tuple[torch.Tensor, torch.Tensor]:
     ### BEGIN SOLUTION
     visible = int(tokens.shape[1] * (1 - ratio))                                # V
     keep = noise.argsort(dim=1)[:, :visible].sort(dim=1).values                 # (B, V)
@@ -203,10 +204,10 @@ def filled_in(image: torch.Tensor, ratio: float, seed: int = 0) -> tuple[torch.T
     noise = torch.rand(1, 144, generator=torch.Generator().manual_seed(seed))
     numbers, hidden = mask_patches(torch.arange(144.)[None, :, None], noise, ratio)     # which stay
     x = net.preprocess(image[None].to(device))                                  # (1, 3, 96, 96)
-    said = filler(x, numbers[..., 0].long().to(device))                         # (1, 144, 192) and what is hidden
+    said = filler(x, numbers[..., 0].long().to(device))         # predicted: (1, 144, 192)
     true = mae.patchify(image[None].to(device), 8)                              # (1, 144, 192)
     painted = said.predicted * true.std(2, keepdim=True) + true.mean(2, keepdim=True)
-    whole = torch.where(hidden[..., None].to(device), painted, true)            # visible patches as they are
+    whole = torch.where(hidden[..., None].to(device), painted, true)            # the visible ones as they are
     picture = mae.unpatchify(whole, 8, (96, 96))[0].clamp(0, 1)
     return hidden[0], picture.cpu()
 
@@ -231,15 +232,16 @@ plt.show()
 
 # %%
 pictures = torch.stack([world[number].image for number in range(50)])
-on_things = torch.stack([world[number].instance > 0 for number in range(50)])[:, None]         # (50, 1, 96, 96)
-things = mae.patchify(on_things.float(), 8).amax(dim=2) > 0     # (50, 144): patches with a piece of a thing
+on_things = torch.stack([world[number].instance > 0 for number in range(50)])   # (50, 96, 96)
+things = mae.patchify(on_things[:, None].float(), 8).amax(dim=2) > 0            # (50, 144)
 x = net.preprocess(pictures.to(device))
 true = mae.normalized_patches(mae.patchify(x, 8))               # (50, 144, 192)
 
 # %%
 for ratio in (0.25, 0.5, 0.75, 0.9):
     keep, hidden = mae.random_masking(50, 144, ratio, torch.Generator().manual_seed(0))
-    wrong = (filler(x, keep.to(device)).predicted - true).square().mean(dim=2).cpu()            # (50, 144)
+    said = filler(x, keep.to(device)).predicted                 # (50, 144, 192)
+    wrong = (said - true).square().mean(dim=2).cpu()            # (50, 144)
     errors = [wrong[hidden & one].mean() for one in (~things, things)]
     print(f"{ratio:.0%} hidden: error ≈ {errors[0]:.2f} on sky and ground, ≈ {errors[1]:.2f} on things")
 
@@ -282,7 +284,8 @@ def seen_by(block, x: torch.Tensor, row: int, column: int) -> torch.Tensor:
 looks, x = {}, net.image_encoder.patch_embed(net.preprocess(sample.image[None].to(device)))
 x = x + net.image_encoder.pos_embed                             # (1, 12, 12, 128)
 for number, block in enumerate(net.image_encoder.blocks, 1):
-    looks[f"layer {number}: " + ("window" if block.window_size else "all")] = seen_by(block, x, 5, 2).cpu()
+    title = f"layer {number}: " + ("window" if block.window_size else "all")
+    looks[title] = seen_by(block, x, 5, 2).cpu()                # the token in row 5, column 2
     x = block(x)                                                # (1, 12, 12, 128)
 draw_click_attention(sample.image, looks, torch.tensor([[20., 44.]]), INSIDE)
 plt.show()
@@ -373,7 +376,8 @@ embed_points = use(embed_points)
 
 # %%
 encoder = net.prompt_encoder
-types = torch.cat([one.weight for one in (encoder.not_a_point_embed, *encoder.point_embeddings)])       # (5, 64)
+kinds_of = (encoder.not_a_point_embed, *encoder.point_embeddings)
+types = torch.cat([one.weight for one in kinds_of])                             # (5, 64)
 waves = encoder.pe_layer.positional_encoding_gaussian_matrix                    # (2, 32)
 box = torch.tensor([[20., 30., 60., 80.]], device=device)                       # (1, 4)
 corners, kinds = box.view(1, 2, 2), torch.tensor([[2, 3]], device=device)
@@ -435,7 +439,7 @@ def two_way_block(block, tokens: torch.Tensor, cells: torch.Tensor, token_codes:
     q, k = tokens + token_codes, cells + cell_codes                             # (P, T, D), (P, S, D)
     tokens = block.norm2(tokens + block.token_to_image(q, k, cells))
     tokens = block.norm3(tokens + block.mlp(tokens))
-    q = tokens + token_codes                                                    # the tokens are others now
+    q = tokens + token_codes                                                    # they are others now
     return tokens, block.norm4(cells + block.image_to_token(k, q, tokens))
     ### END SOLUTION
 
@@ -463,8 +467,8 @@ two_way_block = use(two_way_block)
 
 # %%
 points, labels = CLICK[None].to(device), INSIDE[None].to(device)                # (1, 1, 2), (1, 1)
-embedding = predictor.features                                                  # (1, 64, 12, 12), made once
-said, rough = encoder(points, labels)                                           # (1, 2, 64), (1, 64, 12, 12)
+embedding = predictor.features                                                  # (1, 64, 12, 12)
+said, rough = encoder(points, labels)                           # (1, 2, 64), (1, 64, 12, 12)
 words = net.phrase_encoder([""])                                                # (1, 3, 64)
 own = torch.cat([net.mask_decoder.iou_token.weight, net.mask_decoder.mask_tokens.weight])       # (5, 64)
 tokens = torch.cat([own[None], said, words], dim=1)                             # (1, 10, 64)
@@ -478,8 +482,9 @@ print("tokens", tuple(tokens.shape), " cells", tuple(cells.shape))
 
 # %%
 first, second = net.mask_decoder.transformer.layers
-states, heard = first(tokens, cells, tokens, codes)                             # (1, 10, 64), (1, 144, 64)
-second.token_to_image, second.image_to_token = second.cross_attn_token_to_image, second.cross_attn_image_to_token
+states, heard = first(tokens, cells, tokens, codes)             # (1, 10, 64), (1, 144, 64)
+second.token_to_image = second.cross_attn_token_to_image        # the names of the exercise
+second.image_to_token = second.cross_attn_image_to_token
 mine = two_way_block(second, states, heard, tokens, codes)
 theirs = second(states, heard, tokens, codes)
 same = [torch.allclose(one, other, atol=1e-4) for one, other in zip(mine, theirs)]
@@ -497,7 +502,8 @@ assert all(same)
 # With weights drawn as usual, no.
 # The score is the inner product of W₁ (code of the click) and W₂ (code of a cell), and with two matrices drawn apart it is a random number.
 # Only with W₁ = W₂ does it stay large for codes that are alike.
-# Our small network begins with such a pair (`looks_at_its_place` in `lib/models/sam.py`); the paper's network begins with any, and learns the rest from a billion masks.
+# Our small network begins with such a pair (`looks_at_its_place` in `lib/models/sam.py`).
+# The paper's begins with any, and learns the rest from a billion masks.
 # </details>
 
 # %% jupyter={"outputs_hidden": true}
@@ -505,12 +511,12 @@ def click_looks(model) -> torch.Tensor:
     """Where the click's token looks in step 2 of the first block, the mean over the heads: (12, 12)."""
     attention = model.mask_decoder.transformer.layers[0].cross_attn_token_to_image
     code = encoder.pe_layer.of_places((points + 0.5) / 96)                      # (1, 1, 64)
-    return attention.weights(code, codes).mean(1)[0, 0].view(12, 12).cpu()
+    return attention.weights(code, codes).mean(1)[0, 0].view(12, 12).detach().cpu()
 
 
 torch.manual_seed(0)
 alike, apart = sam.sam_small().to(device), sam.sam_small().to(device)
-apart.mask_decoder.transformer.layers[0].cross_attn_token_to_image = DownscaledAttention(64, 4, 2).to(device)
+apart.mask_decoder.transformer.layers[0].cross_attn_token_to_image = DownscaledAttention(64, 2).to(device)
 draw_click_attention(sample.image, {"drawn apart": click_looks(apart), "drawn alike": click_looks(alike),
                                     "after training": click_looks(net)}, CLICK, INSIDE)
 plt.show()
@@ -561,10 +567,10 @@ draw_masks = use(draw_masks)
 
 # %%
 decoder = net.mask_decoder
-states, heard = decoder.transformer(embedding + rough, encoder.get_dense_pe(), tokens)  # (1, 10, 64), (1, 144, 64)
-pixels = decoder.output_upscaling(heard.transpose(1, 2).view(1, 64, 12, 12))            # (1, 8, 48, 48)
-drawn = draw_masks(states[:, 1:5], list(decoder.output_hypernetworks_mlps), pixels)     # (1, 4, 48, 48)
-guesses = decoder.iou_prediction_head(states[:, 0])                                     # (1, 4)
+states, heard = decoder.transformer(embedding + rough, encoder.get_dense_pe(), tokens)
+pixels = decoder.output_upscaling(heard.transpose(1, 2).view(1, 64, 12, 12))    # (1, 8, 48, 48)
+drawn = draw_masks(states[:, 1:5], list(decoder.output_hypernetworks_mlps), pixels)
+guesses = decoder.iou_prediction_head(states[:, 0])             # (1, 4), and drawn is (1, 4, 48, 48)
 theirs = net.predict_masks(embedding, points, labels)
 print("equal to the network's masks:", torch.allclose(drawn, theirs.masks, atol=1e-3))
 assert torch.allclose(drawn, theirs.masks, atol=1e-3)
@@ -646,7 +652,7 @@ min_over_masks = use(min_over_masks)
 # In each step all maps are told what is meant this time; either all three learn, or the closest alone.
 
 # %%
-meant = nested.masks[nested.masks[:, 44, 22]]                   # all masks that hold the click (3, 96, 96)
+meant = nested.masks[nested.masks[:, 44, 22]]                   # those that hold the click (3, 96, 96)
 print([LEVELS[level] for level in nested.levels[nested.masks[:, 44, 22]]])
 rows, columns = torch.meshgrid(torch.arange(96), torch.arange(96), indexing="ij")
 far = ((columns - 22)**2 + (rows - 44)**2).sqrt()               # how far from the click
@@ -662,7 +668,9 @@ def learned(maps: torch.Tensor, closest_only: bool, steps: int = 150) -> torch.T
         focal, dice = (loss(maps, truth, reduction="none")[None]                # (1, 3) each
                        for loss in (mask_losses.focal_loss, mask_losses.dice_loss))
         no_guess = torch.zeros(1, 3)
-        loss = min_over_masks(focal, dice, no_guess, no_guess) if closest_only else (20 * focal + dice).mean()
+        loss = (20 * focal + dice).mean()
+        if closest_only:
+            loss = min_over_masks(focal, dice, no_guess, no_guess)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -768,8 +776,8 @@ assert (closest.sum(dim=0) > 20).all()                          # none is idle
 # %% tags=["exercise"]
 def next_click(predicted: torch.Tensor, true: torch.Tensor) -> tuple[int, int, int]:
     ### BEGIN SOLUTION
-    regions = [(1, true & ~predicted), (0, predicted & ~true)]                  # what was missed comes first
-    depths = [distance_transform_edt(np.pad(region.numpy(), 1))[1:-1, 1:-1] for _, region in regions]
+    regions = [true & ~predicted, predicted & ~true]            # missed, taken
+    depths = [distance_transform_edt(np.pad(one.numpy(), 1))[1:-1, 1:-1] for one in regions]
     label, depth = (1, depths[0]) if depths[0].max() >= depths[1].max() else (0, depths[1])
     y, x = divmod(int(depth.argmax()), depth.shape[1])
     return x, y, label
@@ -804,8 +812,8 @@ def clicked(true: torch.Tensor, number: int) -> list[tuple[torch.Tensor, torch.T
             break
         x, y, label = next_click(said, true)
         points, labels = [*points, (float(x), float(y))], [*labels, label]
-        masks, guesses, logits = predictor.predict(torch.tensor(points), torch.tensor(labels), mask_input=small,
-                                                   multimask_output=count == 0)
+        masks, guesses, logits = predictor.predict(torch.tensor(points), torch.tensor(labels),
+                                                   mask_input=small, multimask_output=count == 0)
         best = guesses.argmax()
         said, small = masks[best].cpu(), logits[best][None]
         steps.append((torch.tensor(points), torch.tensor(labels), said))
@@ -817,7 +825,7 @@ steps = clicked(wanted, 4)
 figure, axes = plt.subplots(1, len(steps), figsize=(10, 3), layout="constrained")
 for axis, (given, kind, mask) in zip(axes, steps):
     show_prompt(axis, sample.image, mask, given, kind)
-    axis.set_title(f"{len(given)} click{'s' * (len(given) > 1)}: IoU {mask_iou(mask[None], wanted[None]).item():.2f}")
+    axis.set_title(f"clicks: {len(given)}, IoU {mask_iou(mask[None], wanted[None]).item():.2f}")
 plt.show()
 
 # %% [markdown]
@@ -845,7 +853,8 @@ part = {"encode the picture": lambda: predictor.set_image(sample.image),
         "answer a click": lambda: predictor.predict(CLICK, INSIDE)}
 for name, work in part.items():
     print(f"{name:20} ≈ {milliseconds(work, repeats=10):.1f} ms")
-encoder_size, all_size = (sum(one.numel() for one in model.parameters()) for model in (net.image_encoder, net))
+encoder_size, all_size = (sum(one.numel() for one in model.parameters())
+                          for model in (net.image_encoder, net))
 print(f"{encoder_size / all_size:.0%} of the weights are the encoder's")
 
 # %% [markdown]
@@ -884,7 +893,7 @@ plt.show()
 # How good is each kind of prompt? The mean IoU on 200 test scenes:
 
 # %%
-print(f"a click {final['IoU by clicks'][0]:.3f}   a box {final['box']:.3f}   a phrase {final['phrase']:.3f}")
+print(f"a click {final['IoU by clicks'][0]:.3f}, a box {final['box']:.3f}, a phrase {final['phrase']:.3f}")
 
 # %% [markdown]
 # It has **not** learned to listen.
@@ -915,7 +924,7 @@ for labelled in ("", ", 100 labelled"):
 # From random weights it goes as well, and in one of the two seeds better; with few labelled scenes too.
 # With 100 labelled scenes both are hardly worse than with 2,000: in 700 steps, masks are not what is missing.
 # And what the autoencoder has learned is mostly how sky and ground go on (section 2); on things it is little better than a flat colour.
-# In the paper's world there is far more to see, an encoder five hundred times as large that would not learn it from masks alone, and MAE had 1,600 rounds through a million pictures.
+# In the paper's world there is far more to see, and the encoder is hundreds of times as large.
 # We did not look for a gentler learning rate for the trained start, which might have kept more of it.
 #
 # ## 10. Use it
@@ -960,7 +969,8 @@ plt.show()
 # Not at all: hair, steel and coffee are nothing that it has ever seen, and its guesses of the IoU say so for the cup and the rocket.
 # It was taught 2,000 scenes of five kinds of things; the published network was taught 11 million photos.
 #
-# The published network has the same parts under the same names (`sam_vit_b` in `lib/models/sam.py`), with 94 million weights, and `SamPredictor` works with it unchanged.
+# The published network has the same parts under the same names (`sam_vit_b` in `lib/models/sam.py`), with 94 million weights.
+# `SamPredictor` works with it unchanged.
 # Where you have internet, fetch its file (375 MB), and its weights go in as they are:
 #
 # ```python
