@@ -280,7 +280,7 @@ def test_the_small_one():
             and not one.q_proj.bias.any()
             and not one.k_proj.bias.any()
         )
-        torch.testing.assert_close(one.q_proj.weight @ one.q_proj.weight.T, 4 * torch.eye(32), rtol=0, atol=1e-4)
+        torch.testing.assert_close(one.q_proj.weight @ one.q_proj.weight.T, 5 * torch.eye(64), rtol=0, atol=1e-4)
 
 
 @torch.no_grad()
