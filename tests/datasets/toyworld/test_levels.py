@@ -26,7 +26,7 @@ def of_level(nested, level):
 def test_a_part_lies_in_a_thing_and_a_thing_in_a_group(samples):
     found = torch.zeros(4, dtype=torch.int64)
     for sample in samples:
-        nested = nested_masks(sample)
+        nested = nested_masks(sample, least=12)
         found += nested.levels.bincount(minlength=4)
         assert nested.masks.dtype == torch.bool and nested.masks.flatten(1).sum(1).min() >= 12
         assert len(nested.masks) == len(nested.levels) == len(nested.phrases)
@@ -96,7 +96,7 @@ def test_ways_to_say_it_by_hand():
 
 def test_phrases_mean_one_thing(samples):
     for sample in samples:
-        nested = nested_masks(sample)
+        nested = nested_masks(sample, least=12)
         for phrase, ways in zip(nested.phrases, unambiguous_phrases(nested.phrases), strict=True):
             assert (phrase in ways) == bool(phrase) and len(set(ways)) == len(ways)
             assert sorted(ways, key=lambda one: len(one.split())) == ways
