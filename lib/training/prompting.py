@@ -54,7 +54,10 @@ class PromptedBatches:
         self.pictures, self.per_picture, self.random = pictures, masks, random.Random(seed)
         self.images = [sample.image for sample in samples]
         self.nested = [nested_masks(sample) for sample in samples]
-        self.ways = [unambiguous_phrases(nested.phrases) for nested in self.nested]
+        self.ways = [
+            unambiguous_phrases(nested.phrases, sample.phrases)
+            for nested, sample in zip(self.nested, samples, strict=True)
+        ]
 
     def __call__(self) -> Prompted:
         """A batch; half of the pictures are mirrored."""

@@ -62,11 +62,12 @@ def nested_masks(sample: Sample, least: int = 64) -> Nested:
     return Nested(stacked, torch.tensor(levels, dtype=torch.int64), tuple(phrases))
 
 
-def unambiguous_phrases(phrases: tuple[str, ...]) -> list[list[str]]:
-    """For each "small red cone" all ways to say it, words left out, that mean no other of the same picture.
+def unambiguous_phrases(phrases: tuple[str, ...], seen: tuple[str, ...] = ()) -> list[list[str]]:
+    """For each "small red cone" all ways to say it, words left out, that mean no other thing of the same picture.
 
     Args:
-        phrases: of the things of one picture, three words each, none twice; "" for a mask that is no thing.
+        phrases: of things of one picture, three words each, none twice; "" for a mask that is no thing.
+        seen: of all things of the picture, those too that have no mask among the `phrases`.
 
     Returns:
         For each phrase a list, the shortest first; for "" an empty one.
@@ -77,12 +78,12 @@ def unambiguous_phrases(phrases: tuple[str, ...]) -> list[list[str]]:
     named = [phrase for phrase in phrases if phrase]
     if isinstance(phrases, str) or len(set(named)) < len(named):
         raise ValueError(f"phrases is {phrases!r}; expected a tuple of phrases, none twice")
-    words = [set(phrase.split()) for phrase in phrases]
+    everything = {*named, *seen}
     ways = []
-    for place, phrase in enumerate(phrases):
+    for phrase in phrases:
         own = phrase.split()
         short = [" ".join(own[i] for i in range(len(own)) if bits >> i & 1) for bits in range(1, 2 ** len(own))]
-        others = [other for number, other in enumerate(words) if number != place]
+        others = [set(other.split()) for other in everything - {phrase}]
         unique = [one for one in short if not any(set(one.split()) <= other for other in others)]
         ways.append(sorted(unique, key=lambda one: len(one.split())))
     return ways
