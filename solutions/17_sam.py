@@ -17,6 +17,7 @@ from lib.datasets.folders import REPOSITORY
 from lib.datasets.toyworld import CLASSES, COLOURS, SIZES, Toyworld
 from lib.device import choose_device
 from lib.models import mae, sam
+from lib.models.sam_predictor import SamPredictor
 from lib.training import load_checkpoint
 from lib.viz.prompts.still import draw_prompts, show_prompt
 
@@ -30,7 +31,7 @@ world = Toyworld("val", 100, 96)
 
 # %%
 sample = world[83]
-predictor = sam.SamPredictor(net)
+predictor = SamPredictor(net)
 predictor.set_image(sample.image.to(device))                    # looks at the picture: once
 CLICK = torch.tensor([[22., 44.]])                              # x and y of one point
 INSIDE = torch.tensor([1])                                      # "this", not "not this"
@@ -571,7 +572,7 @@ states, heard = decoder.transformer(embedding + rough, encoder.get_dense_pe(), t
 pixels = decoder.output_upscaling(heard.transpose(1, 2).view(1, 64, 12, 12))    # (1, 8, 48, 48)
 drawn = draw_masks(states[:, 1:5], list(decoder.output_hypernetworks_mlps), pixels)
 guesses = decoder.iou_prediction_head(states[:, 0])             # (1, 4), and drawn is (1, 4, 48, 48)
-theirs = net.predict_masks(embedding, points, labels)
+theirs = net(embedding, points, labels)
 print("equal to the network's masks:", torch.allclose(drawn, theirs.masks, atol=1e-3))
 assert torch.allclose(drawn, theirs.masks, atol=1e-3)
 
@@ -977,7 +978,7 @@ plt.show()
 # url = "https://dl.fbaipublicfiles.com/segment_anything/sam_vit_b_01ec64.pth"
 # published = sam.sam_vit_b()
 # published.load_state_dict(torch.hub.load_state_dict_from_url(url))
-# Clicker(sam.SamPredictor(published.eval()), load_photo("chelsea"))
+# Clicker(SamPredictor(published.eval()), load_photo("chelsea"))
 # ```
 #
 # Encoding a photo then takes some seconds on a laptop, and a click about a tenth of a second or two.

@@ -165,10 +165,10 @@ def measured(sam: Sam, samples: Sequence[Sample], three: bool = True) -> dict:
         clicks.append(iou_by_clicks(sam, embedding, nested.masks, CLICKS))
         levels.append(nested.levels)
         corners = masks_to_boxes(nested.masks) + torch.tensor([0, 0, 1, 1])
-        boxes.append(hit(sam(embedding, boxes=corners, multimask_output=False).masks, nested.masks)[:, 0])
+        boxes.append(hit(sam(embedding, boxes=corners).single().masks, nested.masks)[:, 0])
         named = [place for place, phrase in enumerate(nested.phrases) if phrase]
         if named:
-            said = sam(embedding, phrases=[nested.phrases[place] for place in named], multimask_output=False)
+            said = sam(embedding, phrases=[nested.phrases[place] for place in named]).single()
             phrases.append(hit(said.masks, nested.masks[named])[:, 0])
         ambiguous(sam, embedding, nested, three, vague)
     by_clicks, level = torch.cat(clicks), torch.cat(levels)
@@ -192,7 +192,8 @@ def ambiguous(sam: Sam, embedding: Tensor, nested: Nested, three: bool, record: 
     if not len(parts):
         return
     points = torch.tensor([middle_click(part) for part in parts]).float()[:, None]  # (P, 1, 2)
-    output = sam(embedding, points, torch.ones(len(parts), 1, dtype=torch.int64), multimask_output=three)
+    every = sam(embedding, points, torch.ones(len(parts), 1, dtype=torch.int64))
+    output = every.several() if three else every.single()
     answers = F.interpolate(output.masks, nested.masks.shape[1:], mode="bilinear", align_corners=False) > 0
     for point, drawn, guesses in zip(points[:, 0].long(), answers, output.ious, strict=True):
         truths = nested.masks[nested.masks[:, point[1], point[0]]]  # all that hold the pixel: (n, H, W)

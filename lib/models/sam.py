@@ -22,8 +22,18 @@ WEIGHTS = {"loss_mask": 20.0, "loss_dice": 1.0, "loss_iou": 1.0}  # appendix A, 
 
 
 class SamOutput(NamedTuple):
-    masks: Tensor  # (P, M, 4h, 4w) logits: of each prompt M masks, above 0 = inside
+    """What is answered to P prompts: four masks each, the single one first, then the three; or some of these."""
+
+    masks: Tensor  # (P, M, 4h, 4w) logits, above 0 = inside
     ious: Tensor  # (P, M): how well each mask overlaps with what was meant, as the model guesses
+
+    def single(self) -> "SamOutput":
+        """The mask for a prompt that leaves no doubt: M is 1."""
+        return SamOutput(self.masks[:, :1], self.ious[:, :1])
+
+    def several(self) -> "SamOutput":
+        """The masks for a prompt that may mean several things: M is 3."""
+        return SamOutput(self.masks[:, 1:], self.ious[:, 1:])
 
 
 class MaskDecoder(nn.Module):
@@ -76,23 +86,6 @@ class MaskDecoder(nn.Module):
         image_pe: Tensor,
         sparse_prompt_embeddings: Tensor,
         dense_prompt_embeddings: Tensor,
-        multimask_output: bool,
-    ) -> SamOutput:
-        """Draw three masks, for prompts that may mean several things, or one.
-
-        Args:
-            image_embeddings, image_pe, sparse_prompt_embeddings, dense_prompt_embeddings: see `predict_masks`.
-            multimask_output: three masks.
-        """
-        every = self.predict_masks(image_embeddings, image_pe, sparse_prompt_embeddings, dense_prompt_embeddings)
-        return chosen_masks(every, multimask_output)
-
-    def predict_masks(
-        self,
-        image_embeddings: Tensor,
-        image_pe: Tensor,
-        sparse_prompt_embeddings: Tensor,
-        dense_prompt_embeddings: Tensor,
     ) -> SamOutput:
         """Draw all four masks: the single one first, then the three.
 
@@ -104,14 +97,7 @@ class MaskDecoder(nn.Module):
         Raises:
             ValueError: shapes do not fit.
         """
-        dim, prompts = self.mask_tokens.embedding_dim, len(sparse_prompt_embeddings)
-        if sparse_prompt_embeddings.ndim != 3 or sparse_prompt_embeddings.shape[2] != dim:
-            came = tuple(sparse_prompt_embeddings.shape)
-            raise ValueError(f"sparse_prompt_embeddings is {came}; expected (P, N, {dim})")
-        if dense_prompt_embeddings.ndim != 4 or dense_prompt_embeddings.shape[:2] != (prompts, dim):
-            came = tuple(dense_prompt_embeddings.shape)
-            raise ValueError(f"dense_prompt_embeddings is {came}; expected ({prompts}, {dim}, h, w)")
-        _check_pictures("image_embeddings", image_embeddings, dense_prompt_embeddings)
+        self._check(image_embeddings, sparse_prompt_embeddings, dense_prompt_embeddings)
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])  # (1 + 4, D)
         tokens = torch.cat([own.expand(len(sparse_prompt_embeddings), -1, -1), sparse_prompt_embeddings], dim=1)
         map_ = image_embeddings + dense_prompt_embeddings  # (P, D, h, w)
@@ -121,18 +107,15 @@ class MaskDecoder(nn.Module):
         masks = torch.einsum("pmc,pchw->pmhw", torch.stack(vectors, dim=1), pixels)
         return SamOutput(masks, self.iou_prediction_head(states[:, 0]))
 
-
-def _check_pictures(name: str, pictures: Tensor, dense: Tensor) -> None:
-    """Raise ValueError unless there is one encoded picture, or one for each prompt (P, D, h, w)."""
-    if pictures.ndim != 4 or pictures.shape[1:] != dense.shape[1:] or len(pictures) not in (1, len(dense)):
-        expected = ", ".join(map(str, dense.shape[1:]))
-        raise ValueError(f"{name} is {tuple(pictures.shape)}; expected ({len(dense)} or 1, {expected})")
-
-
-def chosen_masks(every: SamOutput, multimask_output: bool) -> SamOutput:
-    """Of all four masks the three, or the single one."""
-    chosen = slice(1, None) if multimask_output else slice(0, 1)
-    return SamOutput(every.masks[:, chosen], every.ious[:, chosen])
+    def _check(self, pictures: Tensor, sparse: Tensor, dense: Tensor) -> None:
+        dim, prompts = self.mask_tokens.embedding_dim, len(sparse)
+        if sparse.ndim != 3 or sparse.shape[2] != dim:
+            raise ValueError(f"sparse_prompt_embeddings is {tuple(sparse.shape)}; expected (P, N, {dim})")
+        if dense.ndim != 4 or dense.shape[:2] != (prompts, dim):
+            raise ValueError(f"dense_prompt_embeddings is {tuple(dense.shape)}; expected ({prompts}, {dim}, h, w)")
+        if pictures.ndim != 4 or pictures.shape[1:] != dense.shape[1:] or len(pictures) not in (1, prompts):
+            expected = f"({prompts} or 1, {', '.join(map(str, dense.shape[1:]))})"
+            raise ValueError(f"image_embeddings is {tuple(pictures.shape)}; expected {expected}")
 
 
 class Sam(nn.Module):
@@ -177,25 +160,7 @@ class Sam(nn.Module):
 
     def forward(
         self,
-        embeddings: Tensor,
-        points: Tensor | None = None,
-        labels: Tensor | None = None,
-        boxes: Tensor | None = None,
-        masks: Tensor | None = None,
-        phrases: list[str] | None = None,
-        multimask_output: bool = True,
-    ) -> SamOutput:
-        """As often as one likes: P prompts to encoded pictures -> three masks for each, or one.
-
-        Args:
-            embeddings, points, labels, boxes, masks, phrases: see `predict_masks`.
-            multimask_output: three masks.
-        """
-        return chosen_masks(self.predict_masks(embeddings, points, labels, boxes, masks, phrases), multimask_output)
-
-    def predict_masks(
-        self,
-        embeddings: Tensor,
+        image_embeddings: Tensor,
         points: Tensor | None = None,
         labels: Tensor | None = None,
         boxes: Tensor | None = None,
@@ -203,10 +168,10 @@ class Sam(nn.Module):
         phrases: list[str] | None = None,
         pad: bool = True,
     ) -> SamOutput:
-        """All four masks for each of P prompts, the single one first.
+        """As often as one likes: P prompts to encoded pictures -> all four masks for each.
 
         Args:
-            embeddings: (P, D, h, w), or (1, D, h, w) if all prompts are about one picture; see `encode`.
+            image_embeddings: (P, D, h, w), or (1, D, h, w) if all prompts are about one picture; see `encode`.
             points, labels, boxes, masks, pad: see `PromptEncoder`.
             phrases: P of them, "" for none. Where there is nothing else, they come with two "no point".
 
@@ -217,16 +182,15 @@ class Sam(nn.Module):
         if phrases is not None and self.phrase_encoder is None:
             raise ValueError("phrases is given; expected None: this model has no phrase_encoder")
         if phrases is not None and points is None and boxes is None and masks is None:
-            points = embeddings.new_zeros(len(phrases), 1, 2)
+            points = image_embeddings.new_zeros(len(phrases), 1, 2)
             labels = torch.full((len(phrases), 1), NO_POINT, device=points.device)
         sparse, dense = self.prompt_encoder(points, labels, boxes, masks, pad)
-        _check_pictures("embeddings", embeddings, dense)
         if phrases is not None and len(phrases) != len(sparse):
             raise ValueError(f"phrases has {len(phrases)} of them; expected {len(sparse)}, one for each prompt")
         if self.phrase_encoder is not None:
             words = self.phrase_encoder(phrases if phrases is not None else [""] * len(sparse))  # (P, 3, D)
             sparse = torch.cat([sparse, words], dim=1)
-        return self.mask_decoder.predict_masks(embeddings, self.prompt_encoder.get_dense_pe(), sparse, dense)
+        return self.mask_decoder(image_embeddings, self.prompt_encoder.get_dense_pe(), sparse, dense)
 
 
 def mask_ious(logits: Tensor, true: Tensor) -> Tensor:
@@ -279,110 +243,6 @@ def min_over_masks_loss(output: SamOutput, true: Tensor, reduce: str = "min") ->
         best = (WEIGHTS["loss_mask"] * focal + WEIGHTS["loss_dice"] * dice).argmin(1, keepdim=True)  # (P, 1)
         focal, dice = focal.gather(1, best), dice.gather(1, best)
     return {"loss_mask": focal.mean(), "loss_dice": dice.mean(), "loss_iou": off.mean()}
-
-
-class SamPredictor:
-    """Set a picture once, then ask as often as you like, in its own pixels.
-
-    Args:
-        model: in eval mode.
-
-    Attributes:
-        features: the encoded picture (1, D, h, w).
-        original_size, input_size: H, W of the picture as it came, and as the encoder saw it, without padding.
-    """
-
-    def __init__(self, model: Sam):
-        self.model = model
-        self.features: Tensor | None = None
-        self.original_size = self.input_size = (0, 0)
-
-    @torch.no_grad()
-    def set_image(self, image: Tensor) -> None:
-        """Encode (3, H, W), 0..1, of any size: its longer side is brought to the encoder's.
-
-        Raises:
-            ValueError: it is no such picture.
-        """
-        if image.ndim != 3 or image.shape[0] != 3 or not image.numel() or not image.is_floating_point():
-            raise ValueError(f"image is {tuple(image.shape)} {image.dtype}; expected (3, H, W) floats, 0..1")
-        self.original_size = (image.shape[1], image.shape[2])
-        scale = self.model.image_encoder.img_size / max(self.original_size)
-        self.input_size = (int(image.shape[1] * scale + 0.5), int(image.shape[2] * scale + 0.5))
-        small = F.interpolate(
-            image[None].to(self.model.pixel_mean), self.input_size, mode="bilinear", align_corners=False, antialias=True
-        )
-        self.features = self.model.encode(small)
-
-    @torch.no_grad()
-    def predict(
-        self,
-        point_coords: Tensor | None = None,
-        point_labels: Tensor | None = None,
-        box: Tensor | None = None,
-        mask_input: Tensor | None = None,
-        phrase: str | None = None,
-        multimask_output: bool = True,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Ask with one prompt.
-
-        Args:
-            point_coords: (N, 2), x and y in pixels of the picture as it came. point_labels: (N,), 1 foreground, 0 not.
-            box: (4,) xyxy.
-            mask_input: (1, 4h, 4w) logits, such as the third of what an earlier call returned.
-            phrase: words that the model knows.
-            multimask_output: three masks or one.
-
-        Returns:
-            Masks (M, H, W) bool, guesses of their IoU (M,), and small logits (M, 4h, 4w).
-
-        Raises:
-            RuntimeError: no picture was set. ValueError: a shape does not fit, or as for `Sam`.
-        """
-        if self.features is None:
-            raise RuntimeError("no picture is set; call set_image first")
-        self._check(point_coords, point_labels, box, mask_input, phrase)
-        points = None if point_coords is None else self.to_input(point_coords)[None]  # (1, N, 2)
-        labels = None if point_labels is None else point_labels[None]
-        boxes = None if box is None else self.to_input(box.view(2, 2)).view(1, 4)
-        masks, phrases = None if mask_input is None else mask_input[None], None if phrase is None else [phrase]
-        output = self.model(self.features, points, labels, boxes, masks, phrases, multimask_output)
-        return self.to_original(output.masks)[0] > 0, output.ious[0], output.masks[0]
-
-    def _check(
-        self,
-        point_coords: Tensor | None,
-        point_labels: Tensor | None,
-        box: Tensor | None,
-        mask_input: Tensor | None,
-        phrase: str | None,
-    ) -> None:
-        if point_coords is not None and (point_coords.ndim != 2 or point_coords.shape[1] != 2):
-            raise ValueError(f"point_coords is {tuple(point_coords.shape)}; expected (N, 2)")
-        wanted, came = (
-            None if one is None else tuple(one.shape[:length]) for one, length in ((point_coords, 1), (point_labels, 9))
-        )
-        if wanted != came:
-            raise ValueError(f"point_labels is {came}; expected {wanted}, one for each of point_coords")
-        if box is not None and box.shape != (4,):
-            raise ValueError(f"box is {tuple(box.shape)}; expected (4,)")
-        small = (1, *self.model.prompt_encoder.mask_input_size)
-        if mask_input is not None and mask_input.shape != small:
-            raise ValueError(f"mask_input is {tuple(mask_input.shape)}; expected {small}")
-        if phrase is not None and self.model.phrase_encoder is None:
-            raise ValueError("phrase is given; expected None: this model has no phrase_encoder")
-
-    def to_input(self, points: Tensor) -> Tensor:
-        """Points (..., 2) of the picture as it came -> in pixels of the encoder's."""
-        (height, width), (new_height, new_width) = self.original_size, self.input_size
-        return points * points.new_tensor([new_width / width, new_height / height], dtype=torch.float32)
-
-    def to_original(self, masks: Tensor) -> Tensor:
-        """Logits (P, M, 4h, 4w) -> (P, M, H, W) of the picture as it came, without padding."""
-        size = self.model.image_encoder.img_size
-        masks = F.interpolate(masks, (size, size), mode="bilinear", align_corners=False)
-        masks = masks[..., : self.input_size[0], : self.input_size[1]]
-        return F.interpolate(masks, self.original_size, mode="bilinear", align_corners=False)
 
 
 def sam_vit_b() -> Sam:

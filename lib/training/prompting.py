@@ -15,7 +15,7 @@ from torch import Tensor
 from lib.datasets.toyworld.dataset import Sample
 from lib.datasets.toyworld.levels import LEVELS, nested_masks, unambiguous_phrases
 from lib.layers.prompt_encoder import BOTTOM_RIGHT, FOREGROUND, NO_POINT, TOP_LEFT
-from lib.models.sam import WEIGHTS, Sam, SamOutput, chosen_masks, mask_ious, min_over_masks_loss
+from lib.models.sam import WEIGHTS, Sam, SamOutput, mask_ious, min_over_masks_loss
 from lib.ops.clicks import error_click, jittered_boxes, next_click, random_click
 from lib.ops.masks import masks_to_boxes
 
@@ -149,13 +149,13 @@ def prompted_loss(model: Sam, batch: Prompted, rounds: int, single_click: str = 
         vague = torch.zeros_like(vague)
     total: dict[str, Tensor] = {}
     for number in range(rounds):
-        every = model.predict_masks(embeddings, *prompt[:2], None, prompt.masks, prompt.phrases, pad=False)
+        every = model(embeddings, *prompt[:2], None, prompt.masks, prompt.phrases, pad=False)
         if number == 0 and vague.any():
-            three = SamOutput(*(one[vague] for one in chosen_masks(every, True)))
+            three = SamOutput(*(one[vague] for one in every.several()))
             _add(total, min_over_masks_loss(three, batch.masks[vague], single_click), vague.float().mean() / rounds)
         sure = torch.ones_like(vague) if number else ~vague
         if sure.any():
-            one = SamOutput(*(part[sure] for part in chosen_masks(every, False)))
+            one = SamOutput(*(part[sure] for part in every.single()))
             _add(total, min_over_masks_loss(one, batch.masks[sure]), sure.float().mean() / rounds)
         if number + 1 < rounds:
             answer = best_answer(every, vague if number == 0 else torch.zeros_like(vague))
@@ -226,7 +226,7 @@ def iou_by_clicks(model: Sam, embedding: Tensor, true: Tensor, clicks: int = 8, 
     )
     result = []
     for done in range(clicks):
-        every = model.predict_masks(embedding, *prompt[:2], None, prompt.masks)
+        every = model(embedding, *prompt[:2], None, prompt.masks)
         answer = best_answer(every, torch.full((number,), done == 0, device=true.device))
         large = F.interpolate(answer[:, None], true.shape[1:], mode="bilinear", align_corners=False)
         result.append(mask_ious(large, true)[:, 0])

@@ -14,7 +14,8 @@ SOON = 2  # seconds, on a busy machine, for an answer to be seen
 NOTEBOOK = [
     """
 import torch
-from lib.models.sam import SamPredictor, sam_small
+from lib.models.sam import sam_small
+from lib.models.sam_predictor import SamPredictor
 from lib.viz.prompts.clicker import Clicker
 
 torch.manual_seed(0)

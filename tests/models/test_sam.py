@@ -19,13 +19,12 @@ from lib.models.sam import (
     MaskDecoder,
     Sam,
     SamOutput,
-    SamPredictor,
-    chosen_masks,
     mask_ious,
     min_over_masks_loss,
     sam_small,
     sam_vit_b,
 )
+from lib.models.sam_predictor import SamPredictor
 from tests.models.peers import close, redraw_transformer
 
 SIDE, CELLS, DIM = 64, 8, 16
@@ -190,7 +189,7 @@ def test_the_decoder_at_full_size_equals_the_official_one_in_double_precision(fu
     generator = torch.Generator().manual_seed(2)
     picture, codes = (torch.randn(1, 256, 64, 64, generator=generator).double() for _ in range(2))
     sparse, dense = (torch.randn(1, *end, generator=generator).double() for end in ((5, 256), (256, 64, 64)))
-    answers, expected = (one.predict_masks(picture, codes, sparse, dense) for one in (ours, theirs))
+    answers, expected = ours(picture, codes, sparse, dense), theirs.predict_masks(picture, codes, sparse, dense)
     for mine_, other_ in zip(answers, expected, strict=True):
         close(mine_, other_, 1e-10)
 
@@ -201,17 +200,14 @@ def test_the_decoder_equals_the_official_one(pair):
     generator = torch.Generator().manual_seed(2)
     picture, codes = (torch.randn(1, DIM, CELLS, CELLS, generator=generator) for _ in range(2))
     sparse, dense = (torch.randn(4, *end, generator=generator) for end in ((5, DIM), (DIM, CELLS, CELLS)))
-    every = ours.mask_decoder.predict_masks(picture, codes, sparse, dense)
+    every = ours.mask_decoder(picture, codes, sparse, dense)
     expected = theirs.mask_decoder.predict_masks(picture, codes, sparse, dense)
     assert every.masks.shape == (4, 4, 4 * CELLS, 4 * CELLS) and every.ious.shape == (4, 4)
     for mine, other in zip(every, expected, strict=True):
         close(mine, other)
-    for several in (True, False):
-        answer = ours.mask_decoder(picture, codes, sparse, dense, several)
+    for several, answer in ((True, every.several()), (False, every.single())):
         for mine, other in zip(answer, theirs.mask_decoder(picture, codes, sparse, dense, several), strict=True):
             close(mine, other)
-    assert torch.equal(chosen_masks(every, True).masks, every.masks[:, 1:])
-    assert torch.equal(chosen_masks(every, False).ious, every.ious[:, :1])
 
 
 # ------------------------------------------------------------------------------------------------ the model
@@ -254,8 +250,8 @@ def test_words_count_and_no_words_are_no_words():
     torch.testing.assert_close(spoken.masks[0], silent.masks[0])
     assert not torch.allclose(spoken.masks[1], silent.masks[1], atol=1e-4)
     alone = model(embeddings, phrases=["red cone", "small"])
-    assert alone.masks.shape == (2, 3, 4 * CELLS, 4 * CELLS)
-    assert model(embeddings, masks=torch.zeros(2, 1, 4 * CELLS, 4 * CELLS), phrases=["red", ""]).ious.shape == (2, 3)
+    assert alone.masks.shape == (2, 4, 4 * CELLS, 4 * CELLS)
+    assert model(embeddings, masks=torch.zeros(2, 1, 4 * CELLS, 4 * CELLS), phrases=["red", ""]).ious.shape == (2, 4)
     predictor = SamPredictor(model)
     predictor.set_image(a_picture(30, 50))
     assert predictor.predict(phrase="red cone")[0].shape == (3, 30, 50)
@@ -267,7 +263,7 @@ def test_the_small_one():
     model = sam_small(WORDS)
     assert torch.equal(model.image_encoder.pos_embed.data, wave_positions(12, 128))
     output = model(model.encode(torch.rand(1, 3, 96, 96)), torch.tensor([[[10.0, 20]]]), torch.ones(1, 1))
-    assert output.masks.shape == (1, 3, 48, 48) and output.ious.shape == (1, 3)
+    assert output.masks.shape == (1, 4, 48, 48) and output.ious.shape == (1, 4)
     assert sam_small().phrase_encoder is None
     looks = model.mask_decoder.transformer
     crossing = [looks.final_attn_token_to_image]
@@ -369,7 +365,7 @@ def ready(model=TINY):
 
 
 def decode(**changed):
-    given = {"image_embeddings": SEEN, "image_pe": SEEN, "multimask_output": True}
+    given = {"image_embeddings": SEEN, "image_pe": SEEN}
     given |= {"sparse_prompt_embeddings": torch.zeros(2, 3, DIM), "dense_prompt_embeddings": SEEN.repeat(2, 1, 1, 1)}
     return TINY.mask_decoder(**given | changed)
 
@@ -393,10 +389,10 @@ def decode(**changed):
         (lambda: TINY(SEEN, CLICK, YES, phrases=["", ""]), "phrases"),
         (lambda: SPEAKING(SEEN, CLICK, YES, phrases=["red"]), "phrases"),
         (lambda: SPEAKING(SEEN, CLICK, YES, phrases=["red", "blue"]), "phrases"),
-        (lambda: TINY(torch.zeros(3, DIM, CELLS, CELLS), CLICK, YES), "embeddings"),
-        (lambda: TINY(torch.zeros(3, DIM, CELLS, CELLS), CLICK[:1], YES[:1]), "embeddings"),
-        (lambda: TINY(torch.zeros(1, 3, SIDE, SIDE), CLICK, YES), "embeddings"),
-        (lambda: TINY(SEEN[0], CLICK, YES), "embeddings"),
+        (lambda: TINY(torch.zeros(3, DIM, CELLS, CELLS), CLICK, YES), "image_embeddings"),
+        (lambda: TINY(torch.zeros(3, DIM, CELLS, CELLS), CLICK[:1], YES[:1]), "image_embeddings"),
+        (lambda: TINY(torch.zeros(1, 3, SIDE, SIDE), CLICK, YES), "image_embeddings"),
+        (lambda: TINY(SEEN[0], CLICK, YES), "image_embeddings"),
         (lambda: TINY(SEEN, CLICK[0], YES), "points"),
         (lambda: TINY(SEEN, CLICK), "labels"),
         (lambda: SamPredictor(TINY).set_image(torch.zeros(1, 3, 30, 50)), "image"),

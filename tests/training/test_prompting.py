@@ -216,7 +216,7 @@ class Knowing(nn.Module):
         super().__init__()
         self.true, self.right, self.calls = true, right, []
 
-    def predict_masks(self, embeddings, points, labels, boxes=None, masks=None, phrases=None):
+    def forward(self, embeddings, points, labels, boxes=None, masks=None, phrases=None):
         self.calls.append((points, labels, masks))
         seen = 8 * self.true.float() - 4  # (P, H, W)
         every = torch.full((len(seen), 4, *seen.shape[1:]), -4.0)
@@ -233,7 +233,7 @@ class Learning(nn.Module):
         super().__init__()
         self.true = true
 
-    def predict_masks(self, embeddings, points, labels, boxes=None, masks=None, phrases=None):
+    def forward(self, embeddings, points, labels, boxes=None, masks=None, phrases=None):
         places = torch.arange(SIDE)
         near = (points[..., None] - places).abs() <= 3  # (P, N, 2, side): columns, rows
         seen = (near[:, :, 1, :, None] & near[:, :, 0, None] & (labels == 1)[..., None, None]).any(1) & self.true
@@ -308,7 +308,7 @@ def of(images=(1, 3, SIDE, SIDE), masks=SQUARE, phrases=("", "")):
         (lambda s: iou_by_clicks(MODEL, torch.zeros(1, 16, 6, 6), SQUARE[0]), "true"),
         (lambda s: iou_by_clicks(MODEL, torch.zeros(1, 16, 6, 6), ~SQUARE), "true"),
         (lambda s: iou_by_clicks(MODEL, torch.zeros(1, 16, 6, 6), SQUARE, first=torch.zeros(2)), "first"),
-        (lambda s: iou_by_clicks(MODEL, torch.zeros(1, 3, SIDE, SIDE), SQUARE), "embeddings"),
+        (lambda s: iou_by_clicks(MODEL, torch.zeros(1, 3, SIDE, SIDE), SQUARE), "image_embeddings"),
     ],
 )
 def test_bad_input_is_named(samples, call, named):

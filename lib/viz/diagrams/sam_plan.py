@@ -59,7 +59,7 @@ def sam_plan(model: Sam, image: Tensor, point: tuple[int, int]) -> Plan:
     answered = cells.transpose(1, 2).unflatten(2, embedding.shape[2:])  # (1, D, h, w)
     pixels = decoder.output_upscaling(answered)  # (1, D/8, 4h, 4w)
     mlps, three = decoder.output_hypernetworks_mlps, range(1, decoder.num_mask_tokens)
-    output = model(embedding, points, labels)
+    output = model(embedding, points, labels).several()
     masks, ious = output.masks[0].cpu(), output.ious[0].cpu()  # (3, 4h, 4w), (3,)
     best = int(ious.argmax())
     colours = [BEST if number == best else MASK for number in range(len(masks))]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.models.sam import SamPredictor
+from lib.models.sam_predictor import SamPredictor
 from lib.viz.basics.picture_widget import PictureWidget
 from lib.viz.prompts.paint import DENSITY, Panel, Said, panels_in_a_row, places_in_a_row
 from lib.viz.prompts.prompt_picture import PromptPicture

@@ -53,7 +53,7 @@ def test_real_maps_are_inside(net, image):
     assert np.allclose(tokens.images[0].get_array()[:5], own)
     assert len(looks.images) == 2 * 3
     with torch.no_grad():
-        output = ask(net, image)
+        output = ask(net, image).several()
     best = int(output.ious[0].argmax())
     assert [text.get_text() for text in guesses.texts] == [f"{guess:.2f}" for guess in output.ious[0].tolist()]
     for number, (shown, mask) in enumerate(zip(masks.images, output.masks[0], strict=True)):

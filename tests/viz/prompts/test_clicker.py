@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from lib.models.sam import SamPredictor, sam_small
+from lib.models.sam import sam_small
+from lib.models.sam_predictor import SamPredictor
 from lib.viz.prompts.clicker import Clicker
 from lib.viz.prompts.paint import BEST, DIM, MASK, Panel, Said, rim
 

@@ -27,7 +27,7 @@ def inner_products(vectors: Tensor, pixels: Tensor) -> Tensor:
 
 
 def draw_masks(states: Tensor, mlps: MLPs, pixels: Tensor) -> Tensor:
-    """The course's own, as in `lib.models.sam.MaskDecoder.predict_masks`."""
+    """The course's own, as in `lib.models.sam.MaskDecoder`."""
     return inner_products(by_tokens(states, mlps), pixels)
 
 
