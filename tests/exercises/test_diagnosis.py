@@ -160,7 +160,7 @@ def loss_exercise():
 @pytest.mark.parametrize(
     ("wrong", "name", "said"),
     [
-        (lambda x, y: losses(x, y)[::-1], "returned in another order", "All 2 parts"),
+        (lambda x, y: losses(x, y)[::-1], "returned in another order", "Both parts"),
         (lambda x, y: sum(losses(x, y)), "added together", "sum"),
         (lambda x, y: (losses(x, y)[0] * len(y), losses(x, y)[1]), "a sum for a mean", "Only part 1"),
         (lambda x, y: (losses(x, y)[0], losses(x, y)[1] * x.numel()), "a sum for a mean", "elements of `logits`"),

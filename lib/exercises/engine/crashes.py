@@ -1,5 +1,6 @@
 """Finding the line of the learner's code where an exception came from, and telling it without anybody else's lines."""
 
+import dis
 import inspect
 import linecache
 import os
@@ -54,9 +55,14 @@ def place_of(error: BaseException, function: Callable) -> Place | None:
 
 
 def raised_by_learner(error: BaseException, function: Callable) -> bool:
-    """Whether the `raise` itself stands in the learner's code, not in a library that they called."""
-    steps = _steps(error.__traceback__)
-    return bool(steps) and is_theirs(steps[-1][0], function)
+    """Whether a `raise` of the learner's own made it: no library did, nor an operation as `-` of two bool tensors."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None or not is_theirs(last.tb_frame.f_code, function):
+        return False
+    steps = dis.get_instructions(last.tb_frame.f_code)
+    return any(step.offset == last.tb_lasti and "RAISE" in step.opname for step in steps)
 
 
 def is_theirs(code: CodeType, function: Callable) -> bool:

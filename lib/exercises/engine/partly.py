@@ -59,7 +59,7 @@ def _parts(exercise: Exercise, pairs: list[tuple[Any, Any]]) -> Diagnosis | None
     right = [str(i + 1) for i in range(count) if i not in wrong]
     are_right = f"parts {' and '.join(right)} are right" if len(right) > 1 else f"part {right[0]} is right"
     return Diagnosis(
-        f"only part {said}",
+        f"only part{'s' if len(wrong) > 1 else ''} {said}",
         f"Of what you return, {are_right} for every input tried; {'parts' if len(wrong) > 1 else 'part'} {said} not.",
     )
 

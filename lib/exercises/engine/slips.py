@@ -73,11 +73,12 @@ def slips(gives: Kind | tuple[Kind, ...], truth: Any) -> Iterator[Slip]:
 
 def _slips_of_tuples(gives: tuple[Kind, ...], truth: Any) -> Iterator[Slip]:
     count = len(gives)
+    every = "Both" if count == 2 else f"All {count}"
     for order in itertools.permutations(range(count)) if count <= 4 else ():
         if order != tuple(range(count)):
             yield Slip(
                 "returned in another order",
-                f"All {count} parts are right, but they come in another order than the task asks for.",
+                f"{every} parts are right, but they come in another order than the task asks for.",
                 partial(_in_order, order=order),
             )
     yield Slip("added together", f"You returned the sum of the {count} parts. The task asks for them one by one.", sum)

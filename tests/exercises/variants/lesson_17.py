@@ -579,7 +579,7 @@ WRONG = {
         ("largest noise; rounded up", hidden_ones_first),
         ("mask in the order of the noise", not_restored),
         ("one choice for all pictures", one_choice),
-        ("only part 2", whole_batch_at_once),
+        ("mask of all choices together", whole_batch_at_once),
         ("set to 0 instead of taken away", zeros),
         ("True and False swapped", lambda *given: (by_ranks(*given)[0], ~by_ranks(*given)[1])),
         ("returned in another order", lambda *given: by_ranks(*given)[::-1]),

@@ -96,6 +96,10 @@ def by_prompts(states: Tensor, mlps: MLPs) -> Tensor:
     return torch.stack([mlp(tokens) for tokens, mlp in zip(states, mlps)])
 
 
+def prompts_as_masks(states: Tensor, mlps: MLPs) -> Tensor:
+    return torch.stack([mlp(states[number]) for number, mlp in enumerate(mlps)], dim=1)
+
+
 def one_too_far(states: Tensor, mlps: MLPs) -> Tensor:
     return torch.stack([mlp(states[:, 1 + number]) for number, mlp in enumerate(mlps)], dim=1)
 
@@ -143,6 +147,11 @@ OF_VECTORS: list[tuple[str, str, Callable[[Tensor, MLPs], Tensor]]] = [
         f"You gave `mlps[0]` the states of prompt 0, `mlps[1]` those of prompt 1, and so on. {OWN}: the masks lie "
         "along axis 1.",
         by_prompts,
+    ),
+    (
+        "prompts as masks",
+        "`states[m]` is *prompt* m with all its tokens. Mask token m of all prompts is `states[:, m]`.",
+        prompts_as_masks,
     ),
     (
         "one token for all masks",
@@ -268,7 +277,7 @@ EXERCISE = Exercise(
                 wrong=opened(vectors, told=torch.sigmoid),
             )
             for name, told, vectors in OF_VECTORS
-            if vectors is not one_too_far
+            if vectors not in (one_too_far, prompts_as_masks)
         ),
     ],
     picture=compare_maps,

@@ -176,6 +176,17 @@ PLACES: list[Way] = [
         {"shares": lambda points, size: of_middles(points - 1, size)},
     ),
     (
+        "half added after dividing",
+        "Your places come out as 2 · x / W and 2 · y / H. If you add 0.5, add it to the *pixels*, before dividing; the "
+        "1 is taken away in the end.",
+        {"shares": lambda points, size: points / points.new_tensor(size[::-1]) + 0.5},
+    ),
+    (
+        "divided by the longer side",
+        "You divided both x and y by the longer side. x is a share of the width, y of the height.",
+        {"shares": lambda points, size: (points + 0.5) / max(size)},
+    ),
+    (
         "divided by W − 1 and H − 1",
         "You divided x and y by W − 1 and H − 1, so that the first and the last pixel's middles lie on the border. "
         "Here the *picture's* border is the border: add half a pixel, divide by W and H.",
@@ -203,6 +214,11 @@ OTHERS: list[Way] = [
         "1 not taken away",
         "Your places go from 0 to 2. Bring them to −1..1 before the waves: 0 is the middle of the picture.",
         {"spread": lambda shares: 2 * shares},
+    ),
+    (
+        "1 taken away before doubling",
+        "Your places go from −2 to 0: you took 1 away and doubled then. Double first: 2 · share − 1.",
+        {"spread": lambda shares: 2 * (shares - 1)},
     ),
     ("2π forgotten", "Your angles are 2π times too small. One wave is a whole turn.", {"turn": 1.0}),
     (
@@ -268,10 +284,14 @@ def points_set_to_0(points: Tensor, labels: Tensor, waves: Tensor, types: Tensor
     return embedded(points, labels, waves, types, size, placed=kept)
 
 
+def half_for_clicks(points: Tensor, labels: Tensor, waves: Tensor, types: Tensor, size: Size) -> Tensor:
+    return embedded(points - 0.5 * (labels >= 2)[..., None], labels, waves, types, size)
+
+
 USUAL = ("not brought", "2π", "cosines first", "interleaved", "place kept", "types one row")  # two of these at once
 COMMON = [way for way in OTHERS if way[0].startswith(USUAL)]
 TWO = [
-    *product(SIDES[:1], OTHERS),
+    *product(SIDES[:1], (way for way in OTHERS if way[0] != "1 not taken away")),  # is "half added after dividing"
     *product(SIDES[1:2], COMMON),
     *((one, other) for one, other in combinations(COMMON, 2) if one[2].keys() != other[2].keys()),
 ]
@@ -284,6 +304,11 @@ EXERCISE = Exercise(
     observe=in_single_precision,
     mistakes=[
         *(Mistake(name, told, wrong=partial(embedded, **made)) for name, told, made in (*SIDES, *PLACES, *OTHERS)),
+        Mistake(
+            "no half pixel for corners",
+            "Half a pixel is missing from the corners of boxes, labels 2 and 3. It is added to all types alike.",
+            wrong=half_for_clicks,
+        ),
         Mistake("no point put at pixel 0", FIRST_PIXEL, wrong=points_set_to_0),
         Mistake("no point put at 0", FIRST_PIXEL, wrong=partial(points_set_to_0, x=-0.5)),
         *(

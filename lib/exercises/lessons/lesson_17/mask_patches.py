@@ -47,7 +47,7 @@ def all_but(noise: Tensor, keep: Tensor) -> Tensor:
 
 def cases() -> list[Case]:
     by_hand = case(
-        "2 pictures of 5 patches, a quarter hidden, worked by hand: 3.75 patches would stay, so 3 do",
+        "2 pictures of 5 patches, ratio 0.25, worked by hand: 3.75 patches would stay, so 3 do",
         torch.tensor([[[n, n + 0.5] for n in range(first, first + 5)] for first in (10, 20)]),
         torch.tensor([[0.8, 0.3, 0.9, 0.1, 0.5], [0.6, 0.9, 0.2, 0.7, 0.4]]),
         ratio=0.25,
@@ -166,6 +166,18 @@ RESULTS: list[Way] = [
         "The visible tokens are right. Your mask is False at the first places and True at all others, as if the "
         "patches were still sorted by noise. Place n of the mask belongs to patch n of the picture.",
         {"told": lambda x, noise, keep: (taken(x, keep), after_the_first(noise, keep.shape[1]))},
+    ),
+    (
+        "tokens by the first picture's choice",
+        "The mask is right. Your tokens are those that were chosen for the first picture, in all pictures. What was "
+        "chosen for picture b belongs to picture b alone: `gather` takes a choice for each.",
+        {"told": lambda x, noise, keep: (x[:, keep[0]], all_but(noise, keep))},
+    ),
+    (
+        "mask of all choices together",
+        "Your tokens are right. In the mask a patch is visible in all pictures if it was chosen in any of them, as "
+        "`hidden[:, numbers] = False` makes it. Each picture has a choice of its own: see `scatter`.",
+        {"told": lambda x, noise, keep: (taken(x, keep), all_but(noise, keep).all(0).expand(noise.shape))},
     ),
     (
         "hidden tokens returned",

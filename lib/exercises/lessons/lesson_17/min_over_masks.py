@@ -90,6 +90,11 @@ def pairs(focal: Tensor, dice: Tensor, guesses: Tensor, ious: Tensor) -> Tensor:
     return sums[:, sums.argmin(dim=1)].mean()
 
 
+def place_of_all(focal: Tensor, dice: Tensor, guesses: Tensor, ious: Tensor) -> Tensor:
+    sums = weighed(focal, dice)
+    return sums[:, sums.argmin()].mean()
+
+
 def one_mask(focal: Tensor, dice: Tensor, guesses: Tensor, ious: Tensor) -> Tensor:
     return weighed(focal, dice).mean(dim=0).amin()
 
@@ -108,7 +113,7 @@ OF_FIRST: list[tuple[str, str, Part]] = [
     (
         "minima taken apart",
         "You took the smallest focal and the smallest dice loss, each for itself: they may belong to different masks. "
-        f"{CLOSEST}: add first, choose then.",
+        f"{CLOSEST}: add first, then choose.",
         lambda f, d, *rest: weighed(f.amin(dim=1), d.amin(dim=1)).mean(),
     ),
     (
@@ -174,6 +179,12 @@ OF_FIRST: list[tuple[str, str, Part]] = [
         by(lambda f, d, guesses, ious: (weighed(f, d) + (guesses - ious).square()).argmin(dim=1)),
     ),
     (
+        "the place in the whole table",
+        f"Your `argmin` numbers all P · M sums, as if they stood in one row. {CLOSEST}: `argmin(dim=1)` gives a number "
+        "for each prompt.",
+        place_of_all,
+    ),
+    (
         "one mask for all prompts",
         f"You chose one mask number for all prompts, by its mean over them. {CLOSEST}: in one prompt mask 0, in "
         "another mask 2.",
@@ -223,6 +234,16 @@ OF_SECOND: list[tuple[str, str, Part]] = [
         "the best guess alone",
         f"You took for each prompt the smallest of the guesses' squared errors. {EVERY}",
         lambda f, d, guesses, ious: (guesses - ious).square().amin(dim=1).mean(),
+    ),
+    (
+        "guesses taken away",
+        "You subtract the guesses' error from the loss: then wrong guesses are rewarded. Add it.",
+        lambda f, d, guesses, ious: -(guesses - ious).square().mean(),
+    ),
+    (
+        "best guess against best IoU",
+        f"You compared the largest guess of a prompt with its largest true IoU. {EVERY}",
+        lambda f, d, guesses, ious: (guesses.amax(dim=1) - ious.amax(dim=1)).square().mean(),
     ),
     (
         "absolute error of the guesses",

@@ -165,8 +165,9 @@ def together(predicted: Tensor, true: Tensor, depth: Callable[[Region], np.ndarr
     return x, y, int(true[y, x])
 
 
-def by_chamfer(region: Region, metric: str) -> np.ndarray:
-    return ndimage.distance_transform_cdt(np.pad(region, 1), metric=metric)[1:-1, 1:-1]
+def centroid_of_all(predicted: Tensor, true: Tensor, whole: Callable[[float], int]) -> Click:
+    x, y = centroid((predicted ^ true).numpy(), np.empty(0), whole)
+    return x, y, int(true[y, x])
 
 
 def centroid(region: Region, depth: np.ndarray, whole: Callable[[float], int]) -> tuple[int, int]:
@@ -233,7 +234,7 @@ BORDER = (
     "frame of False around the region before you measure, and mind that this moves all pixels by one."
 )
 TOGETHER = (
-    "You measured in all wrong pixels together. Where missed and taken pixels touch, a click in the middle of both "
+    "You took all wrong pixels together. Where missed and taken pixels touch, a click in the middle of both "
     "lies at the edge of each. They are two regions, measured one by one."
 )
 LARGER = f"You went to the region with more pixels. A region may be large and thin. {DEEPEST} of both."
@@ -330,17 +331,6 @@ MISTAKES: list[tuple[str, str, dict[str, Any]]] = [  # a name, words, and decisi
         "wide.",
         {"place": divided_by_height},
     ),
-    *(
-        (
-            f"{metric} distance",
-            f"Your distance is not the straight one: {how}. The task asks for what `distance_transform_edt` measures.",
-            {"depth": partial(by_chamfer, metric=metric)},
-        )
-        for metric, how in (
-            ("taxicab", "it counts steps to the side and up or down"),
-            ("chessboard", "a step along a diagonal counts as 1"),
-        )
-    ),
     (
         "whole masks",
         "You measured in the masks themselves, `true` and `predicted`. Right pixels need no click: measure in those "
@@ -378,6 +368,14 @@ EXERCISE = Exercise(
             "all wrong pixels together; border not counted",
             f"Two things at once. {TOGETHER} {BORDER}",
             wrong=partial(together, depth=ndimage.distance_transform_edt),
+        ),
+        *(
+            Mistake(
+                f"centroid of all wrong pixels, {how}",
+                f"You clicked on the mean of all wrong pixels, which may be right itself. {DEEPEST}. {TOGETHER}",
+                wrong=partial(centroid_of_all, whole=whole),
+            )
+            for how, whole in (("rounded", round), ("rounded down", int))
         ),
         largest_piece,
         first_wrong,

@@ -48,8 +48,8 @@ class Norm:
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What a block is made of. Light ones: they are copied for every call."""
+class Block:
+    """The parts of a block. Light ones: they are copied for every call."""
 
     self_attn: Look
     token_to_image: Look
@@ -61,7 +61,7 @@ class Parts:
     norm4: Norm | Times
 
 
-def two_way_block(block: Parts, tokens: Tensor, cells: Tensor, token_codes: Tensor, cell_codes: Tensor) -> Both:
+def two_way_block(block: Block, tokens: Tensor, cells: Tensor, token_codes: Tensor, cell_codes: Tensor) -> Both:
     """The course's own, as in `lib.layers.two_way.TwoWayAttentionBlock`."""
     q = tokens + token_codes
     tokens = block.norm1(tokens + block.self_attn(q, q, tokens))
@@ -72,7 +72,7 @@ def two_way_block(block: Parts, tokens: Tensor, cells: Tensor, token_codes: Tens
 
 
 def cases() -> list[Case]:
-    by_hand = Parts(Look(0.75), Look(0.5), Look(0.25), Times(3.0), *map(Times, (0.5, 0.75, 0.125, 2.0)))
+    by_hand = Block(Look(0.75), Look(0.5), Look(0.25), Times(3.0), *map(Times, (0.5, 0.75, 0.125, 2.0)))
     # Token: (1 + 3) / 2 = 2, then (2 + 6) · 3/4 = 6, then (6 + 18) / 8 = 3. Cells: 2 · (1 + 6) and 2 · (2 + 3).
     given = torch.ones(1, 1, 1), torch.tensor([[[1.0], [2]]]), torch.ones(1, 1, 1), torch.tensor([[[1.0], [-1]]])
     expected = torch.full((1, 1, 1), 3.0), torch.tensor([[[14.0], [10]]])
@@ -92,13 +92,13 @@ def cases() -> list[Case]:
 
 def case(label: str, prompts: int, tokens: int, cells: int, dim: int, seed: int) -> Case:
     norms = [Norm(*random_values(2, dim, seed=seed + number)) for number in STEPS]
-    parts = Parts(Look(0.05), Look(-0.1), Look(0.2), Times(0.7), *norms)
+    parts = Block(Look(0.05), Look(-0.1), Look(0.2), Times(0.7), *norms)
     lengths = (tokens, cells, tokens, cells)
     given = [random_values(prompts, length, dim, seed=seed + 5 + i) for i, length in enumerate(lengths)]
     return Case.from_truth(label, (parts, *given), look_by_look, gradients_of=("tokens", "cells"))
 
 
-def look_by_look(block: Parts, tokens: Tensor, cells: Tensor, token_codes: Tensor, cell_codes: Tensor) -> Both:
+def look_by_look(block: Block, tokens: Tensor, cells: Tensor, token_codes: Tensor, cell_codes: Tensor) -> Both:
     """The truth in double precision: prompt by prompt, one who looks at one thing at a time."""
     prompts = []
     for every in zip(*(given.double() for given in (tokens, cells, token_codes, cell_codes)), strict=True):
@@ -129,7 +129,7 @@ CODED = {1: "qk", 2: "qk", 3: "", 4: "qk"}  # what codes are added to
 
 
 def stepwise(
-    block: Parts,
+    block: Block,
     tokens: Tensor,
     cells: Tensor,
     token_codes: Tensor,
@@ -139,15 +139,19 @@ def stepwise(
     looks: Mapping[int, str] = LOOKS,
     kept: tuple[int, ...] = (),
     alone: tuple[int, ...] = (),
+    turned: tuple[int, ...] = (),
     norms: tuple[int, ...] = STEPS,
     first: bool = False,
+    late: bool = False,
 ) -> Both:
     """`two_way_block` with its decisions open.
 
     Args:
         order: of the steps. coded: to what each adds codes. looks: which attention each uses.
         kept: steps that add what came to what was there *with* its code. alone: steps that do not add, but replace.
+        turned: steps in which those who should look are looked at.
         norms: the number of each step's norm, 0 for none. first: whether norms come before the steps, not after.
+        late: whether what was there is added after the norm, and not before it.
     """
     now, codes = [tokens, cells], (token_codes, cell_codes)
     for step in order:
@@ -158,7 +162,12 @@ def stepwise(
         q, k, v = (
             z + codes[i] if part in coded[step] else z for part, z, i in (("q", x, who), ("k", y, what), ("v", y, what))
         )
+        if step in turned:
+            q, k, v = k, q, x
         came = block.mlp(q) if step == 3 else getattr(block, looks[step])(q, k, v)
+        if late:
+            now[who] = now[who] + norm(came)
+            continue
         if step not in alone:
             came = came + now[who] + (codes[who] if step in kept else 0)
         now[who] = came if first else norm(came)
@@ -234,6 +243,12 @@ def sums_and_norms() -> Iterator[Mistake]:
         yield Mistake(f"norm{b} and norm{a} exchanged", told, wrong=partial(stepwise, norms=norms))
     told = "You used norm1 after every step. Each step has a norm of its own."
     yield Mistake("norm1 everywhere", told, wrong=partial(stepwise, norms=(1, 1, 1, 1)))
+    for norms in (1, 2, 1, 4), (1, 1, 3, 4), (1, 2, 2, 4), (1, 2, 3, 3):
+        ((step, other),) = [(step, number) for step, number in enumerate(norms, 1) if step != number]
+        told = f"After step {step} you used norm{other}. Each step has a norm of its own: norm{step}."
+        yield Mistake(f"norm{other} for norm{step}", told, wrong=partial(stepwise, norms=norms))
+    told = "You normalise what came, and add it then. Add it to what was there first: the *sum* is normalised."
+    yield Mistake("added after the norm", told, wrong=partial(stepwise, late=True))
     told = "Your norms come *before* the steps, as in a ViT. Here each comes after its step, when the sum is made."
     yield Mistake("norms first", told, wrong=partial(stepwise, first=True))
 
@@ -242,14 +257,14 @@ def sums_and_norms() -> Iterator[Mistake]:
     "old tokens in step 4",
     "In step 4 the cells look at the tokens as they were given. By then they are renewed: look at these.",
 )
-def old_tokens(block: Parts, tokens: Tensor, cells: Tensor, token_codes: Tensor, cell_codes: Tensor) -> Both:
+def old_tokens(block: Block, tokens: Tensor, cells: Tensor, token_codes: Tensor, cell_codes: Tensor) -> Both:
     renewed = two_way_block(block, tokens, cells, token_codes, cell_codes)[0]
     told = block.image_to_token(cells + cell_codes, tokens + token_codes, tokens)
     return renewed, block.norm4(cells + told)
 
 
 def coded_once(
-    block: Parts, tokens: Tensor, cells: Tensor, token_codes: Tensor, cell_codes: Tensor, steps: tuple[int, ...]
+    block: Block, tokens: Tensor, cells: Tensor, token_codes: Tensor, cell_codes: Tensor, steps: tuple[int, ...]
 ) -> Both:
     """Tokens with codes are computed at the start, and used again in these steps."""
     q = tokens + token_codes
@@ -266,11 +281,12 @@ def coded_once(
     "You added the codes to tokens and cells once, at the start: so they stand in the values, too. They are added anew "
     "in each step, to queries and keys alone.",
 )
-def added_at_the_start(block: Parts, tokens: Tensor, cells: Tensor, token_codes: Tensor, cell_codes: Tensor) -> Both:
+def added_at_the_start(block: Block, tokens: Tensor, cells: Tensor, token_codes: Tensor, cell_codes: Tensor) -> Both:
     none = dict.fromkeys(STEPS, "")
     return stepwise(block, tokens + token_codes, cells + cell_codes, token_codes, cell_codes, coded=none)
 
 
+TURNED = "In step 4 it is the cells that look: they are the queries, and the tokens are keys and values. "
 ONCE = "you used the sum of tokens and codes from step 1 again. The tokens have changed: add the codes to the new ones."
 EXCHANGED = "You exchanged `token_to_image` (step 2) and `image_to_token` (step 4)."
 
@@ -289,6 +305,12 @@ EXERCISE = Exercise(
         Mistake("step 1's sum in step 4", f"In step 4 {ONCE}", wrong=partial(coded_once, steps=(4,))),
         Mistake("step 1's sum in steps 2 and 4", f"In steps 2 and 4 {ONCE}", wrong=partial(coded_once, steps=(2, 4))),
         added_at_the_start,
+        Mistake("step 4 the wrong way round", f"{TURNED}Yours is turned round.", wrong=partial(stepwise, turned=(4,))),
+        Mistake(
+            "token_to_image in step 4",
+            f"You called `token_to_image` in step 4, too. {TURNED}That is `image_to_token`.",
+            wrong=partial(stepwise, looks=LOOKS | {4: LOOKS[2]}),
+        ),
         Mistake(
             "looks exchanged",
             EXCHANGED,
