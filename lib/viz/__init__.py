@@ -23,10 +23,13 @@ masks
 clips
     strip: `draw_clip`    player: `play_clip`    depths: `draw_depths`    gates: `draw_gates`
     similarity: `draw_similarity`, `crop_segment`    cloud: `draw_query_cloud`
+prompts
+    clicker: `Clicker`    still: `draw_prompts`, `draw_nested`, `draw_iou_by_clicks`
+    looks: `draw_place_codes`, `draw_click_attention`, `draw_masked_patches`
 diagrams
     course_map: `draw_course_map`    fcn_plan: `draw_fcn_plan`    u_diagram: `draw_u`
     system: `draw_system`, the whole of a detector    rcnn_family, yolo_plan, retinanet_plan,
-    mask_rcnn_plan, new_heads_plan, detr_plan: its stages, model by model
+    mask_rcnn_plan, new_heads_plan, detr_plan, maskformer_plan, uni_dvps_plan, sam_plan: its stages, model by model
 """
 
 from lib.viz.basics.draw import fingerprint, overlay, show_images

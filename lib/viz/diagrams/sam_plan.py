@@ -81,7 +81,7 @@ def sam_plan(model: Sam, image: Tensor, point: tuple[int, int]) -> Plan:
         Stage(f"two-way decoder\n× {len(decoder.transformer.layers)}", asking(image, torch.stack(list(looks.values()))),
               f"{shape_of(states[0])};\nwhere the click looks",
               milliseconds(lambda: decoder.transformer(embedding + dense, places, tokens)), new=True, also=1),
-        Stage("cells as tokens\nleft them, × 4", feature_map(pixels[0]),
+        Stage("the map, as tokens\nleft it, enlarged", feature_map(pixels[0]),
               f"{shape_of(pixels[0])};\na vector a pixel", milliseconds(lambda: decoder.output_upscaling(answered))),
         Stage("× vectors of mask\ntokens = 3 masks", tiles(drawn), f"{shape_of(masks)};\norange: guessed best",
               milliseconds(draw_masks), new=True),

@@ -148,14 +148,12 @@ class Clicker(PictureWidget):
         if said == Said():
             self.clear()
             return
-        model = self.predictor.model
-        on = model.pixel_mean.device
-        points = torch.tensor(said.points, dtype=torch.float32, device=on).view(-1, 3)  # (N, 3)
+        points = torch.tensor(said.points, dtype=torch.float32).view(-1, 3)  # (N, 3)
         begun = time.perf_counter()
         masks, ious, small = self.predictor.predict(
             points[:, :2] if said.points else None,
             points[:, 2].long() if said.points else None,
-            None if said.box is None else torch.tensor(said.box, dtype=torch.float32, device=on),
+            None if said.box is None else torch.tensor(said.box, dtype=torch.float32),
             self.answers[-1].small if correction else None,
             said.phrase or None,
             multimask_output=len(said.points) == 1 and said.points[0][2] == 1 and said[1:] == (None, ""),
