@@ -63,10 +63,13 @@ def middle_click(region: Tensor) -> tuple[int, int]:
         raise ValueError(
             f"region is {tuple(region.shape)} with {int(region.sum())} pixels; expected (H, W), at least one"
         )
-    inside = np.pad(region.cpu().numpy().astype(bool), 1)
-    depth = distance_transform_edt(inside)[1:-1, 1:-1]  # (H, W)
-    row, column = divmod(int(depth.argmax()), region.shape[1])
+    row, column = divmod(int(_depths(region).argmax()), region.shape[1])
     return column, row
+
+
+def _depths(region: Tensor) -> np.ndarray:
+    """Of each pixel of a region its distance to the nearest one outside, (H, W); beyond the border all is outside."""
+    return distance_transform_edt(np.pad(region.cpu().numpy().astype(bool), 1))[1:-1, 1:-1]
 
 
 def next_click(predicted: Tensor, true: Tensor) -> tuple[int, int, int]:
@@ -88,8 +91,7 @@ def next_click(predicted: Tensor, true: Tensor) -> tuple[int, int, int]:
     missed, taken = true & ~predicted, predicted & ~true
     if not (missed | taken).any():
         raise ValueError("predicted is true everywhere; expected a pixel that is wrong")
-    depths = [distance_transform_edt(np.pad(one.cpu().numpy(), 1)).max() for one in (missed, taken)]
-    label = FOREGROUND if depths[0] >= depths[1] else BACKGROUND
+    label = FOREGROUND if _depths(missed).max() >= _depths(taken).max() else BACKGROUND
     return *middle_click(missed if label == FOREGROUND else taken), label
 
 
