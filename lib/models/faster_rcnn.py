@@ -5,13 +5,14 @@ The second stage is that of Fast R-CNN (lesson 07). Attribute names are torchvis
 Region Proposal Networks", section 3; with a pyramid: Lin et al. 2017, "Feature Pyramid Networks", section 4.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import FrozenBatchNorm2d, batched_nms
+from torchvision.ops import FrozenBatchNorm2d, batched_nms, roi_pool
 
 from lib.layers.backbone import Backbone
 from lib.layers.fpn import BackboneWithFPN, MultiScaleRoIAlign
@@ -297,18 +298,22 @@ def fasterrcnn_resnet50_fpn(num_classes: int = 91) -> FasterRCNN:
     return FasterRCNN(BackboneWithFPN(body, [256, 512, 1024, 2048], 256), num_classes)
 
 
-def faster_rcnn_small(num_classes: int = 6) -> FasterRCNN:
+def faster_rcnn_small(num_classes: int = 6, pool: Callable[..., Tensor] = roi_pool) -> FasterRCNN:
     """The one of lesson 08, for toyworld at 96 × 96: learns in a minute or two. No resizing, no normalisation.
 
     Backbone, RoI pooling (as in the paper) and second stage are those of `fast_rcnn_small`. Half of toyworld's things
     have a side between 15 and 28 pixels, hence the sizes of the anchors.
+
+    Args:
+        num_classes: with the background.
+        pool: see `RoIPooling`.
     """
     anchors = AnchorGenerator(((12, 20, 34),), ((0.5, 1.0, 2.0),))
     return FasterRCNN(
         SmallBackbone(),
         num_classes,
         anchors,
-        RoIPooling(5),
+        RoIPooling(5, pool),
         representation_size=96,
         min_size=None,
         image_mean=(0.0, 0.0, 0.0),

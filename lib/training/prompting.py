@@ -35,45 +35,72 @@ class Prompted(NamedTuple):
     phrases: list[str]  # P: words that mean this mask and no other of its picture; "" where there are none
 
 
-class PromptedBatches:
-    """Draws pictures and masks of them, for `fit`.
+class MaskBatches:
+    """Draws pictures and masks of them, for `fit`; half of the pictures are mirrored.
+
+    Args:
+        images: (3, H, W) each. masks: of each picture (M, H, W) bool. Pictures without a mask are never drawn.
+        pictures: B. per_picture: K masks, drawn anew each time, so that one may come twice.
+        seed: of the drawing.
+        weights: of each picture M numbers, how often its masks are drawn; None: all equally often.
+        ways: of each picture M lists of phrases that mean a mask; None: there are no words.
+
+    Raises:
+        ValueError: there is no mask, no picture or no mask of a picture to draw, or the lists differ in length.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[Tensor],
+        masks: Sequence[Tensor],
+        pictures: int = 16,
+        per_picture: int = 4,
+        seed: int = 0,
+        weights: Sequence[Sequence[float]] | None = None,
+        ways: Sequence[Sequence[Sequence[str]]] | None = None,
+    ):
+        for name, number in (("pictures", pictures), ("per_picture", per_picture)):
+            if number < 1:
+                raise ValueError(f"{name} is {number}; expected at least 1")
+        for name, given in (("masks", masks), ("weights", weights), ("ways", ways)):
+            if given is not None and len(given) != len(images):
+                raise ValueError(f"{name} has {len(given)} entries; expected {len(images)}, one for each of images")
+        self.images, self.masks, self.weights, self.ways = images, masks, weights, ways
+        self.pictures, self.per_picture, self.random = pictures, per_picture, random.Random(seed)
+        self.places = [place for place, one in enumerate(masks) if len(one)]
+        if not self.places:
+            raise ValueError(f"masks has no mask for any of {len(images)} images; expected one at least")
+
+    def __call__(self) -> Prompted:
+        images, masks, phrases = [], [], []
+        for index in self.random.choices(self.places, k=self.pictures):
+            weights = None if self.weights is None else self.weights[index]
+            chosen = self.random.choices(range(len(self.masks[index])), weights, k=self.per_picture)
+            mirrored = (-1,) if self.random.random() < 0.5 else ()
+            images.append(self.images[index].flip(mirrored))
+            masks.append(self.masks[index][chosen].flip(mirrored))
+            ways = [self.ways[index][place] if self.ways is not None else () for place in chosen]
+            phrases += [self.random.choice(one) if one else "" for one in ways]
+        return Prompted(torch.stack(images), torch.cat(masks), phrases)
+
+
+class PromptedBatches(MaskBatches):
+    """`MaskBatches` of scenes: all that can be meant, each level as often as WANTED says, with phrases.
 
     Args:
         samples: the scenes.
-        pictures: B. masks: K, of each picture.
-        seed: of the drawing.
-
-    Raises:
-        ValueError: there is no scene, no picture or no mask to draw.
+        pictures, per_picture, seed: see `MaskBatches`.
     """
 
-    def __init__(self, samples: Sequence[Sample], pictures: int = 16, masks: int = 4, seed: int = 0):
-        for name, number in (("samples", len(samples)), ("pictures", pictures), ("masks", masks)):
-            if number < 1:
-                raise ValueError(f"{name} is {number}; expected at least 1")
-        self.pictures, self.per_picture, self.random = pictures, masks, random.Random(seed)
-        self.images = [sample.image for sample in samples]
-        self.nested = [nested_masks(sample) for sample in samples]
-        self.ways = [
-            unambiguous_phrases(nested.phrases, sample.phrases)
-            for nested, sample in zip(self.nested, samples, strict=True)
-        ]
-
-    def __call__(self) -> Prompted:
-        """A batch; half of the pictures are mirrored."""
-        images, masks, phrases = [], [], []
-        for index in self.random.choices(range(len(self.images)), k=self.pictures):
-            nested = self.nested[index]
-            share = [WANTED[LEVELS[level]] for level in nested.levels.tolist()]
-            count = nested.levels.bincount(minlength=len(LEVELS)).tolist()
-            weights = [one / count[level] for one, level in zip(share, nested.levels.tolist(), strict=True)]
-            chosen = self.random.choices(range(len(weights)), weights, k=self.per_picture)
-            mirrored = (-1,) if self.random.random() < 0.5 else ()
-            images.append(self.images[index].flip(mirrored))
-            masks.append(nested.masks[chosen].flip(mirrored))
-            ways = self.ways[index]
-            phrases += [self.random.choice(ways[place]) if ways[place] else "" for place in chosen]
-        return Prompted(torch.stack(images), torch.cat(masks), phrases)
+    def __init__(self, samples: Sequence[Sample], pictures: int = 16, per_picture: int = 4, seed: int = 0):
+        nested = [nested_masks(sample) for sample in samples]
+        weights = []
+        for one in nested:
+            levels = one.levels.tolist()
+            weights.append([WANTED[LEVELS[level]] / levels.count(level) for level in levels])
+        ways = [unambiguous_phrases(one.phrases, sample.phrases) for one, sample in zip(nested, samples, strict=True)]
+        images, masks = [sample.image for sample in samples], [one.masks for one in nested]
+        super().__init__(images, masks, pictures, per_picture, seed, weights, ways)
 
 
 class Prompt(NamedTuple):
@@ -138,8 +165,8 @@ def prompted_loss(model: Sam, batch: Prompted, rounds: int, single_click: str = 
         The losses of `min_over_masks_loss`, weighed, the mean over the rounds.
 
     Raises:
-        ValueError: there is no round, `single_click` is another word, the model knows no words, pictures do not fill
-            what the encoder sees, or masks and phrases do not belong to the pictures.
+        ValueError: there is no round, `single_click` is another word, there are phrases and the model knows no words,
+            pictures do not fill what the encoder sees, or masks and phrases do not belong to the pictures.
     """
     _check(model, batch, rounds, single_click)
     embeddings = model.encode(batch.images)  # (B, D, h, w)
@@ -149,7 +176,8 @@ def prompted_loss(model: Sam, batch: Prompted, rounds: int, single_click: str = 
         vague = torch.zeros_like(vague)
     total: dict[str, Tensor] = {}
     for number in range(rounds):
-        every = model(embeddings, *prompt[:2], None, prompt.masks, prompt.phrases, pad=False)
+        words = None if model.phrase_encoder is None else prompt.phrases
+        every = model(embeddings, *prompt[:2], None, prompt.masks, words, pad=False)
         if number == 0 and vague.any():
             three = SamOutput(*(one[vague] for one in every.several()))
             _add(total, min_over_masks_loss(three, batch.masks[vague], single_click), vague.float().mean() / rounds)
@@ -169,7 +197,7 @@ def _check(model: Sam, batch: Prompted, rounds: int, single_click: str) -> None:
         raise ValueError(f"rounds is {rounds}; expected at least 1")
     if single_click not in ("min", "mean", "one"):
         raise ValueError(f"single_click is {single_click!r}; expected 'min', 'mean' or 'one'")
-    if model.phrase_encoder is None:
+    if model.phrase_encoder is None and any(batch.phrases):
         raise ValueError("model has no phrase_encoder; expected one, for the phrases of the batch")
     if batch.images.shape[2:] != (side, side) or batch.masks.shape[1:] != (side, side):
         came = f"pictures {tuple(batch.images.shape)} and masks {tuple(batch.masks.shape)}"

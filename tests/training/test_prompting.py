@@ -50,7 +50,7 @@ def small(words=WORDS):
 
 
 def test_batches_hold_masks_and_words_of_their_pictures(samples):
-    batches = PromptedBatches(samples, pictures=5, masks=3, seed=1)
+    batches = PromptedBatches(samples, pictures=5, per_picture=3, seed=1)
     nested = [nested_masks(sample) for sample in samples]
     mirrored = []
     for _ in range(6):
@@ -289,9 +289,9 @@ def of(images=(1, 3, SIDE, SIDE), masks=SQUARE, phrases=("", "")):
 @pytest.mark.parametrize(
     ("call", "named"),
     [
-        (lambda s: PromptedBatches([]), "samples"),
+        (lambda s: PromptedBatches([]), "masks"),
         (lambda s: PromptedBatches(s, pictures=0), "pictures"),
-        (lambda s: PromptedBatches(s, masks=0), "masks"),
+        (lambda s: PromptedBatches(s, per_picture=0), "per_picture"),
         (lambda s: first_prompt(of(), {}), "kinds"),
         (lambda s: first_prompt(of(), {"mask": 1.0}), "kinds"),
         (lambda s: first_prompt(of(), {"point": 0.0}), "kinds"),
@@ -302,7 +302,7 @@ def of(images=(1, 3, SIDE, SIDE), masks=SQUARE, phrases=("", "")):
         (lambda s: prompted_loss(MODEL, of(masks=SQUARE[:, :40]), 1), "batch"),
         (lambda s: prompted_loss(MODEL, of((3, 3, SIDE, SIDE)), 1), "batch"),
         (lambda s: prompted_loss(MODEL, of(phrases=("",)), 1), "batch"),
-        (lambda s: prompted_loss(SILENT, of(), 1), "model"),
+        (lambda s: prompted_loss(SILENT, of(phrases=("red", "")), 1), "model"),
         (lambda s: iou_by_clicks(MODEL, torch.zeros(1, 16, 6, 6), SQUARE, clicks=0), "clicks"),
         (lambda s: iou_by_clicks(MODEL, torch.zeros(1, 16, 6, 6), SQUARE.float()), "true"),
         (lambda s: iou_by_clicks(MODEL, torch.zeros(1, 16, 6, 6), SQUARE[0]), "true"),
