@@ -81,6 +81,7 @@ from lib.ops.clicks import middle_click
 from lib.ops.masks import mask_iou
 from lib.timing import milliseconds
 from lib.viz import explore
+from lib.viz.detection.boxes import box_patch
 from lib.viz.diagrams.sam_plan import draw_sam
 from lib.viz.prompts.clicker import Clicker
 from lib.viz.prompts.looks import draw_click_attention, draw_masked_patches, draw_place_codes
@@ -223,7 +224,7 @@ def filled_in(image: torch.Tensor, ratio: float, seed: int = 0) -> tuple[torch.T
 # The network predicts the *pattern* of a patch, brought to mean 0 and deviation 1: the paper found that this teaches more than raw colours do.
 # (Both are taken over all 192 numbers of a patch, three colours of 64 pixels.)
 # To get a picture, each patch is given its true mean and deviation here.
-# So brightness and contrast are no achievement, but colours and patterns are; in the second row each hidden patch has its true mean, and nothing else.
+# So brightness and contrast are no achievement, but colours and patterns are; in the last picture each hidden patch has its true mean, and nothing else.
 #
 # **Predict.**
 # What comes back better: the line between ground and sky, or a thing that is hidden whole?
@@ -232,8 +233,8 @@ def filled_in(image: torch.Tensor, ratio: float, seed: int = 0) -> tuple[torch.T
 hidden, picture = filled_in(sample.image, 0.75)
 patches = mae.patchify(sample.image[None], 8)                   # (1, 144, 192)
 flat = mae.unpatchify(patches.mean(2, keepdim=True).expand_as(patches), 8, (96, 96))[0]
-two = torch.stack([sample.image, sample.image])
-draw_masked_patches(two, hidden.expand(2, -1), torch.stack([picture, flat]))
+draw_masked_patches(sample.image, hidden, {"filled in by the network": picture,
+                                           "with its true mean alone": flat})
 plt.show()
 
 # %% [markdown]
@@ -299,7 +300,7 @@ print(f"pairs in windows:    {windows * window**4 / 1e6:.2f} million")
 
 # %% [markdown]
 # Ours has 12 × 12 tokens, windows of 6 × 6 in layers 1 and 3, and looks at all in layers 2 and 4.
-# Here is where the token at the star looks, as the mean over the four heads.
+# Here is where the token at the star looks, as the mean over the four heads; its window is framed.
 
 # %%
 def seen_by(block, x: torch.Tensor, row: int, column: int) -> torch.Tensor:
@@ -318,7 +319,9 @@ for number, block in enumerate(net.image_encoder.blocks, 1):
     title = f"layer {number}: " + ("window" if block.window_size else "all")
     looks[title] = seen_by(block, x, 5, 2).cpu()                # the token in row 5, column 2
     x = block(x)                                                # (1, 12, 12, 128)
-draw_click_attention(sample.image, looks, torch.tensor([[20., 44.]]), INSIDE)
+figure = draw_click_attention(sample.image, looks, torch.tensor([[20., 44.]]), INSIDE)
+for axis in (figure.axes[0], figure.axes[2]):
+    box_patch(axis, torch.tensor([0., 0., 48., 48.]), "white", width=1)         # its window
 plt.show()
 
 # %% [markdown]

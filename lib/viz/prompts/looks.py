@@ -132,35 +132,33 @@ def looks_of_token(model: Sam, ask: Callable[[], object], token: int) -> dict[st
     return {title: one[token].unflatten(0, size) for title, one in zip(titles, seen, strict=True)}
 
 
-def draw_masked_patches(image: Tensor, hidden: Tensor, filled: Tensor, size: float = 2.6) -> Figure:
-    """A picture whole, what the encoder sees of it, and the hidden patches as they were filled in.
+def draw_masked_patches(image: Tensor, hidden: Tensor, filled: dict[str, Tensor], size: float = 2.4) -> Figure:
+    """A picture whole, what the encoder sees of it, and the hidden patches as they were filled in, in several ways.
 
     Args:
-        image: (3, H, W) floats 0..1, or several (B, 3, H, W), a row for each.
-        hidden: (N,) or (B, N) bool, True = hidden, patches row by row.
-        filled: as `image`, what the model says; it is seen where a patch was hidden, cut to 0..1.
+        image: (3, H, W) floats 0..1.
+        hidden: (N,) bool, True = hidden, patches row by row.
+        filled: by title, as `image`; it is seen where a patch was hidden, cut to 0..1.
         size: width of a picture in inches.
 
     Raises:
         ValueError: shapes do not fit, or the picture cannot be cut into N square patches.
     """
-    images, whats, gone = (one.detach().cpu() for one in (image, filled, hidden))
-    if images.ndim == 3:
-        images, whats, gone = images[None], whats[None], gone[None]
-    if images.ndim != 4 or whats.shape != images.shape:
-        raise ValueError(f"filled is {tuple(filled.shape)}; expected the shape of image, {tuple(image.shape)}")
-    height, width = images.shape[2:]
-    side = max(1, round((height * width / max(gone.shape[-1], 1)) ** 0.5))  # of a patch
+    for title, one in filled.items():
+        if one.shape != image.shape:
+            raise ValueError(f"filled[{title!r}] is {tuple(one.shape)}; expected {tuple(image.shape)}, as image")
+    height, width = image.shape[1:]
+    side = max(1, round((height * width / max(hidden.numel(), 1)) ** 0.5))  # of a patch
     count = 0 if height % side or width % side else (height // side) * (width // side)
-    if count == 0 or gone.shape != (len(images), count) or gone.dtype != torch.bool:
+    if count == 0 or hidden.shape != (count,) or hidden.dtype != torch.bool:
         came = f"{tuple(hidden.shape)} {hidden.dtype}"
         raise ValueError(f"hidden is {came}; expected bools, one for each square patch of {height} × {width}")
-    cover = gone.view(-1, 1, height // side, width // side).repeat_interleave(side, 2).repeat_interleave(side, 3)
-    seen = torch.where(cover, torch.tensor(HIDDEN), images)
-    guessed = torch.where(cover, whats.clamp(0, 1), images)
-    figure, axes = panels(3 * len(images), 3, min(size, PAGE / 3), height / width)
-    titles = ("the picture", f"the encoder sees {1 - gone[0].float().mean():.0%}", "hidden patches filled in")
-    for row, trio in enumerate(zip(images, seen, guessed, strict=True)):
-        for place, (one, title) in enumerate(zip(trio, titles, strict=True)):
-            show_picture(axes[3 * row + place], one, title if row == 0 else "")
+    cover = hidden.cpu().view(height // side, width // side).repeat_interleave(side, 0).repeat_interleave(side, 1)
+    shown = {"the picture": image.cpu()}
+    shown[f"the encoder sees {1 - hidden.float().mean():.0%}"] = torch.where(cover, torch.tensor(HIDDEN), image.cpu())
+    for title, one in filled.items():
+        shown[title] = torch.where(cover, one.cpu().clamp(0, 1), image.cpu())
+    figure, axes = panels(len(shown), len(shown), min(size, PAGE / len(shown)), height / width)
+    for axis, (title, one) in zip(axes, shown.items(), strict=True):
+        show_picture(axis, one, title)
     return figure

@@ -64,7 +64,9 @@ def test_looks_are_those_of_the_decoder():
 def test_hidden_patches_are_grey_and_then_filled_in():
     hidden = torch.tensor([True, False, False, False, True, True])  # 2 × 3 patches of 4 × 4
     filled = torch.full_like(IMAGE, 1.5)
-    whole, seen, guessed = (np.asarray(axis.images[0].get_array()) for axis in figure_of(IMAGE, hidden, filled))
+    whole, seen, guessed = (
+        np.asarray(axis.images[0].get_array()) for axis in figure_of(IMAGE, hidden, {"mine": filled})
+    )
     assert np.allclose(whole, IMAGE.permute(1, 2, 0), atol=0.003)
     for number, gone in enumerate(hidden.tolist()):
         at = np.s_[number // 3 * 4 : number // 3 * 4 + 4, number % 3 * 4 : number % 3 * 4 + 4]
@@ -74,15 +76,14 @@ def test_hidden_patches_are_grey_and_then_filled_in():
 
 def figure_of(image, hidden, filled):
     axes = draw_masked_patches(image, hidden, filled).axes
-    assert axes[1].get_title() == "the encoder sees 50%"
+    assert [axis.get_title() for axis in axes[1:]] == ["the encoder sees 50%", *filled]
     return axes
 
 
-def test_several_pictures_are_rows():
-    hidden = torch.tensor([[True, False, False, False, True, True], [False, False, True, True, True, False]])
-    axes = draw_masked_patches(torch.stack([IMAGE, 1 - IMAGE]), hidden, torch.zeros(2, 3, 8, 12)).axes
-    assert len(axes) == 6 and np.allclose(axes[3].images[0].get_array(), 1 - IMAGE.permute(1, 2, 0), atol=0.003)
-    assert axes[5].images[0].get_array()[0, 8].tolist() == [0, 0, 0]
+def test_several_ways_to_fill_in_stand_beside_each_other():
+    hidden = torch.tensor([True, False, False, False, True, True])
+    axes = figure_of(IMAGE, hidden, {"black": torch.zeros_like(IMAGE), "white": torch.ones_like(IMAGE)})
+    assert [axis.images[0].get_array()[0, 0].tolist() for axis in axes[2:]] == [[0] * 3, [1] * 3]
 
 
 @pytest.mark.parametrize(
@@ -92,11 +93,14 @@ def test_several_pictures_are_rows():
         (lambda: draw_place_codes(PositionEmbeddingRandom(4), ((24, 0),)), r"cells is \(24, 0\)"),
         (lambda: draw_click_attention(IMAGE, {}), "maps is empty"),
         (lambda: draw_click_attention(IMAGE, {"a": torch.zeros(3)}), r"maps\['a'\] is \(3,\)"),
-        (lambda: draw_masked_patches(IMAGE, torch.zeros(6).bool(), IMAGE[:, :4]), r"filled is \(3, 4, 12\)"),
-        (lambda: draw_masked_patches(IMAGE, torch.zeros(5).bool(), IMAGE), r"hidden is \(5,\)"),
-        (lambda: draw_masked_patches(IMAGE, torch.zeros(6), IMAGE), r"hidden is \(6,\) torch.float32"),
-        (lambda: draw_masked_patches(IMAGE, torch.zeros(0).bool(), IMAGE), r"hidden is \(0,\)"),
-        (lambda: draw_masked_patches(IMAGE, torch.zeros(999).bool(), IMAGE), r"hidden is \(999,\)"),
+        (
+            lambda: draw_masked_patches(IMAGE, torch.zeros(6).bool(), {"a": IMAGE[:, :4]}),
+            r"filled\['a'\] is \(3, 4, 12\)",
+        ),
+        (lambda: draw_masked_patches(IMAGE, torch.zeros(5).bool(), {}), r"hidden is \(5,\)"),
+        (lambda: draw_masked_patches(IMAGE, torch.zeros(6), {}), r"hidden is \(6,\) torch.float32"),
+        (lambda: draw_masked_patches(IMAGE, torch.zeros(0).bool(), {}), r"hidden is \(0,\)"),
+        (lambda: draw_masked_patches(IMAGE, torch.zeros(999).bool(), {}), r"hidden is \(999,\)"),
     ],
 )
 def test_bad_input_is_named(draw, named):
