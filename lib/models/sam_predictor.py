@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lib.models.sam import Sam
+from lib.models.sam import Sam, SamOutput
 
 
 class SamPredictor:
@@ -34,8 +34,7 @@ class SamPredictor:
         Raises:
             ValueError: it is no such picture.
         """
-        if image.ndim != 3 or image.shape[0] != 3 or not image.numel() or not image.is_floating_point():
-            raise ValueError(f"image is {tuple(image.shape)} {image.dtype}; expected (3, H, W) floats, 0..1")
+        check_image(image)
         self.original_size = (image.shape[1], image.shape[2])
         scale = self.model.image_encoder.img_size / max(self.original_size)
         self.input_size = (int(image.shape[1] * scale + 0.5), int(image.shape[2] * scale + 0.5))
@@ -82,6 +81,27 @@ class SamPredictor:
         output = every.several() if multimask_output else every.single()
         return self.to_original(output.masks)[0] > 0, output.ious[0], output.masks[0]
 
+    @torch.no_grad()
+    def predict_points(self, points: Tensor) -> SamOutput:
+        """Ask with many prompts at once, each a single click on foreground.
+
+        Args:
+            points: (P, 2), x and y in pixels of the picture as it came.
+
+        Returns:
+            Three masks for each, (P, 3, H, W) logits at the picture's size, and guesses of their IoU (P, 3).
+
+        Raises:
+            RuntimeError: no picture was set. ValueError: the shape does not fit.
+        """
+        if self.features is None:
+            raise RuntimeError("no picture is set; call set_image first")
+        if points.ndim != 2 or points.shape[1] != 2:
+            raise ValueError(f"points is {tuple(points.shape)}; expected (P, 2)")
+        clicks = self.to_input(points)[:, None].to(self.features.device)  # (P, 1, 2)
+        output = self.model(self.features, clicks, clicks.new_ones(len(clicks), 1)).several()
+        return SamOutput(self.to_original(output.masks), output.ious)
+
     def _check(
         self,
         point_coords: Tensor | None,
@@ -116,3 +136,9 @@ class SamPredictor:
         masks = F.interpolate(masks, (size, size), mode="bilinear", align_corners=False)
         masks = masks[..., : self.input_size[0], : self.input_size[1]]
         return F.interpolate(masks, self.original_size, mode="bilinear", align_corners=False)
+
+
+def check_image(image: Tensor) -> None:
+    """Raise ValueError unless it is a picture: (3, H, W) floats, with at least a pixel."""
+    if image.ndim != 3 or image.shape[0] != 3 or not image.numel() or not image.is_floating_point():
+        raise ValueError(f"image is {tuple(image.shape)} {image.dtype}; expected (3, H, W) floats, 0..1")
