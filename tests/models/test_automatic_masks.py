@@ -67,10 +67,10 @@ def pair():
 
 
 class Discs:
-    """A predictor that draws: around each point three discs, more or less sharp, with holes where the picture is dark.
+    """A predictor that draws: around each point three discs, more or less sharp, most larger where it is light.
 
-    Random weights give masks that all cover the picture; of these ones some overlap, some lie at a border, some are
-    in pieces.
+    Random weights give masks that all cover the picture; of these ones some overlap, some lie at a border, some have
+    holes and islands.
     """
 
     def set_image(self, image):
@@ -84,8 +84,9 @@ class Discs:
         number = torch.arange(3)
         radii = ((4 + 20 * chance) * (1 + 0.3 * number))[..., None, None]  # (P, 3, 1, 1)
         sharp = (0.2 + 2 * torch.frac(chance * 7 + 0.4 * number))[..., None, None]
-        dark = 30 * (self.image[0] - 0.5).clamp(max=0)
-        return SamOutput(sharp * (radii - far + dark), 0.8 + 0.2 * torch.frac(chance * 13 + 0.3 * number))
+        rough = 40 * (torch.frac(chance * 5 + 0.3 * number) - 0.4).clamp(min=0)[..., None, None]
+        light = rough * (self.image[0] - 0.5)
+        return SamOutput(sharp * (radii - far + light), 0.8 + 0.2 * torch.frac(chance * 13 + 0.3 * number))
 
 
 class AsTheirs:
@@ -179,20 +180,36 @@ LOOSE = {"points_per_side": 8, "stability_score_thresh": 0.8}
         ({"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0, "box_nms_thresh": 0.9}, 60),
         ({"crop_n_layers": 1}, 20),
         ({"crop_n_layers": 1, "crop_nms_thresh": 0.3, "crop_overlap_ratio": 0.6}, 15),
-        ({"crop_n_layers": 2, "crop_n_points_downscale_factor": 2, "min_mask_region_area": 30}, 20),
-        ({"min_mask_region_area": 100, "pred_iou_thresh": 0.0}, 10),
+        ({"crop_n_layers": 2, "crop_n_points_downscale_factor": 2}, 20),
         ({"points_per_side": None, "point_grids": [0.2 + 0.6 * point_grid(6)]}, 8),
         ({"points_per_side": None, "point_grids": [point_grid(6), point_grid(5) ** 2], "crop_n_layers": 1}, 10),
     ],
 )
-def test_drawn_masks_are_filtered_as_by_the_official_generator(settings, least, size, monkeypatch):
-    """OpenCV, which the official code asks for regions, is replaced by a loop."""
-    monkeypatch.setitem(sys.modules, "cv2", OpenCV)
+def test_drawn_masks_are_filtered_as_by_the_official_generator(settings, least, size):
     ours, theirs = both(small(), Discs(), **LOOSE | settings)
     bytes_, image = a_picture(*size)
     found = ours.generate(image)
     assert len(found.masks) >= least and found.masks.shape[1:] == size
     assert len(found.crop_boxes.unique(dim=0)) > 2 or not settings.get("crop_n_layers"), "crops contribute"
+    assert_equal(found, theirs.generate(bytes_))
+
+
+@pytest.mark.parametrize(("layers", "area"), [(0, 30), (0, 100), (1, 40)])
+def test_drawn_masks_are_cleaned_as_by_the_official_generator(layers, area, monkeypatch):
+    """OpenCV, which the official code asks for regions, is replaced by a loop."""
+    monkeypatch.setitem(sys.modules, "cv2", OpenCV)
+    monkeypatch.setattr(their_module, "is_box_near_crop_edge", partial(amg.is_box_near_crop_edge, atol=2))
+    settings = {"points_per_side": 8, "stability_score_thresh": 0.5, "box_nms_thresh": 0.8}
+    ours, theirs = both(small(), Discs(), **settings, crop_n_layers=layers, min_mask_region_area=area)
+    ours.crop_border = 2
+    bytes_, image = a_picture(60, 80)
+    found = ours.generate(image)
+    ours.min_mask_region_area = 0
+    rough = ours.generate(image)
+    assert 5 < len(found.masks) < len(rough.masks), "some became duplicates"
+    was = {tuple(one.tolist()) for one in rough.masks.flatten(1)}
+    same = [tuple(one.tolist()) in was for one in found.masks.flatten(1)]
+    assert any(same) and not all(same), "some were cleaned, some were clean"
     assert_equal(found, theirs.generate(bytes_))
 
 
@@ -276,7 +293,7 @@ def drawing(**settings):
 def test_each_filter_removes_some_and_keeps_some():
     """The steps that a lesson takes one by one are those of `generate`."""
     image = a_picture(150, 200)[1]
-    generator = drawing(crop_n_layers=1, min_mask_region_area=100, box_nms_thresh=0.5)
+    generator = drawing(crop_n_layers=1, min_mask_region_area=100, box_nms_thresh=0.5, crop_nms_thresh=0.45)
     counts, seen = [], []
     for layer, (left, top, right, bottom) in overlapping_crops((150, 200), 1, 512 / 1500):
         generator.predictor.set_image(image[:, top:bottom, left:right])
@@ -350,6 +367,29 @@ def test_cleaning_prefers_what_was_clean():
     assert torch.equal(clean.masks[0], masks[1])
     assert torch.equal(clean.masks[1], remove_small_regions(masks[2], 9, "islands")[0])
     assert torch.equal(found.masks, masks) and found.areas().tolist() == [899, 900, 456], "what was given stays"
+
+
+def test_many_clicks_are_answered_as_one_by_one(pair):
+    predictor = SamPredictor(pair[0])
+    predictor.set_image(a_picture(90, 70)[1])
+    points = torch.tensor([[10.0, 20], [60, 80], [35, 45]])
+    answers = predictor.predict_points(points)
+    assert answers.masks.shape == (3, 3, 90, 70) and answers.ious.shape == (3, 3)
+    for number, point in enumerate(points):
+        masks, ious, _ = predictor.predict(point[None], torch.ones(1))
+        torch.testing.assert_close(answers.ious[number], ious, rtol=0, atol=1e-4)
+        assert ((answers.masks[number] > 0) != masks).float().mean() < 1e-3
+        assert ((answers.masks[number - 1] > 0) != masks).float().mean() > 1e-2, "each click has masks of its own"
+
+
+def test_a_picture_comes_first_and_points_are_pairs(pair):
+    predictor = SamPredictor(pair[0])
+    with pytest.raises(RuntimeError, match="set_image"):
+        predictor.predict_points(torch.zeros(1, 2))
+    predictor.set_image(a_picture(90, 70)[1])
+    for points in (torch.zeros(2), torch.zeros(1, 1, 2)):
+        with pytest.raises(ValueError, match="^points "):
+            predictor.predict_points(points)
 
 
 # ------------------------------------------------------------------------------------------------ the edges
