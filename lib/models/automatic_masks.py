@@ -144,7 +144,8 @@ class SamAutomaticMaskGenerator:
     @torch.no_grad()
     def candidates(self, points: Tensor) -> FoundMasks:
         """Three masks for each click (P, 2), in pixels of the picture or crop that the predictor has: N is 3 · P."""
-        logits, ious = (one.flatten(0, 1) for one in self.predictor.predict_points(points))  # (N, H, W), (N,)
+        answer = self.predictor.predict_points(points)
+        logits, ious = answer.masks.flatten(0, 1), answer.ious.flatten()  # (N, H, W), (N,)
         masks = logits > MASK_THRESHOLD
         height, width = masks.shape[1:]
         return FoundMasks(
@@ -152,7 +153,7 @@ class SamAutomaticMaskGenerator:
             _boxes(masks),
             ious,
             stability_score(logits, MASK_THRESHOLD, self.stability_score_offset),
-            points.to(ious).repeat_interleave(len(ious) // len(points), dim=0),
+            points.to(ious).repeat_interleave(answer.ious.shape[1], dim=0),  # (N, 2)
             ious.new_tensor([0, 0, width, height]).expand(len(ious), 4),
         )
 

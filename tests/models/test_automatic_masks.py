@@ -326,6 +326,11 @@ def test_what_filters_promise():
     confident, stable = generator.confident(found), generator.stable(found)
     assert confident.predicted_iou.min() > 0.9 and len(confident.masks) == (found.predicted_iou > 0.9).sum()
     assert stable.stability_score.min() >= 0.8 and len(stable.masks) == (found.stability_score >= 0.8).sum()
+    at_it = found._replace(predicted_iou=torch.full_like(found.predicted_iou, 0.9))
+    assert not len(generator.confident(at_it).masks), "as good as the threshold is not better"
+    below = found._replace(predicted_iou=-found.predicted_iou)
+    assert not len(generator.confident(below).masks)
+    assert len(drawing(pred_iou_thresh=0.0).confident(below).masks) == 192, "0 is no filter"
     distinct = generator.distinct(stable)
     assert torch.equal(distinct.predicted_iou, distinct.predicted_iou.sort(descending=True).values)
 
@@ -367,6 +372,8 @@ def test_cleaning_prefers_what_was_clean():
     assert torch.equal(clean.masks[0], masks[1])
     assert torch.equal(clean.masks[1], remove_small_regions(masks[2], 9, "islands")[0])
     assert torch.equal(found.masks, masks) and found.areas().tolist() == [899, 900, 456], "what was given stays"
+    for name in ("box_nms_thresh", "crop_nms_thresh"):  # the laxer one counts
+        assert len(drawing(min_mask_region_area=9, **{name: 1.0}).cleaned(found).masks) == 3
 
 
 def test_many_clicks_are_answered_as_one_by_one(pair):
