@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lib.viz.basics.draw import panels, to_pixels
 from lib.viz.detection.boxes import CLASS_COLOURS
+from lib.viz.masks.query_masks import Colour
 
 GREY = 0.45  # how much of the picture's colour is taken away below the masks, and where there is none
 TINT = 0.6  # how much of a mask's colour covers the picture
@@ -56,7 +57,7 @@ def draw_mask_sets(
     return figure
 
 
-def show_everything(axis: Axes, image: Tensor, masks: Tensor, colours: Sequence[str] | None = None) -> None:
+def show_everything(axis: Axes, image: Tensor, masks: Tensor, colours: Sequence[Colour] | None = None) -> None:
     """All masks of a picture on an axis with the coordinates of boxes; see `draw_everything` and `paint_everything`."""
     height, width = image.shape[-2:]
     axis.imshow(paint_everything(image, masks, colours), extent=(0, width, height, 0), interpolation="antialiased")
@@ -64,7 +65,7 @@ def show_everything(axis: Axes, image: Tensor, masks: Tensor, colours: Sequence[
     axis.axis("off")
 
 
-def paint_everything(image: Tensor, masks: Tensor, colours: Sequence[str] | None = None) -> np.ndarray:
+def paint_everything(image: Tensor, masks: Tensor, colours: Sequence[Colour] | None = None) -> np.ndarray:
     """The picture, greyer, with all masks as pixels: a thousand of them take less than a tenth of a second.
 
     A pixel has the colour of the smallest mask that covers it. Every mask has a line along its edge, in its colour but

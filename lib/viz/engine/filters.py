@@ -1,4 +1,4 @@
-"""What filters leave of a flood of masks, and whether the scores that they go by tell good masks from bad (lesson 18)."""
+"""What filters leave of a flood of masks, and whether their scores tell good ones from bad (lesson 18)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -70,10 +70,10 @@ def show_funnel(axis: Axes, stages: Sequence[FilterStage], judged: bool = True) 
         total = stage.good + stage.bad
         axis.barh(place, stage.good, 0.62, color=GOOD)
         axis.barh(place, stage.bad, 0.62, left=stage.good, color=BAD)
-        words = f"{total:,}, {stage.good:,} good ({stage.good / max(total, 1):.0%})" if judged else f"{total:,}"
+        words = f"{total:,}, {stage.good:,} good ({stage.good / max(total, 1):.1%})" if judged else f"{total:,}"
         axis.text(total + 0.012 * most, place, words, va="center", fontsize=9)
     axis.set_yticks(range(len(stages)), [stage.name for stage in stages], fontsize=9)
-    axis.set(xlim=(0, (1.42 if judged else 1.2) * most), ylim=(len(stages) - 0.5, -0.5), xlabel="masks that are left")
+    axis.set(xlim=(0, (1.45 if judged else 1.2) * most), ylim=(len(stages) - 0.5, -0.5), xlabel="masks that are left")
     _plain(axis)
 
 
@@ -84,11 +84,11 @@ def show_shares(axis: Axes, stages: Sequence[FilterStage]) -> None:
     for found, place in pairs:
         beyond = found > 0.7  # there the number stands left of the line
         axis.annotate(
-            f"{found:.0%}", (found, place), xytext=(-8 if beyond else 8, 0), textcoords="offset points",
+            f"{found:.1%}", (found, place), xytext=(-8 if beyond else 8, 0), textcoords="offset points",
             ha="right" if beyond else "left", va="center", fontsize=9,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
         )  # fmt: skip
-    axis.set(xlim=(0, 1.03), xlabel="share of the truths that have a mask", xticks=(0, 0.5, 1))
+    axis.set(xlim=(0, 1.03), xlabel="truths that have a mask", xticks=(0, 0.5, 1))
     axis.xaxis.set_major_formatter(lambda value, place: f"{value:.0%}")
     axis.grid(axis="x", color="#DDDDDD", linewidth=0.6)
     _plain(axis)
@@ -117,6 +117,7 @@ def draw_score_against_iou(scores: dict[str, tuple[Tensor, float]], ious: Tensor
     for axis in axes[0]:
         axis.collections[0].set_norm(LogNorm(1, max(most, 10)))  # one scale for all panels
     figure.colorbar(axes[0][0].collections[0], ax=list(axes[0]), label="masks in a cell", pad=0.015, shrink=0.9)
+    figure.suptitle(f"does the score say how good a mask is? All {len(ious):,} masks", fontsize=11)
     handles = [
         Line2D([], [], color="black", marker="o", markersize=5, label=f"mean IoU in steps of {1 / MEANS:g}"),
         Line2D([], [], color=LIMIT, linestyle="--", label="threshold of the filter"),
@@ -142,7 +143,9 @@ def show_score_against_iou(axis: Axes, scores: Tensor, ious: Tensor, threshold: 
     axis.pcolormesh(across, up, np.ma.masked_equal(counts.T, 0), cmap="Blues", norm=LogNorm(1, max(counts.max(), 10)))
     step = np.minimum((MEANS * x).astype(int), MEANS - 1)  # (M,)
     middles = [(place, y[step == place].mean()) for place in range(MEANS) if (step == place).any()]
-    axis.plot(*zip(*(((place + 0.5) / MEANS, mean) for place, mean in middles)), color="black", marker="o", markersize=5)
+    axis.plot(
+        *zip(*(((place + 0.5) / MEANS, mean) for place, mean in middles)), color="black", marker="o", markersize=5
+    )
     axis.axhline(SAME, color="#666666", linestyle=":", linewidth=1.4)
     axis.axvline(threshold, color=LIMIT, linestyle="--", linewidth=1.8)
     kept = scores.detach().cpu() >= threshold
@@ -153,8 +156,8 @@ def show_score_against_iou(axis: Axes, scores: Tensor, ious: Tensor, threshold: 
 
 
 def _good_of(ious: Tensor) -> str:
-    """Such as "120 masks, 35% good"."""
-    return f"{len(ious):,} masks" + (f", {torch.mean((ious >= SAME).float()):.0%} good" if len(ious) else "")
+    """Such as "120 masks, 35.0% good"."""
+    return f"{len(ious):,} masks" + (f", {torch.mean((ious >= SAME).float()):.1%} good" if len(ious) else "")
 
 
 def _plain(axis: Axes) -> None:

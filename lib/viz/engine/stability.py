@@ -63,12 +63,13 @@ def draw_stability(logits: Tensor, offset: float, titles: Sequence[str] | None =
     for place, (axis, map_) in enumerate(zip(axes, logits, strict=True)):
         show_thresholds(axis, map_, offset)
         inner, outer = int((map_ > offset).sum()), int((map_ > -offset).sum())
-        said = f"{inner} / {outer} pixels = {scores[place]:.4f}"
+        said = f"stability {inner} / {outer} pixels = {scores[place]:.4f}"
         axis.set_title(said if titles is None else f"{titles[place]}\n{said}", fontsize=10)
+    figure.suptitle("how a mask changes with its threshold", fontsize=11)
     bar = figure.colorbar(axes[0].images[0], ax=axes, shrink=0.8, extend="both", label="logit: above 0 is inside")
     bar.set_ticks([-SCALE, -SCALE / 2, 0, SCALE / 2, SCALE])
     handles = [
-        Line2D([], [], color=colour, linewidth=2, label=f"border at {level:g}")
+        Line2D([], [], color=colour, linewidth=2, label=f"border at {level:+g}" if level else "border at 0: the mask")
         for level, colour in ((-offset, LOW), (0, "black"), (offset, HIGH))
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
