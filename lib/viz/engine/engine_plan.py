@@ -1,8 +1,8 @@
 """The data engine in one drawing: prompts, model, masks, and back to the model (lesson 18).
 
-The style is that of `lib.viz.diagrams.system`. Each stage is a row, with a real picture of the prompts on the left and of the masks that came on the right. The model
-stands between them, the same one in all rows: below each row an arrow leads from the masks back to it, as it learns
-from them.
+The style is that of `lib.viz.diagrams.system`. Each stage is a row, with a real picture of the prompts on the left and
+of the masks that came on the right. The model stands between them, the same one in all rows: below each row an arrow
+leads from the masks back to it, as it learns from them.
 """
 
 from collections.abc import Sequence
