@@ -14,7 +14,7 @@ from lib.viz.masks.query_masks import Colour
 
 GREY = 0.45  # how much of the picture's colour is taken away below the masks, and where there is none
 TINT = 0.6  # how much of a mask's colour covers the picture
-SHARP = 6  # pixels of the drawing for one of the picture
+SHARP = 576  # pixels of the drawing: its longer side has so many, or few more
 EDGE = 0.5  # brightness of an outline, beside that of its mask's colour
 LINE = 2  # pixels of the drawing: the width of an outline
 MIXED = ((0.0, 0.0), (1.0, 0.55), (0.0, 0.45))  # white or black, and how much of it, mixed into the colours, in turn
@@ -76,7 +76,7 @@ def paint_everything(image: Tensor, masks: Tensor, colours: Sequence[Colour] | N
         colours: M, as matplotlib names them; None: those of `mask_colour`.
 
     Returns:
-        (SHARP · H, SHARP · W, 3) bytes.
+        (k · H, k · W, 3) bytes; k is the first whole number with which the longer side has at least SHARP pixels.
 
     Raises:
         ValueError: masks and picture differ in size, or there are other numbers of colours than of masks.
@@ -93,10 +93,11 @@ def paint_everything(image: Tensor, masks: Tensor, colours: Sequence[Colour] | N
     picture = (1 - GREY) * picture + GREY * picture.mean(2, keepdims=True)
     covered = inside >= 0
     picture[covered] = (1 - TINT) * picture[covered] + TINT * light[inside[covered]]
-    sheet = picture.repeat(SHARP, axis=0).repeat(SHARP, axis=1)
-    _rule(sheet, below, light)
-    _rule(sheet.transpose(1, 0, 2), beside.T, light)
-    return sheet.round().astype(np.uint8)
+    scale = -(-SHARP // max(picture.shape[:2]))
+    sheet = picture.round().astype(np.uint8).repeat(scale, axis=0).repeat(scale, axis=1)
+    _rule(sheet, below, light, scale)
+    _rule(sheet.transpose(1, 0, 2), beside.T, light, scale)
+    return sheet
 
 
 def owners(masks: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -137,11 +138,11 @@ def counted(number: int) -> str:
     return f"{number} mask" + "s" * (number != 1)
 
 
-def _rule(sheet: np.ndarray, edges: np.ndarray, light: np.ndarray) -> None:
-    """Draw lines between rows: sheet (SHARP · H, SHARP · W, 3), edges (H + 1, W), colours (M, 3) of their numbers."""
+def _rule(sheet: np.ndarray, edges: np.ndarray, light: np.ndarray, scale: int) -> None:
+    """Draw lines between rows: sheet (scale · H, scale · W, 3), edges (H + 1, W), colours (M, 3) of their numbers."""
     row, column = np.nonzero(edges >= 0)
-    colour = EDGE * light[edges[row, column]]  # (E, 3)
+    colour = (EDGE * light[edges[row, column]]).round()  # (E, 3)
     for line in range(-LINE // 2, LINE - LINE // 2):
-        y = np.clip(SHARP * row + line, 0, len(sheet) - 1)
-        for step in range(SHARP):
-            sheet[y, SHARP * column + step] = colour
+        y = np.clip(scale * row + line, 0, len(sheet) - 1)
+        for step in range(scale):
+            sheet[y, scale * column + step] = colour

@@ -73,7 +73,7 @@ def show_funnel(axis: Axes, stages: Sequence[FilterStage], judged: bool = True) 
         words = f"{total:,}, {stage.good:,} good ({stage.good / max(total, 1):.1%})" if judged else f"{total:,}"
         axis.text(total + 0.012 * most, place, words, va="center", fontsize=9)
     axis.set_yticks(range(len(stages)), [stage.name for stage in stages], fontsize=9)
-    axis.set(xlim=(0, (1.45 if judged else 1.2) * most), ylim=(len(stages) - 0.5, -0.5), xlabel="masks that are left")
+    axis.set(xlim=(0, (1.62 if judged else 1.2) * most), ylim=(len(stages) - 0.5, -0.5), xlabel="masks that are left")
     _plain(axis)
 
 

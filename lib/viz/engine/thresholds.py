@@ -1,85 +1,26 @@
 """Move the thresholds of the filters, and see which of the grid's masks are left (lesson 18)."""
 
+import io
+
 import ipywidgets
-import torch
 import traitlets
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from lib.ops.mask_filters import stability_score
-from lib.ops.masks import mask_iou
 from lib.training.data_engine import SAME
 from lib.viz.basics.draw import PAGE
 from lib.viz.basics.picture_widget import PictureWidget
-from lib.viz.engine.everything import counted, show_everything
-from lib.viz.engine.filters import FilterStage, show_funnel, show_shares
+from lib.viz.engine.candidates import Candidates
+from lib.viz.engine.everything import counted, paint_everything, show_everything
+from lib.viz.engine.filters import BAD, FOUND, GOOD, FilterStage, show_funnel, show_shares
+from lib.viz.explorer.still import FONT
+from lib.viz.prompts.paint import DENSITY, RIM, TOP
 
 Thresholds = tuple[float, float, float]  # least guess, least stability, largest IoU with a better mask
-ROW, PICTURE = 2.9, 2.5  # inches: height of a row, side of its picture
-
-
-class Candidates:
-    """All masks that a grid of points gave for a picture, with what the filters ask of them, measured once.
-
-    Masks without a pixel are left out; the others come with the highest guess first.
-
-    Args:
-        image: (3, H, W) floats 0..1.
-        logits: (M, H, W); a mask is where they are above 0.
-        guesses: (M,) of their IoU.
-        offset: of the stability, in logits.
-        truths: (T, H, W) bool, what can be meant; None: it is not known which masks are good.
-
-    Raises:
-        ValueError: shapes do not fit.
-    """
-
-    def __init__(
-        self, image: Tensor, logits: Tensor, guesses: Tensor, offset: float = 1.0, truths: Tensor | None = None
-    ) -> None:
-        size = image.shape[-2:]
-        for name, masks in (("logits", logits), ("truths", truths)):
-            if masks is not None and (masks.ndim != 3 or masks.shape[1:] != size):
-                raise ValueError(f"{name} is {tuple(masks.shape)}; expected (M, {size[0]}, {size[1]}), as the picture")
-        if guesses.shape != logits.shape[:1]:
-            raise ValueError(f"guesses is {tuple(guesses.shape)}; expected ({len(logits)},), one for each mask")
-        logits, guesses = logits.detach().cpu(), guesses.detach().cpu()
-        order = guesses.argsort(descending=True, stable=True)
-        order = order[(logits[order] > 0).flatten(1).any(1)]
-        self.image, self.masks, self.guesses = image.detach().cpu(), logits[order] > 0, guesses[order]
-        self.stability = stability_score(logits[order], 0.0, offset)  # (M,)
-        self.overlap = mask_iou(self.masks, self.masks).numpy()  # (M, M)
-        self.truths = None if truths is None else mask_iou(self.masks, truths.cpu())  # (M, T)
-
-    def steps(self, guess: float, stability: float, overlap: float) -> list[Tensor]:
-        """The places of the masks that are left, (M,), (K,), ...: all; of a high guess; stable; without duplicates."""
-        sure = self.guesses >= guess
-        kept = [torch.ones_like(sure), sure, sure & (self.stability >= stability)]
-        places = [which.nonzero()[:, 0] for which in kept]
-        return [*places, self.distinct(places[-1], overlap)]
-
-    def distinct(self, places: Tensor, overlap: float) -> Tensor:
-        """NMS among some masks, the best first: the overlaps are looked up, so that a slider is answered at once."""
-        left, kept = places.numpy(), []
-        while len(left):
-            kept.append(int(left[0]))
-            left = left[1:][self.overlap[left[0], left[1:]] <= overlap]
-        return torch.tensor(kept, dtype=torch.int64)
-
-    def stages(self, guess: float, stability: float, overlap: float) -> list[FilterStage]:
-        """For each step how many masks are left. Without truths all of them count as `bad`."""
-        names = ("all", f"guess ≥ {guess:.2f}", f"stability ≥ {stability:.2f}", f"IoU ≤ {overlap:.2f}")
-        stages = []
-        for name, places in zip(names, self.steps(guess, stability, overlap), strict=True):
-            if self.truths is None:
-                stages.append(FilterStage(name, 0, len(places)))
-                continue
-            good = self.truths[places] >= SAME  # (K, T)
-            right = int(good.any(1).sum())
-            found = good.any(0).float().mean().item() if good.shape[1] else None
-            stages.append(FilterStage(name, right, len(places) - right, found))
-        return stages
+ROW, PICTURE = 2.9, 2.5  # inches of a figure: height of a row, side of its picture
+SIDE, BARS, STEP = 576, 796, 126  # pixels of a sheet: longer side of its picture, width of its bars, from bar to bar
 
 
 def draw_thresholds(
@@ -122,13 +63,54 @@ def show_setting(figure: Figure, candidates: Candidates, values: Thresholds, foo
     show_everything(picture, candidates.image, left)
     picture.set_title(f"{title}: {counted(len(left))}" if title else f"{counted(len(left))} left", fontsize=10)
     judged = candidates.truths is not None
-    bars = axis(4.0, 0.55, 3.3 if judged else 5.2, PICTURE - 0.6)
+    bars = axis(3.95, 0.55, 3.4 if judged else 5.2, PICTURE - 0.6)
     show_funnel(bars, stages, judged)
     if candidates.truths is not None and candidates.truths.shape[1]:
         shares = axis(7.65, 0.55, 1.5, PICTURE - 0.6)
         show_shares(shares, stages)
         shares.set(ylim=bars.get_ylim(), yticks=[])
         bars.set_title(f"blue: same as a truth (IoU ≥ {SAME})", fontsize=9)
+
+
+def sheet(candidates: Candidates, values: Thresholds) -> Image.Image:
+    """The masks that are left, beside a bar for each step, as pixels: drawn sooner than a figure."""
+    places = candidates.steps(*values)
+    picture = Image.fromarray(paint_everything(candidates.image, candidates.masks[places[-1]]))
+    picture.thumbnail((SIDE, SIDE))
+    drawn = Image.new("RGB", (SIDE + BARS + 4 * RIM, TOP + SIDE + RIM), "white")
+    drawn.paste(picture, (RIM, TOP))
+    pen, font = ImageDraw.Draw(drawn), ImageFont.truetype(FONT, 20)
+    pen.text((RIM, TOP - 9), f"{counted(len(places[-1]))} left", fill="#202020", font=font, anchor="ls")
+    left, stages = SIDE + 3 * RIM, candidates.stages(*values)
+    most = max(stages[0].good + stages[0].bad, 1)
+    for number, stage in enumerate(stages):
+        top = TOP + STEP * number
+        words = in_words(stage, judged=candidates.truths is not None)
+        pen.text((left, top + 20), words, fill="#202020", font=font, anchor="ls")
+        good, end = (left + round(BARS * count / most) for count in (stage.good, stage.good + stage.bad))
+        for begin, stop, low, high, colour in ((left, good, 30, 60, GOOD), (good, end, 30, 60, BAD)):
+            if stop > begin:
+                pen.rectangle((begin, top + low, stop - 1, top + high), fill=colour)
+        if stage.found is not None:
+            pen.rectangle((left, top + 66, left + BARS - 1, top + 76), outline="#CCCCCC")
+            if stage.found > 0:
+                pen.rectangle((left, top + 66, left + round(BARS * stage.found) - 1, top + 76), fill=FOUND)
+    if candidates.truths is not None:
+        key = ((GOOD, f"same as a truth (IoU ≥ {SAME})"), (BAD, "not"), (FOUND, "truths that have a mask"))
+        for colour, words in key:
+            pen.rectangle((left, TOP + SIDE - 24, left + 18, TOP + SIDE - 6), fill=colour)
+            pen.text((left + 26, TOP + SIDE - 7), words, fill="#202020", font=font, anchor="ls")
+            left += 60 + round(pen.textlength(words, font))
+    return drawn
+
+
+def in_words(stage: FilterStage, judged: bool) -> str:
+    """Such as "guess ≥ 0.50: 280 masks, 275 good (98.2%); 62.5% of the truths have one"."""
+    total = stage.good + stage.bad
+    words = f"{stage.name}: {counted(total)}"
+    if judged:
+        words += f", {stage.good} good ({stage.good / max(total, 1):.1%})"
+    return words if stage.found is None else f"{words}; {stage.found:.1%} of the truths have one"
 
 
 def explore_filters(
@@ -178,12 +160,14 @@ class FilterExplorer(PictureWidget):
             self.link(name, slider)
         self.draw()
 
-    def figure(self) -> Figure:
-        """The masks that are left, and the bars."""
-        figure = Figure(figsize=(PAGE, ROW), facecolor="white")
-        show_setting(figure, self.candidates, (self.guess, self.stability, self.overlap), foot=0)
-        return figure
+    def draw(self, change: object = None) -> None:
+        """Show the sheet of the thresholds. `change` is what ipywidgets tells an observer."""
+        drawn, buffer = sheet(self.candidates, (self.guess, self.stability, self.overlap)), io.BytesIO()
+        drawn.save(buffer, "PNG", compress_level=1)
+        self._picture.width = str(round(drawn.width / DENSITY))
+        self._picture.value = buffer.getvalue()
 
     def __repr__(self) -> str:
         stages = self.candidates.stages(self.guess, self.stability, self.overlap)
-        return "FilterExplorer: " + ", ".join(f"{stage.name}: {stage.good + stage.bad}" for stage in stages)
+        judged = self.candidates.truths is not None
+        return "FilterExplorer: " + ", ".join(in_words(stage, judged) for stage in stages)
