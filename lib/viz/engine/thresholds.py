@@ -131,8 +131,7 @@ def explore_filters(
     """
     if not all(0 <= value <= 1 for value in start):
         raise ValueError(f"start is {start}; expected three thresholds in 0..1")
-    explorer = FilterExplorer(Candidates(image, logits, guesses, offset, truths), start)
-    return explorer
+    return FilterExplorer(Candidates(image, logits, guesses, offset, truths), start)
 
 
 class FilterExplorer(PictureWidget):

@@ -39,6 +39,7 @@ def test_other_seeds_are_thin_marks():
     assert [0.75, 0.25] == [line.get_ydata()[0] for line in found.lines if line.get_marker() == "s"][1:]
     assert "2 more seeds" in figure.get_suptitle()
     assert words(figure) == words(draw_rounds(rounds()))
+    assert [text.xy for text in seconds.texts] == [(0, 12.75), (1, 9.0), (2, 0.0)]  # above the highest mark
 
 
 def test_bad_input_is_named():
