@@ -21,6 +21,7 @@ from lib.viz.prompts.paint import DENSITY, RIM, TOP
 Thresholds = tuple[float, float, float]  # least guess, least stability, largest IoU with a better mask
 ROW, PICTURE = 2.9, 2.5  # inches of a figure: height of a row, side of its picture
 SIDE, BARS, STEP = 576, 796, 126  # pixels of a sheet: longer side of its picture, width of its bars, from bar to bar
+LETTERS = 19  # pixels of a sheet: the size of its words
 
 
 def draw_thresholds(
@@ -79,7 +80,7 @@ def sheet(candidates: Candidates, values: Thresholds) -> Image.Image:
     picture.thumbnail((SIDE, SIDE))
     drawn = Image.new("RGB", (SIDE + BARS + 4 * RIM, TOP + SIDE + RIM), "white")
     drawn.paste(picture, (RIM, TOP))
-    pen, font = ImageDraw.Draw(drawn), ImageFont.truetype(FONT, 20)
+    pen, font = ImageDraw.Draw(drawn), ImageFont.truetype(FONT, LETTERS)
     pen.text((RIM, TOP - 9), f"{counted(len(places[-1]))} left", fill="#202020", font=font, anchor="ls")
     left, stages = SIDE + 3 * RIM, candidates.stages(*values)
     most = max(stages[0].good + stages[0].bad, 1)

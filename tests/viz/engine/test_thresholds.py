@@ -5,13 +5,25 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_rgb
-from PIL import Image
+from PIL import Image, ImageFont
 
 from lib.ops.mask_filters import mask_nms, stability_score
 from lib.ops.masks import mask_iou
 from lib.viz.engine.candidates import Candidates
-from lib.viz.engine.filters import BAD, FOUND, GOOD
-from lib.viz.engine.thresholds import BARS, RIM, SIDE, STEP, TOP, draw_thresholds, explore_filters, sheet
+from lib.viz.engine.filters import BAD, FOUND, GOOD, FilterStage
+from lib.viz.engine.thresholds import (
+    BARS,
+    FONT,
+    LETTERS,
+    RIM,
+    SIDE,
+    STEP,
+    TOP,
+    draw_thresholds,
+    explore_filters,
+    in_words,
+    sheet,
+)
 
 LIMIT = 300  # milliseconds of one core, for 768 masks
 GENERATOR = torch.Generator().manual_seed(0)
@@ -77,6 +89,12 @@ def test_the_sheet_has_bars_as_long_as_their_counts(candidates):
         assert length(bar, GOOD) == pytest.approx(BARS * stage.good / most, abs=1)
         assert length(bar, BAD) == pytest.approx(BARS * stage.bad / most, abs=1)
         assert length(thin, FOUND) == pytest.approx(BARS * stage.found, abs=1)
+
+
+@pytest.mark.parametrize("name", ["stability ≥ 1.00", "NMS: IoU ≤ 1.00"])
+def test_the_longest_words_fit_beside_the_picture(name):
+    words = in_words(FilterStage(name, 3072, 0, 1.0), judged=True)
+    assert ImageFont.truetype(FONT, LETTERS).getlength(words) <= BARS
 
 
 def test_every_slider_changes_the_picture():
