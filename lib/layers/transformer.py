@@ -52,7 +52,8 @@ class MultiheadAttention(nn.Module):
         Args:
             query: (B, L, E), who looks.
             key: (B, S, E), what is looked at. value: (B, S, E), what is taken home from there.
-            key_padding_mask: (B, S) bool, True = padding, which is not looked at. A picture is never padding alone.
+            key_padding_mask: (B, S) bool, True = padding, which is not looked at. A picture is never padding alone. Or
+                (B, L, S), where each query has keys of its own that it does not look at; there is one that it does.
             need_weights: whether the maps are wanted.
 
         Returns:
@@ -67,7 +68,8 @@ class MultiheadAttention(nn.Module):
             F.linear(x, weight, bias).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
             for x, weight, bias in zip((query, key, value), weights, biases, strict=True)
         )  # (B, heads, L or S, E / heads)
-        hidden = None if key_padding_mask is None else key_padding_mask[:, None, None]  # (B, 1, 1, S)
+        mask = key_padding_mask if key_padding_mask is None or key_padding_mask.ndim == 3 else key_padding_mask[:, None]
+        hidden = None if mask is None else mask[:, None]  # (B, 1, 1 or L, S)
         maps = attention_weights(q, k, hidden) if need_weights else None  # (B, heads, L, S)
         if maps is not None:
             heads = F.dropout(maps, self.dropout, self.training) @ v  # (B, heads, L, E / heads)
@@ -82,8 +84,8 @@ class MultiheadAttention(nn.Module):
                 raise ValueError(f"{name} is {tuple(x.shape)}; expected ({len(query)}, any number, {self.embed_dim})")
         if value.shape != key.shape:
             raise ValueError(f"value is {tuple(value.shape)}; expected {tuple(key.shape)}, as the keys have")
-        mask = key_padding_mask
-        if mask is not None and (mask.shape != key.shape[:2] or mask.dtype != torch.bool):
+        mask, shapes = key_padding_mask, (key.shape[:2], (*query.shape[:2], key.shape[1]))
+        if mask is not None and (mask.shape not in shapes or mask.dtype != torch.bool):
             came = f"{tuple(mask.shape)} {mask.dtype}"
             raise ValueError(f"key_padding_mask is {came}; expected {tuple(key.shape[:2])} bool, True = padding")
 

@@ -111,6 +111,20 @@ def test_what_padding_holds_changes_nothing():
     torch.testing.assert_close(layer(query, key, value, mask)[0], before)
 
 
+def test_each_query_may_have_keys_of_its_own(pair):
+    ours, theirs = pair
+    query, key, value, _ = some_tokens()
+    hidden = torch.rand(3, 5, 7, generator=torch.Generator().manual_seed(4)) < 0.5
+    hidden[..., 0] = False
+    expected, their_maps = theirs(
+        query, key, value, attn_mask=hidden.repeat_interleave(ours.num_heads, dim=0), average_attn_weights=False
+    )
+    got, maps = ours(query, key, value, hidden, need_weights=True)
+    torch.testing.assert_close(got, expected)
+    torch.testing.assert_close(maps, their_maps)
+    torch.testing.assert_close(ours(query, key, value, hidden)[0], expected)
+
+
 def test_the_encoder_layer_without_places_equals_pytorchs():
     ours = redraw(TransformerEncoderLayer(12, 3, 20, dropout=0.0))
     theirs = nn.TransformerEncoderLayer(12, 3, 20, dropout=0.0, batch_first=True)
