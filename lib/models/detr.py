@@ -9,8 +9,6 @@ from functools import partial
 from typing import NotRequired, TypedDict
 
 import torch
-import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
@@ -28,7 +26,7 @@ from lib.ops.boxes import (
     box_xyxy_to_cxcywh_normalized,
     generalized_box_iou,
 )
-from lib.ops.set_losses import Indices, set_cross_entropy, weighted_losses
+from lib.ops.set_losses import Indices, cheapest_pairs, set_box_losses, set_cross_entropy, weighted_losses
 from lib.ops.targets import check_labels, check_targets
 
 Targets = list[dict[str, Tensor]]  # for each picture {"boxes": (n, 4) xyxy pixels, "labels": (n,) int64}
@@ -89,9 +87,7 @@ class HungarianMatcher(nn.Module):
             cost = self.cost(logits, boxes, target["labels"], true_boxes)  # (Q, n)
             if not cost.isfinite().all():
                 raise ValueError("outputs has logits or boxes that are infinite or not a number; expected numbers")
-            pairs = linear_sum_assignment(cost.cpu().numpy())
-            queries, truths = (torch.as_tensor(one, dtype=torch.int64, device=boxes.device) for one in pairs)
-            indices.append((queries, truths))
+            indices.append(cheapest_pairs(cost))
         return indices
 
 
@@ -155,15 +151,8 @@ class SetCriterion(nn.Module):
 
     def loss_boxes(self, outputs: DETROutput, targets: Targets, indices: Indices) -> dict[str, Tensor]:
         """How far the matched queries' boxes are off, as four distances and as 1 - GIoU, for each true box."""
-        said = torch.cat([boxes[queries] for boxes, (queries, _) in zip(outputs["pred_boxes"], indices)])  # (M, 4)
-        wanted = [
-            box_xyxy_to_cxcywh_normalized(target["boxes"].to(said)[truths], size)
-            for target, size, (_, truths) in zip(targets, outputs["image_sizes"], indices, strict=True)
-        ]
-        true_boxes, num_boxes = torch.cat(wanted), max(sum(len(target["labels"]) for target in targets), 1)  # (M, 4)
-        overlap = torch.diag(generalized_box_iou(box_cxcywh_to_xyxy(said), box_cxcywh_to_xyxy(true_boxes)))  # (M,)
-        distance = F.l1_loss(said, true_boxes, reduction="sum")
-        return {"loss_bbox": distance / num_boxes, "loss_giou": (1 - overlap).sum() / num_boxes}
+        boxes = [target["boxes"] for target in targets]
+        return set_box_losses(outputs["pred_boxes"], boxes, outputs["image_sizes"], indices)
 
     @torch.no_grad()
     def loss_cardinality(self, outputs: DETROutput, targets: Targets) -> Tensor:

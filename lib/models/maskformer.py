@@ -11,7 +11,6 @@ from typing import NotRequired, TypedDict
 
 import torch
 import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
@@ -24,7 +23,7 @@ from lib.layers.small_backbone import SmallTwoMaps
 from lib.layers.transformer import Transformer, TransformerOutput
 from lib.ops.mask_losses import dice_loss, focal_loss, pairwise_dice_loss, pairwise_focal_loss
 from lib.ops.mask_targets import check_mask_targets
-from lib.ops.set_losses import Indices, set_cross_entropy, weighted_losses
+from lib.ops.set_losses import Indices, cheapest_pairs, set_cross_entropy, weighted_losses
 
 Targets = list[dict[str, Tensor]]  # for each picture {"masks": (n, H, W) bool, "labels": (n,) int64, 0..K-1}
 WEIGHTS = {"loss_ce": 1.0, "loss_mask": 20.0, "loss_dice": 1.0}  # focal loss 20 times; section 4.1
@@ -87,9 +86,7 @@ class MaskFormerMatcher(nn.Module):
             cost = self.cost(logits, masks, target["labels"].to(masks.device), same)  # (Q, n)
             if not cost.isfinite().all():
                 raise ValueError("outputs has logits or masks that are infinite or not a number; expected numbers")
-            pairs = linear_sum_assignment(cost.cpu().numpy())
-            queries, truths = (torch.as_tensor(one, dtype=torch.int64, device=masks.device) for one in pairs)
-            indices.append((queries, truths))
+            indices.append(cheapest_pairs(cost))
         return indices
 
 
