@@ -127,8 +127,8 @@ class GroundingDecoder(nn.Module):
 def still_box_head(d_model: int) -> MLP:
     """Three layers from D numbers to the four of a move, which at first is none: the last layer begins at zero."""
     head = MLP(d_model, d_model, 4, 3)
-    nn.init.zeros_(head.layers[-1].weight)
-    nn.init.zeros_(head.layers[-1].bias)
+    for parameter in head.layers[-1].parameters():
+        nn.init.zeros_(parameter)
     return head
 
 
