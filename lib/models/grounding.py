@@ -111,33 +111,38 @@ class GroundingDINO(nn.Module):
             fused = layer(vision, said, no_cell, text.padding, text.hidden, vision_pos, text_pos)
             vision, said = fused.vision, fused.text  # (B, h·w, D), (B, T, D)
 
-        cells = self.enc_output_norm(self.enc_output(vision))  # (B, h·w, D)
-        fit = self.encoder_output_class_embed(cells, said, words)  # (B, h·w, T)
-        where = select_queries(fit.detach(), self.num_queries, no_cell)[..., None]  # (B, Q, 1)
-        begin = first_boxes(mask, self.first_side).to(cells).gather(1, where.expand(-1, -1, 4))  # (B, Q, 4)
-        chosen = cells.gather(1, where.expand(-1, -1, cells.shape[2]))  # (B, Q, D)
-        references = moved_boxes(begin, self.encoder_output_bbox_embed(chosen))  # (B, Q, 4)
-
-        queries = self.query_embed.weight.expand(len(cells), -1, -1)  # (B, Q, D)
+        fit, chosen, references = self.begin(vision, mask, said, words)  # (B, h·w, T), (B, Q), (B, Q, 4)
+        queries = self.query_embed.weight.expand(len(chosen), -1, -1)  # (B, Q, D)
         seen = vision, no_cell, vision_pos, said, text.padding
         states, boxes = self.decoder(queries, references.detach(), *seen)  # (layers, B, Q, ...)
         logits = self.class_embed(states, said, words)  # (layers, B, Q, T)
 
         def answers(logits: Tensor, boxes: Tensor) -> GroundingOutput:
-            known: GroundingOutput = {
-                "pred_logits": logits,
-                "pred_boxes": boxes,
-                "phrases": text.phrases,
-                "image_sizes": batch.original_sizes,
-            }
-            return known
+            phrases, sizes = text.phrases, batch.original_sizes
+            return {"pred_logits": logits, "pred_boxes": boxes, "phrases": phrases, "image_sizes": sizes}
 
-        layers = [answers(*one) for one in zip(logits, boxes)]
-        outputs = layers.pop()
+        *layers, outputs = (answers(*one) for one in zip(logits, boxes))
         outputs["aux_outputs"] = layers
-        outputs["enc_outputs"] = answers(fit.gather(1, where.expand(-1, -1, fit.shape[2])), references)
+        outputs["enc_outputs"] = answers(_rows(fit, chosen), references)
         outputs["cell_logits"] = fit.transpose(1, 2).unflatten(2, mask.shape[1:])
         return outputs
+
+    def begin(self, vision: Tensor, mask: Tensor, text: Tensor, words: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Where the queries begin: at the cells that fit some word best, with the boxes that these propose.
+
+        Args:
+            vision: (B, h·w, D), enhanced. mask: (B, h, w) bool, True = padding.
+            text: (B, T, D), enhanced. words: (B, T) bool, which of them count.
+
+        Returns:
+            How well each cell fits each word (B, h·w, T), the cells that are chosen (B, Q), their boxes (B, Q, 4).
+        """
+        cells = self.enc_output_norm(self.enc_output(vision))  # (B, h·w, D)
+        fit = self.encoder_output_class_embed(cells, text, words)  # (B, h·w, T)
+        chosen = select_queries(fit.detach(), self.num_queries, mask.flatten(1))  # (B, Q)
+        squares = first_boxes(mask, self.first_side).to(cells)  # (B, h·w, 4)
+        moves = self.encoder_output_bbox_embed(_rows(cells, chosen))  # (B, Q, 4)
+        return fit, chosen, moved_boxes(_rows(squares, chosen), moves)
 
     @torch.no_grad()
     def predict(
@@ -167,6 +172,11 @@ class GroundingDINO(nn.Module):
             corners = box_cxcywh_normalized_to_xyxy(boxes[queries], size)  # (n, 4)
             found.append({"boxes": corners, "scores": scores[queries, labels], "labels": labels})
         return found
+
+
+def _rows(x: Tensor, places: Tensor) -> Tensor:
+    """Of each (N, C) of a batch the rows at `places`: (B, N, C), (B, Q) -> (B, Q, C)."""
+    return x.gather(1, places[..., None].expand(-1, -1, x.shape[2]))
 
 
 def phrase_scores(token_logits: Tensor, phrase_of_token: Tensor, pool: str = "mean") -> Tensor:
