@@ -7,7 +7,7 @@ Pre-Training for Open-Set Object Detection", section 3. Not here: maps of severa
 the denoising queries of Zhang et al. 2022, "DINO".
 """
 
-from typing import NotRequired, TypedDict
+from typing import NamedTuple, NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ from lib.ops.boxes import (
     generalized_box_iou,
 )
 from lib.ops.losses import sigmoid_focal_loss
+from lib.ops.phrases import phrase_scores
 from lib.ops.set_losses import Indices, cheapest_pairs, set_box_losses, weighted_losses
 from lib.ops.targets import check_targets
 
@@ -36,7 +37,6 @@ Sizes = list[tuple[int, int]]  # (height, width) of each picture
 
 COSTS = {"class": 1.0, "bbox": 5.0, "giou": 2.0}  # of the published configuration, as are the weights
 WEIGHTS = {"loss_ce": 2.0, "loss_bbox": 5.0, "loss_giou": 2.0}
-POOLS = {"mean": "mean", "min": "amin", "max": "amax"}  # what a phrase makes of its words, in PyTorch's words
 
 
 class GroundingOutput(TypedDict):
@@ -51,6 +51,15 @@ class GroundingOutput(TypedDict):
     aux_outputs: NotRequired[list["GroundingOutput"]]  # the same from each decoder layer but the last
 
 
+class Beginning(NamedTuple):
+    """Where the decoder's queries begin."""
+
+    fit: Tensor  # (B, h·w, T): how well each cell fits each word, logits
+    cells: Tensor  # (B, Q) int64, the cells that are chosen
+    content: Tensor  # (B, Q, D), what these say
+    boxes: Tensor  # (B, Q, 4), which boxes they propose, as shares of each picture
+
+
 class GroundingDINO(nn.Module):
     """The detector.
 
@@ -61,6 +70,9 @@ class GroundingDINO(nn.Module):
         decoder: of which boxes and states are read.
         num_queries: Q, more than a picture has things.
         d_model: D, a multiple of 32.
+        embed_init_target: what queries know at first: numbers that are learned, whatever the picture, as in the paper;
+            or, if False, what their cells say. Deformable attention looks where a query's box is from the first step
+            on. Ours has to learn to, and until then the cells alone tell queries what is in their boxes.
         first_side: of the box from which each cell's begins, as a share of the picture. The paper's code has 0.05 for
             its finest map, which is some five cells at stride 8.
         scaled: see `ContrastiveEmbedding`.
@@ -76,6 +88,7 @@ class GroundingDINO(nn.Module):
         num_queries: int,
         d_model: int,
         transform: GeneralizedRCNNTransform,
+        embed_init_target: bool = True,
         first_side: float = 0.05,
         scaled: bool = False,
     ):
@@ -87,7 +100,7 @@ class GroundingDINO(nn.Module):
         self.enc_output, self.enc_output_norm = nn.Linear(d_model, d_model), nn.LayerNorm(d_model)
         self.encoder_output_bbox_embed = still_box_head(d_model)
         self.encoder_output_class_embed, self.class_embed = ContrastiveEmbedding(scaled), ContrastiveEmbedding(scaled)
-        self.query_embed = nn.Embedding(num_queries, d_model)  # what queries know at first; where is the cells' to say
+        self.query_embed = nn.Embedding(num_queries, d_model) if embed_init_target else None
 
     def forward(self, images: Tensor | list[Tensor], captions: list[str]) -> GroundingOutput:
         """Look for phrases in pictures, for those of each caption in its own picture.
@@ -111,10 +124,12 @@ class GroundingDINO(nn.Module):
             fused = layer(vision, said, no_cell, text.padding, text.hidden, vision_pos, text_pos)
             vision, said = fused.vision, fused.text  # (B, h·w, D), (B, T, D)
 
-        fit, chosen, references = self.begin(vision, mask, said, words)  # (B, h·w, T), (B, Q), (B, Q, 4)
-        queries = self.query_embed.weight.expand(len(chosen), -1, -1)  # (B, Q, D)
+        begin = self.begin(vision, mask, said, words)
+        queries = begin.content.detach()  # (B, Q, D)
+        if self.query_embed is not None:
+            queries = self.query_embed.weight.expand_as(queries)
         seen = vision, no_cell, vision_pos, said, text.padding
-        states, boxes = self.decoder(queries, references.detach(), *seen)  # (layers, B, Q, ...)
+        states, boxes = self.decoder(queries, begin.boxes.detach(), *seen)  # (layers, B, Q, ...)
         logits = self.class_embed(states, said, words)  # (layers, B, Q, T)
 
         def answers(logits: Tensor, boxes: Tensor) -> GroundingOutput:
@@ -123,26 +138,23 @@ class GroundingDINO(nn.Module):
 
         *layers, outputs = (answers(*one) for one in zip(logits, boxes))
         outputs["aux_outputs"] = layers
-        outputs["enc_outputs"] = answers(_rows(fit, chosen), references)
-        outputs["cell_logits"] = fit.transpose(1, 2).unflatten(2, mask.shape[1:])
+        outputs["enc_outputs"] = answers(_rows(begin.fit, begin.cells), begin.boxes)
+        outputs["cell_logits"] = begin.fit.transpose(1, 2).unflatten(2, mask.shape[1:])
         return outputs
 
-    def begin(self, vision: Tensor, mask: Tensor, text: Tensor, words: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def begin(self, vision: Tensor, mask: Tensor, text: Tensor, words: Tensor) -> Beginning:
         """Where the queries begin: at the cells that fit some word best, with the boxes that these propose.
 
         Args:
             vision: (B, h·w, D), enhanced. mask: (B, h, w) bool, True = padding.
             text: (B, T, D), enhanced. words: (B, T) bool, which of them count.
-
-        Returns:
-            How well each cell fits each word (B, h·w, T), the cells that are chosen (B, Q), their boxes (B, Q, 4).
         """
         cells = self.enc_output_norm(self.enc_output(vision))  # (B, h·w, D)
         fit = self.encoder_output_class_embed(cells, text, words)  # (B, h·w, T)
         chosen = select_queries(fit.detach(), self.num_queries, mask.flatten(1))  # (B, Q)
-        squares = first_boxes(mask, self.first_side).to(cells)  # (B, h·w, 4)
-        moves = self.encoder_output_bbox_embed(_rows(cells, chosen))  # (B, Q, 4)
-        return fit, chosen, moved_boxes(_rows(squares, chosen), moves)
+        content, squares = _rows(cells, chosen), _rows(first_boxes(mask, self.first_side).to(cells), chosen)
+        boxes = moved_boxes(squares, self.encoder_output_bbox_embed(content))  # (B, Q, 4)
+        return Beginning(fit, chosen, content, boxes)
 
     @torch.no_grad()
     def predict(
@@ -177,32 +189,6 @@ class GroundingDINO(nn.Module):
 def _rows(x: Tensor, places: Tensor) -> Tensor:
     """Of each (N, C) of a batch the rows at `places`: (B, N, C), (B, Q) -> (B, Q, C)."""
     return x.gather(1, places[..., None].expand(-1, -1, x.shape[2]))
-
-
-def phrase_scores(token_logits: Tensor, phrase_of_token: Tensor, pool: str = "mean") -> Tensor:
-    """How well each query fits each phrase: the probabilities of the phrase's words, pooled.
-
-    Args:
-        token_logits: (Q, T).
-        phrase_of_token: (T,) int64, to which phrase a word belongs, from 0; -1: no word.
-        pool: "max": the best word counts, as in the paper's code, and so a red sphere may pass for a red cone where the
-            model doubts one word alone; "min": the worst word counts; "mean": all do.
-
-    Returns:
-        (Q, P) in 0..1.
-
-    Raises:
-        ValueError: shapes do not fit, or `pool` is another word.
-    """
-    if token_logits.ndim != 2 or phrase_of_token.shape != token_logits.shape[1:]:
-        came = f"{tuple(phrase_of_token.shape)} for token_logits {tuple(token_logits.shape)}"
-        raise ValueError(f"phrase_of_token is {came}; expected (T,) for (Q, T)")
-    if pool not in POOLS:
-        raise ValueError(f"pool is {pool!r}; expected one of {', '.join(POOLS)}")
-    words = phrase_of_token >= 0
-    number, probability = phrase_of_token[words], token_logits[:, words].sigmoid()  # (W,), (Q, W)
-    scores = probability.new_zeros(len(probability), int(number.max()) + 1 if len(number) else 0)  # (Q, P)
-    return scores.scatter_reduce(1, number.expand_as(probability), probability, POOLS[pool], include_self=False)
 
 
 class GroundingCriterion(nn.Module):
@@ -324,6 +310,7 @@ def grounding_small(
         num_queries,
         dim,
         GeneralizedRCNNTransform(None, 1333, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), size_divisible=8),
+        embed_init_target=False,
         first_side=0.3,
         scaled=True,
     )
