@@ -54,7 +54,11 @@ def cases() -> list[Case]:
     named = {
         "IoU exactly at the threshold, 0.5": (half[1:], half[:1], 0.5),
         "a threshold of 1": (old, torch.cat([new, old[1:2]]), 1.0),
-        "new masks that are alike": (masks_of("#.....", "....##"), masks_of("..##..", ".###..", "..##.."), 0.25),
+        "new masks that are alike": (
+            masks_of("#.....", "....##"),
+            masks_of("..##..", ".###..", "..##..", "##...."),
+            0.25,
+        ),
         "a small mask in a large one": (masks_of("######", "##...."), masks_of("....##", ".##..."), 0.7),
         "7 old and 5 new ones": (rectangles(7, 6, 9, seed=9), rectangles(5, 6, 9, seed=109), 0.79),
         "4 old and 6 new ones": (rectangles(4, 7, 5, seed=9), rectangles(6, 7, 5, seed=109), 0.61),
