@@ -356,14 +356,14 @@ def places(old, new, threshold):
 
 WRONG = {
     "grid_points": [
-        ("width before height", size_as_given),
+        ("height and width exchanged", size_as_given),
         ("y before x", lambda n, size: in_two_loops(n, size, swapped=True)),
         ("column by column", every_pair),
         ("column by column", lambda n, size: by_mesh(n, size[::-1], indexing="ij").flip(1)),
         ("corners of the cells", steps_of_arange),
         ("corners of the cells", steps_of_linspace),
         ("from edge to edge", lambda n, size: by_mesh(n, size, lambda n, side: torch.linspace(0, side, n))),
-        ("from edge to edge; divided by n − 1", divided_by_gaps),
+        ("from edge to edge", divided_by_gaps),
         ("cells of whole pixels", whole_steps),
         ("half a pixel too early", as_of_pixels),
         ("stacked in front, then reshaped", lambda n, size: by_mesh(n, size, axis=0)),
@@ -413,7 +413,7 @@ WRONG = {
         ("crashes for some inputs", largest_without_care),
         ("crashes for some inputs", stacked_without_care),
         ("two inputs exchanged", lambda old, new, t: by_broadcast(new, old, t)),
-        (None, places),
+        ("wrong shape", places),
         (None, lambda old, new, t: by_table(old, new, t, axis=0)),
     ],
 }

@@ -44,7 +44,7 @@ def annotate_mask(ask: Ask, click_at: ClickAt, good: Good, by_hand: float, true:
 def click_at(said: Tensor, true: Tensor) -> Click:
     """An annotator for cases, who clicks on the first wrong pixel in reading order."""
     if not isinstance(said, Tensor) or said.dtype != torch.bool or said.shape != true.shape:
-        raise ValueError(f"click_at got {describe(said)}; expected a mask {tuple(true.shape)} bool")
+        raise ValueError(f"click_at wants a mask {tuple(true.shape)}, bool. It got: {describe(said)}")
     y, x = (said ^ true).nonzero()[0].tolist()
     return x, y, int(true[y, x])
 
@@ -67,11 +67,11 @@ def brush(height: int, width: int) -> Ask:
 def check_clicks(points: Tensor, labels: Tensor) -> None:
     """Raise what a learner should read unless these are points (N, 2) and labels (N,)."""
     if not isinstance(points, Tensor) or not points.is_floating_point() or points.shape[1:] != (2,):
-        raise ValueError(f"ask got {describe(points)} as points; expected a tensor (N, 2) of floats")
+        raise ValueError(f"ask wants points (N, 2), floats. It got: {describe(points)}")
     if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.ndim != 1:
-        raise ValueError(f"ask got {describe(labels)} as labels; expected a tensor (N,) of int64")
+        raise ValueError(f"ask wants labels (N,), int64. It got: {describe(labels)}")
     if len(points) != len(labels):
-        raise ValueError(f"ask got {len(points)} points and {len(labels)} labels; expected as many")
+        raise ValueError(f"ask wants a label for each point. It got {len(points)} points, {len(labels)} labels")
 
 
 def few_wrong(missed: int, taken: int) -> Good:

@@ -163,8 +163,9 @@ OF_PAIRS: list[tuple[str, str, Pairs]] = [
     ("column by column", COLUMNS, torch.cartesian_prod),
     ("y before x", Y_FIRST, lambda xs, ys: torch.cartesian_prod(ys, xs)),
     (
-        "y before x, column by column",
-        f"Two things at once. {Y_FIRST} {COLUMNS}",
+        "height and width exchanged",
+        "Your first number, the one that changes faster, runs along the height, and your second along the width. "
+        "`size` is (H, W), but a point is (x, y): x comes first, and runs along the width.",
         lambda xs, ys: torch.cartesian_prod(xs, ys).flip(1),
     ),
     (

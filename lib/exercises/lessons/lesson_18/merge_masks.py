@@ -59,6 +59,7 @@ def cases() -> list[Case]:
             masks_of("..##..", ".###..", "..##..", "##...."),
             0.25,
         ),
+        "one column of pixels": (masks_of("# # . .", ". . # ."), masks_of("# # . .", ". # # .", ". . . #"), 0.4),
         "a small mask in a large one": (masks_of("######", "##...."), masks_of("....##", ".##..."), 0.7),
         "7 old and 5 new ones": (rectangles(7, 6, 9, seed=9), rectangles(5, 6, 9, seed=109), 0.79),
         "4 old and 6 new ones": (rectangles(4, 7, 5, seed=9), rectangles(6, 7, 5, seed=109), 0.61),
