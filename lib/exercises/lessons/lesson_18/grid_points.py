@@ -194,8 +194,8 @@ def draw_points(got: Any, expected: Tensor, case: Case) -> "Figure":
     n, (height, width) = case.arguments
     figure = Figure(figsize=(4.5, 4.5), layout="constrained", facecolor="white")
     axes = figure.subplots()
-    axes.plot(*expected.T, "o-", ms=12, color="tab:green", mfc="none", label="expected")
-    axes.plot(*got.reshape(-1, 2).T, "x--", ms=9, color="tab:red", label="yours")
+    axes.plot(*expected.T.numpy(), "o-", ms=12, color="tab:green", mfc="none", label="expected")
+    axes.plot(*got.reshape(-1, 2).T.numpy(), "x--", ms=9, color="tab:red", label="yours")
     axes.set(
         xticks=[width * i / n for i in range(n + 1)], yticks=[height * i / n for i in range(n + 1)], aspect="equal"
     )

@@ -304,7 +304,7 @@ def draw_masks(got: Any, expected: Tensor, case: Case) -> "Figure":
         for i, axes in enumerate(row):
             axes.set(xticks=[], yticks=[])
             if i < len(masks):
-                axes.imshow(masks[i].float(), vmin=0, vmax=1, cmap="Blues")
+                axes.imshow(masks[i].numpy(), vmin=0, vmax=1, cmap="Blues")
             else:
                 axes.set_frame_on(False)
     return figure
