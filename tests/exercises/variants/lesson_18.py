@@ -5,6 +5,8 @@ import itertools
 import numpy as np
 import torch
 
+from lib.ops.masks import mask_iou
+
 # --- grid_points ------------------------------------------------------------------------------------------------------
 
 
@@ -354,6 +356,340 @@ def places(old, new, threshold):
     return (~(overlaps(old, new) >= threshold).any(1)).nonzero()[:, 0]
 
 
+# --- stability_score --------------------------------------------------------------------------------------------------
+
+
+def as_in_the_paper(logits, threshold, offset):
+    high = logits > (threshold + offset)
+    low = logits > (threshold - offset)
+    shared = (high & low).flatten(1).sum(-1)
+    either = (high | low).flatten(1).sum(-1)
+    return torch.where(either == 0, 0.0, shared / either)
+
+
+def by_iou_tables(logits, threshold, offset):
+    return mask_iou(logits > threshold + offset, logits > threshold - offset).diagonal()
+
+
+def by_means(logits, threshold, offset, above=torch.gt):
+    high, low = (above(logits, threshold + sign * offset).double().mean((-2, -1)) for sign in (1, -1))
+    return torch.nan_to_num(high / low, nan=0.0)
+
+
+def score_by_score(logits, threshold, offset, none=0.0):
+    scores = torch.zeros(len(logits))
+    for i, one in enumerate(logits):
+        low = one[one > threshold - offset]
+        scores[i] = (low > threshold + offset).float().mean() if len(low) else none
+    return scores
+
+
+def with_small_number(logits, threshold, offset):
+    moved = logits - threshold
+    return (moved > offset).float().sum((1, 2)) / ((moved > -offset).float().sum((1, 2)) + 1e-9)
+
+
+def counted_by_numpy(logits, threshold, offset):
+    high = np.count_nonzero(logits.numpy() > threshold + offset, axis=(1, 2))
+    low = np.count_nonzero(logits.numpy() > threshold - offset, axis=(1, 2))
+    return torch.from_numpy(high / np.maximum(low, 1)).float()
+
+
+def stays_numpy(logits, threshold, offset):
+    return counted_by_numpy(logits, threshold, offset).numpy()
+
+
+def unsafe(logits, threshold, offset, above=torch.gt):
+    high, low = above(logits, threshold + offset), above(logits, threshold - offset)
+    return (high & low).sum((1, 2)) / (high | low).sum((1, 2))
+
+
+def upside_down(logits, threshold, offset, least=0):
+    inside, around = (logits > threshold + offset).flatten(1), (logits > threshold - offset).flatten(1)
+    return around.count_nonzero(1) / inside.count_nonzero(1).clamp(min=least)
+
+
+def added_to_both(logits, threshold, offset):
+    high, low = logits > threshold + offset, logits > threshold - offset
+    return ((high & low).sum((1, 2)) + 1e-6) / ((high | low).sum((1, 2)) + 1e-6)
+
+
+def pixels_that_agree(logits, threshold, offset):
+    return ((logits > threshold + offset) == (logits > threshold - offset)).float().mean((1, 2))
+
+
+def one_for_all(logits, threshold, offset):
+    return (logits > threshold + offset).sum() / (logits > threshold - offset).sum().clamp(min=1)
+
+
+def one_for_all_repeated(logits, threshold, offset):
+    return one_for_all(logits, threshold, offset).expand(len(logits))
+
+
+def row_by_row(logits, threshold, offset):
+    high, low = logits > threshold + offset, logits > threshold - offset
+    return (high.sum(2) / low.sum(2).clamp(min=1)).mean(1)
+
+
+def pixels_lost(logits, threshold, offset):
+    return 1 - score_by_score(logits, threshold, offset)
+
+
+def whole_numbers(logits, threshold, offset):
+    return (logits > threshold + offset).sum((1, 2)) // (logits > threshold - offset).sum((1, 2)).clamp(min=1)
+
+
+def masks_last(logits, threshold, offset):
+    return (logits > threshold + offset).sum((0, 1)) / (logits > threshold - offset).sum((0, 1)).clamp(min=1)
+
+
+def distance_to_threshold(logits, threshold, offset):
+    mask = logits > threshold
+    sure = mask & ((logits - threshold).abs() > offset)
+    return sure.sum((1, 2)) / mask.sum((1, 2)).clamp(min=1)
+
+
+# --- keep_masks -------------------------------------------------------------------------------------------------------
+
+
+def all_conditions(logits, guesses, stability, least_guess, least_stability, largest):
+    area = (logits > 0).flatten(1).sum(1)
+    pixels = logits.shape[-1] * logits.shape[-2]
+    good = (guesses >= least_guess) & (stability >= least_stability) & (area >= 1) & (area <= largest * pixels)
+    return torch.where(good)[0]
+
+
+def in_a_plain_loop(logits, guesses, stability, least_guess, least_stability, largest, more=lambda a, b: a >= b):
+    kept = []
+    for m in range(len(logits)):
+        mask = logits[m] > 0
+        if not more(guesses[m], least_guess) or not more(stability[m], least_stability):
+            continue
+        if mask.any() and mask.float().mean() <= largest:
+            kept.append(m)
+    return torch.tensor(kept, dtype=torch.long)
+
+
+def by_places(logits, guesses, stability, least_guess, least_stability, largest):
+    share = torch.sigmoid(logits).gt(0.5).double().mean((1, 2))
+    dropped = (guesses < least_guess) + (stability < least_stability) + (share == 0) + (share > largest)
+    return torch.arange(len(logits))[~dropped]
+
+
+def places_cut_again_and_again(logits, guesses, stability, least_guess, least_stability, largest):
+    places = torch.arange(len(guesses))
+    places = places[guesses[places] >= least_guess]
+    places = places[stability[places] >= least_stability]
+    places = places[(logits[places] > 0).any(-1).any(-1)]
+    return places[(logits[places] > 0).float().mean((-2, -1)) <= largest]
+
+
+def by_numpy(logits, guesses, stability, least_guess, least_stability, largest):
+    masks = logits.numpy() > 0
+    fine = np.stack([guesses >= least_guess, stability >= least_stability, masks.any((1, 2))]).all(0)
+    return torch.from_numpy(np.flatnonzero(fine & (masks.mean((1, 2)) <= largest)))
+
+
+def as_a_list(*given):
+    return in_a_plain_loop(*given).tolist()
+
+
+def without_dtype(*given):
+    return torch.tensor(in_a_plain_loop(*given).tolist())
+
+
+def column(*given):
+    good = torch.zeros(len(given[0]), dtype=torch.bool)
+    good[all_conditions(*given)] = True
+    return good.nonzero()
+
+
+def truth_values(*given):
+    good = torch.zeros(len(given[0]), dtype=torch.bool)
+    good[all_conditions(*given)] = True
+    return good
+
+
+def kept_logits(logits, *given):
+    return logits[all_conditions(logits, *given)]
+
+
+def strict_everywhere(logits, guesses, stability, least_guess, least_stability, largest):
+    share = (logits > 0).double().mean((1, 2))
+    return torch.where((guesses > least_guess) & (stability > least_stability) & (share > 0) & (share < largest))[0]
+
+
+def in_pixels(logits, guesses, stability, least_guess, least_stability, largest):
+    area = (logits > 0).sum((1, 2))
+    return torch.where((guesses >= least_guess) & (stability >= least_stability) & (area > 0) & (area <= largest))[0]
+
+
+def guess_times_stability(logits, guesses, stability, least_guess, least_stability, largest):
+    return all_conditions(logits, guesses * stability, stability, least_guess * least_stability, 0.0, largest)
+
+
+def best_guess_first(logits, guesses, *given):
+    order = guesses.argsort(descending=True)
+    kept = all_conditions(logits, guesses, *given)
+    return torch.tensor([m for m in order.tolist() if m in kept], dtype=torch.int64)
+
+
+def step_by_step(logits, guesses, stability, least_guess, least_stability, largest):
+    sure = guesses >= least_guess
+    logits, stability = logits[sure], stability[sure]
+    stable = stability >= least_stability
+    share = (logits[stable] > 0).float().mean((1, 2))
+    return ((share > 0) & (share <= largest)).nonzero()[:, 0]
+
+
+def no_area_asked(logits, guesses, stability, least_guess, least_stability, largest):
+    return torch.where((guesses >= least_guess) & (stability >= least_stability))[0]
+
+
+def zeros_written(logits, *given):
+    logits[logits < 0] = 0
+    return all_conditions(logits, *given)
+
+
+# --- mask_nms ---------------------------------------------------------------------------------------------------------
+
+
+def table_first(masks, scores, threshold, above=torch.gt):
+    iou, order = mask_iou(masks, masks), scores.sort(descending=True).indices
+    gone, kept = torch.zeros(len(masks), dtype=torch.bool), []
+    for place in order.tolist():
+        if not gone[place]:
+            kept.append(place)
+            gone |= above(iou[place], threshold)
+    return torch.tensor(kept, dtype=torch.long)
+
+
+def against_the_kept(masks, scores, threshold, divisor=lambda one, other: (one | other).sum()):
+    kept = []
+    for place in sorted(range(len(scores)), key=lambda i: scores[i], reverse=True):
+        one = masks[place]
+        if all((one & masks[k]).sum() / divisor(one, masks[k]) <= threshold for k in kept):
+            kept.append(place)
+    return torch.tensor(kept).long()
+
+
+def by_argmax(masks, scores, threshold):
+    scores, kept = scores.clone(), []
+    while (scores > -torch.inf).any():
+        best = scores.argmax()
+        kept.append(best)
+        shared = (masks & masks[best]).sum((1, 2))
+        either = (masks | masks[best]).sum((1, 2))
+        scores[shared / either > threshold] = -torch.inf
+        scores[best] = -torch.inf
+    return torch.stack(kept) if kept else torch.zeros(0, dtype=torch.int64)
+
+
+def calls_itself(masks, scores, threshold, places=None):
+    places = scores.argsort(descending=True) if places is None else places
+    if not len(places):
+        return places
+    iou = mask_iou(masks[places[:1]], masks[places])[0]
+    iou[0] = 2
+    return torch.cat([places[:1], calls_itself(masks, scores, threshold, places[iou <= threshold])])
+
+
+def numbers_of_pixels(masks, scores, threshold):
+    flat = masks.flatten(1).to(torch.int64)
+    shared = flat @ flat.T
+    size = shared.diagonal()
+    alike = shared > threshold * (size[:, None] + size - shared)
+    keep = torch.ones(len(masks), dtype=torch.bool)
+    order = scores.argsort(descending=True)
+    for n, i in enumerate(order):
+        if keep[i]:
+            later = order[n + 1 :]
+            keep[later[alike[i, later]]] = False
+    return order[keep[order]]
+
+
+def list_order(masks, scores, threshold):
+    return table_first(masks, -torch.arange(len(scores)), threshold)
+
+
+def lowest_first(masks, scores, threshold):
+    return against_the_kept(masks, -scores, threshold)
+
+
+def yes_or_no(*given):
+    keep = torch.zeros(len(given[0]), dtype=torch.bool)
+    keep[table_first(*given)] = True
+    return keep
+
+
+def sorted_by_place(*given):
+    return yes_or_no(*given).nonzero()[:, 0]
+
+
+def masks_themselves(masks, *given):
+    return masks[table_first(masks, *given)]
+
+
+def at_the_threshold(masks, scores, threshold):
+    return table_first(masks, scores, threshold, above=torch.ge)
+
+
+def shared_by_smaller(masks, scores, threshold):
+    return against_the_kept(masks, scores, threshold, lambda one, other: min(one.sum(), other.sum()))
+
+
+def shared_by_sum(masks, scores, threshold):
+    return against_the_kept(masks, scores, threshold, lambda one, other: one.sum() + other.sum())
+
+
+def shared_by_picture(masks, scores, threshold):
+    return against_the_kept(masks, scores, threshold, lambda one, other: one.numel())
+
+
+def dead_ones_count(masks, scores, threshold):
+    order = scores.argsort(descending=True)
+    kept = [
+        place
+        for i, place in enumerate(order.tolist())
+        if not (mask_iou(masks[place][None], masks[order[:i]]) > threshold).any()
+    ]
+    return torch.tensor(kept, dtype=torch.int64)
+
+
+def in_the_sorted_list(masks, scores, threshold):
+    order = scores.argsort(descending=True)
+    return numbers_of_pixels(masks[order], scores[order], threshold)
+
+
+def one_pass(masks, scores, threshold):
+    order = scores.argsort(descending=True)
+    iou = mask_iou(masks[order[:1]], masks[order])
+    return torch.cat([order[:1], order[1:][iou[:, 1:].flatten() <= threshold]])
+
+
+def never_ends_itself(masks, scores, threshold):
+    keep = torch.ones(len(masks), dtype=torch.bool)
+    iou = mask_iou(masks, masks)
+    for i in scores.argsort(descending=True):
+        if keep[i]:
+            keep &= ~(iou[i] > threshold)
+    return scores.argsort(descending=True)[keep[scores.argsort(descending=True)]]
+
+
+def sorted_in_place(masks, scores, threshold):
+    kept = table_first(masks, scores, threshold)
+    scores[:] = scores.sort(descending=True).values
+    return kept
+
+
+def floats_for_none(*given):
+    return torch.tensor(table_first(*given).tolist())
+
+
+def plain_list(*given):
+    return table_first(*given).tolist()
+
+
 WRONG = {
     "grid_points": [
         ("height and width exchanged", size_as_given),
@@ -416,10 +752,76 @@ WRONG = {
         ("wrong shape", places),
         (None, lambda old, new, t: by_table(old, new, t, axis=0)),
     ],
+    "stability_score": [
+        ("0 / 0", unsafe),
+        ("not strict; 0 / 0", lambda *given: unsafe(*given, above=torch.ge)),
+        ("not strict", lambda *given: by_means(*given, above=torch.ge)),
+        ("an empty mask gets 1", added_to_both),
+        ("an empty mask gets 1", lambda *given: score_by_score(*given, none=1.0)),
+        ("agreement over the whole picture", pixels_that_agree),
+        ("1 minus the result", pixels_lost),
+        ("threshold forgotten", lambda logits, threshold, offset: as_in_the_paper(logits, 0, offset)),
+        ("two inputs exchanged", lambda logits, threshold, offset: as_in_the_paper(logits, offset, threshold)),
+        ("larger over smaller; 0 / 0", upside_down),
+        ("larger over smaller", lambda *given: upside_down(*given, least=1)),
+        ("NumPy array instead of a tensor", stays_numpy),
+        ("wrong dtype", whole_numbers),
+        ("batch axis missing", one_for_all),
+        ("masks along the last axis", masks_last),
+        (None, one_for_all_repeated),
+        (None, row_by_row),
+        ("only moved up", distance_to_threshold),
+    ],
+    "keep_masks": [
+        ("yes or no instead of places", truth_values),
+        ("masks instead of places", kept_logits),
+        ("a column", column),
+        ("wrong type", as_a_list),
+        ("wrong dtype", without_dtype),
+        ("all strict", strict_everywhere),
+        ("guess strict; stability strict", lambda *given: in_a_plain_loop(*given, more=lambda a, b: a > b)),
+        ("pixels, not a share", in_pixels),
+        ("empty masks kept; large masks kept", no_area_asked),
+        ("sorted by guess", best_guess_first),
+        ("places in a shortened list, after 2 tests", step_by_step),
+        ("input changed in place", zeros_written),
+        ("two inputs exchanged", lambda logits, a, b, *bounds: all_conditions(logits, b, a, *bounds)),
+        ("two inputs exchanged", lambda logits, a, b, least, other, x: all_conditions(logits, a, b, other, least, x)),
+        ("0 taken in", lambda logits, *given: by_places(-((-logits).clamp(min=-9) - 1e-6), *given)),
+        ("wrong shape", guess_times_stability),
+    ],
+    "mask_nms": [
+        ("not sorted by score", list_order),
+        ("the worst goes first", lowest_first),
+        ("yes or no instead of places", yes_or_no),
+        ("in the order of the list", sorted_by_place),
+        ("masks instead of places", masks_themselves),
+        ("an IoU of exactly the threshold drops", at_the_threshold),
+        ("divided by the smaller mask", shared_by_smaller),
+        ("shared pixels counted twice", shared_by_sum),
+        ("divided by all pixels of the picture", shared_by_picture),
+        ("removed masks remove", dead_ones_count),
+        ("places in the sorted list", in_the_sorted_list),
+        ("only one round", one_pass),
+        ("dropped by itself", never_ends_itself),
+        ("input changed in place", sorted_in_place),
+        ("wrong type", plain_list),
+        ("wrong dtype", floats_for_none),
+    ],
 }
 
 RIGHT = {
     "grid_points": [by_mesh, in_two_loops, as_in_sam, by_repeats, by_division],
     "annotate_mask": [by_for, by_while, by_recursion, for_else, next_click_early],
     "merge_masks": [by_table, by_broadcast, in_plain_loops, in_numpy, largest_overlap, places_that_go],
+    "stability_score": [
+        as_in_the_paper,
+        by_iou_tables,
+        by_means,
+        score_by_score,
+        with_small_number,
+        counted_by_numpy,
+    ],
+    "keep_masks": [all_conditions, in_a_plain_loop, by_places, places_cut_again_and_again, by_numpy],
+    "mask_nms": [table_first, against_the_kept, by_argmax, calls_itself, numbers_of_pixels],
 }
