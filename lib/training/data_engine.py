@@ -34,7 +34,7 @@ class Annotator(NamedTuple):
     accept: float = 0.75  # IoU from which on a mask is good enough
     clicks: int = 5  # at most; then the mask is drawn by hand
     per_picture: float = 60.0  # the mask that was begun is finished
-    per_mask: float = 30.0  # a mask that took longer is the picture's last
+    patience: float = 30.0  # a mask that takes longer by hand is given up
     look: float = 3.0  # to choose what is next, and to look at the mask at the end
     click: float = 1.5
     trace: float = 0.5  # one pixel of an outline, drawn by hand
@@ -45,22 +45,23 @@ class Annotator(NamedTuple):
 
 
 class Annotated(NamedTuple):
-    """What somebody has drawn in one picture."""
+    """What somebody has done in one picture: A masks were tried, M of them drawn."""
 
     masks: Tensor  # (M, H, W) bool
-    seconds: Tensor  # (M,), how long each took
-    clicks: Tensor  # (M,), how many
+    drawn: Tensor  # (A,) bool, False where it was given up
+    seconds: Tensor  # (A,), how long each took, those given up too
+    clicks: Tensor  # (A,), how many
 
 
 @torch.no_grad()
-def draw_mask(model: Sam, embedding: Tensor, true: Tensor, annotator: Annotator) -> tuple[Tensor, float, int]:
-    """One mask, clicked until it is good enough; if it never is, it is drawn by hand after all.
+def draw_mask(model: Sam, embedding: Tensor, true: Tensor, annotator: Annotator) -> tuple[Tensor | None, float, int]:
+    """One mask, clicked until it is good enough; if it never is, it is drawn by hand after all, or given up.
 
     Args:
         embedding: (1, D, h, w) of the picture. true: (H, W) bool, what is wanted.
 
     Returns:
-        The mask (H, W) bool, seconds and clicks.
+        The mask (H, W) bool, or None if it is given up; seconds and clicks.
     """
     said = torch.zeros_like(true)
     points, labels, answer = true.new_zeros(1, 0, 2).float(), true.new_zeros(1, 0).long(), None
@@ -73,7 +74,10 @@ def draw_mask(model: Sam, embedding: Tensor, true: Tensor, annotator: Annotator)
         said = F.interpolate(answer, true.shape, mode="bilinear", align_corners=False)[0, 0] > 0
         if mask_iou(said[None], true[None]) >= annotator.accept:
             return said, annotator.look + (number + 1) * annotator.click, number + 1
-    return true, annotator.clicks * annotator.click + annotator.by_hand(true), annotator.clicks
+    in_vain, by_hand = annotator.clicks * annotator.click, annotator.by_hand(true)
+    if by_hand > annotator.patience:
+        return None, annotator.look + in_vain, annotator.clicks
+    return true, in_vain + by_hand, annotator.clicks
 
 
 def annotate(model: Sam, image: Tensor, wanted: Tensor, given: Tensor, annotator: Annotator) -> Annotated:
@@ -91,17 +95,22 @@ def annotate(model: Sam, image: Tensor, wanted: Tensor, given: Tensor, annotator
             raise ValueError(f"{name} is {tuple(masks.shape)}; expected (M, {image.shape[1]}, {image.shape[2]})")
     missing = wanted[~covered(wanted, given)]
     embedding = model.encode(image[None])
-    drawn, times, counts, spent = [], [], [], 0.0
+    masks, drawn, times, counts = [], [], [], []
     for place in missing.flatten(1).sum(1).argsort(descending=True).tolist():
         mask, seconds, clicks = draw_mask(model, embedding, missing[place], annotator)
-        drawn.append(mask)
+        if mask is not None:
+            masks.append(mask)
+        drawn.append(mask is not None)
         times.append(seconds)
         counts.append(clicks)
-        spent += seconds
-        if spent >= annotator.per_picture or seconds > annotator.per_mask:
+        if sum(times) >= annotator.per_picture:
             break
-    masks = torch.stack(drawn) if drawn else wanted[:0]
-    return Annotated(masks, torch.tensor(times), torch.tensor(counts, dtype=torch.int64))
+    return Annotated(
+        torch.stack(masks) if masks else wanted[:0],
+        torch.tensor(drawn, dtype=torch.bool),
+        torch.tensor(times),
+        torch.tensor(counts, dtype=torch.int64),
+    )
 
 
 def outline(mask: Tensor) -> int:

@@ -71,6 +71,15 @@ def test_what_is_never_good_enough_is_drawn_by_hand():
     assert seconds == 3 + 2 * 1.5 + 0.5 * 32 == annotator.by_hand(WANTED) + 3
 
 
+def test_what_would_take_too_long_by_hand_is_given_up():
+    annotator = Annotator(clicks=2, look=3, click=1.5, trace=0.5, patience=18.9)
+    assert draw_mask(Ready(HALF), torch.zeros(1), WANTED, annotator) == (None, 6.0, 2)
+    wanted = torch.stack([WANTED, square(20, 20, 22, 22)])
+    done = annotate(Ready(square(20, 20, 22, 22)), torch.zeros(3, SIDE, SIDE), wanted, wanted[:0], annotator)
+    assert done.masks.equal(wanted[1:]) and done.drawn.tolist() == [False, True]
+    assert done.seconds.tolist() == [6.0, 4.5] and done.clicks.tolist() == [2, 1]
+
+
 def test_an_outline_is_counted_in_sides_of_pixels_and_not_at_the_border():
     assert outline(WANTED) == 32
     assert outline(square(0, 0, 3, 2)) == 5
@@ -93,10 +102,6 @@ def test_a_picture_is_annotated_from_large_to_small_until_the_time_is_over():
         Annotator(look=3, click=1, per_picture=5),
     )
     assert short.masks.equal(wanted[[1, 2]])  # the second was begun in time
-    tired = annotate(
-        Ready(sizes[1]), torch.zeros(3, SIDE, SIDE), wanted, wanted[:0], Annotator(look=3, click=1, per_mask=3.5)
-    )
-    assert tired.masks.equal(wanted[[1]])
 
 
 def test_what_is_given_is_not_drawn_again():
