@@ -95,18 +95,18 @@ def annotate(model: Sam, image: Tensor, wanted: Tensor, given: Tensor, annotator
             raise ValueError(f"{name} is {tuple(masks.shape)}; expected (M, {image.shape[1]}, {image.shape[2]})")
     missing = wanted[~covered(wanted, given)]
     embedding = model.encode(image[None])
-    masks, drawn, times, counts = [], [], [], []
+    kept, drawn, times, counts = [], [], [], []
     for place in missing.flatten(1).sum(1).argsort(descending=True).tolist():
         mask, seconds, clicks = draw_mask(model, embedding, missing[place], annotator)
         if mask is not None:
-            masks.append(mask)
+            kept.append(mask)
         drawn.append(mask is not None)
         times.append(seconds)
         counts.append(clicks)
         if sum(times) >= annotator.per_picture:
             break
     return Annotated(
-        torch.stack(masks) if masks else wanted[:0],
+        torch.stack(kept) if kept else wanted[:0],
         torch.tensor(drawn, dtype=torch.bool),
         torch.tensor(times),
         torch.tensor(counts, dtype=torch.int64),
