@@ -1,0 +1,214 @@
+"""The checkpoints of lesson 18: SAM's data engine, round by round.
+
+It runs on the training scenes of toyworld, each used once. Nobody knows their masks but the simulated annotator.
+
+- "public": 700 steps on 200 scenes of which only whole spheres and boxes have masks, as in a data set of old. The
+  encoder starts as lesson 17's masked autoencoder.
+- assisted-manual, three rounds: the annotator works on 100 new scenes with the model so far, which then learns from all
+  masks of this stage, 250 steps.
+- semi-automatic, two rounds: a detector with one class learns the boxes of all masks so far, 600 steps; what it finds
+  in 100 new scenes is masked by the model, and the annotator adds what is missing. Then 250 steps on all masks.
+- fully automatic: a grid of 16 × 16 clicks on 800 new scenes.
+- What it was worth: from the model after the second stage, 500 steps more on the masks of stage one, of stages one and
+  two, of stage three, of all three, or on everything that can be meant in the scenes of all three.
+
+The same with three seeds. What is measured goes to 18_runs.json: of the masks, by the truth of their scenes; of the
+models, on 100 validation scenes. A run that is in 18_runs.json already is not made again. For seed 0 the models after
+"public", after each stage and after the last training on all masks are kept, in half precision, and the masks of all
+rounds of 12 scenes.
+
+    .venv/bin/python data/checkpoints/18_data_engine.py
+"""
+
+import copy
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lib.datasets.toyworld import Sample, Toyworld
+from lib.datasets.toyworld.levels import LEVELS, nested_masks
+from lib.models.automatic_masks import SamAutomaticMaskGenerator
+from lib.models.mae import mae_small
+from lib.models.sam import Sam, mask_ious, sam_small
+from lib.training import fit, load_checkpoint, save_checkpoint
+from lib.training.data_engine import (
+    Annotator,
+    annotate,
+    around,
+    confident_masks,
+    judged,
+    object_detector,
+    summary,
+)
+from lib.training.prompting import MaskBatches, Prompted, iou_by_clicks, prompted_loss
+from lib.training.runs import once
+
+HERE = Path(__file__).parent
+STORE = HERE / "18_runs.json"
+SEEDS, PICTURES, MASKS, ROUNDS = (0, 1, 2), 8, 4, (1, 2, 3)
+PUBLIC, PUBLIC_STEPS, PUBLIC_RATE, PUBLIC_KINDS = 200, 700, 2e-3, ("sphere", "box")
+ROUND, ROUND_STEPS, ROUND_RATE, ASSISTED, SEMI = 100, 250, 1e-3, 3, 2
+DETECTOR_STEPS, AUTOMATIC, LAST_STEPS = 600, 800, 500
+GRID, GUESS, STABILITY, OFFSET = 16, 0.4, 0.6, 1.0
+ANNOTATOR = Annotator()
+
+
+def main() -> None:
+    pool, val, test = (scenes(*one) for one in (("train", 2000), ("val", 100), ("test", 200)))
+    for seed in SEEDS:
+        once(STORE, f"engine/{seed}", lambda seed=seed: engine(pool, val, test, seed))
+
+
+def scenes(split: str, count: int) -> list[Sample]:
+    world = Toyworld(split, count, 96)
+    return [world[index] for index in range(count)]
+
+
+def engine(pool: Sequence[Sample], val: Sequence[Sample], test: Sequence[Sample], seed: int) -> dict:
+    fresh = iter(random.Random(seed).sample(list(pool), len(pool)))
+    samples, masks, rounds = [], [], []
+    sam = started(seed)
+
+    def work(name: str, count: int, detector: nn.Module | None = None) -> None:
+        """The annotator's work on new scenes, and what the model learns from all masks so far."""
+        done, judgements, seconds, clicks, by_hand, given_number, number = [], [], [], [], [], 0, 0
+        for sample in (next(fresh) for _ in range(count)):
+            wanted = nested_masks(sample).masks
+            given = wanted[:0] if detector is None else confident_masks(sam, detector, sample.image)
+            drawn = annotate(sam, sample.image, wanted, given, ANNOTATOR)
+            done.append((sample, torch.cat([given, drawn.masks])))
+            judgements.append(judged(done[-1][1], sample))
+            seconds += drawn.seconds.tolist()
+            clicks += drawn.clicks.tolist()
+            by_hand += [ANNOTATOR.by_hand(mask) for mask in drawn.masks]
+            given_number += len(given)
+            number += len(drawn.masks)
+        samples.extend(sample for sample, _ in done)
+        masks.extend(mine for _, mine in done)
+        learn(sam, samples, masks, ROUND_STEPS, ROUND_RATE, seed)
+        rounds.append(
+            {
+                "round": name,
+                "given": given_number,
+                "drawn": number,
+                "given up": len(seconds) - number,
+                "seconds": sum(seconds),
+                "seconds a mask": round(sum(seconds) / max(number, 1), 2),
+                "by hand, a mask": round(sum(by_hand) / max(number, 1), 2),
+                "clicks a mask": round(sum(clicks) / max(number, 1), 2),
+                **summary(judgements),
+                "model": measured(sam, val),
+            }
+        )
+        print(seed, rounds[-1], flush=True)
+
+    public = [next(fresh) for _ in range(PUBLIC)]
+    learn(sam, public, [whole_things(sample) for sample in public], PUBLIC_STEPS, PUBLIC_RATE, seed)
+    result: dict = {"public": {"pictures": PUBLIC, "model": measured(sam, val)}}
+    print(seed, result, flush=True)
+    keep(sam, "public", seed)
+    for number in range(1, ASSISTED + 1):
+        work(f"assisted {number}", ROUND)
+    keep(sam, "assisted", seed)
+    first = len(samples)
+    for number in range(1, SEMI + 1):
+        images = torch.stack([sample.image for sample in samples]).mul(255).round().byte()
+        detector = object_detector(images, masks, DETECTOR_STEPS, seed)
+        work(f"semi {number}", ROUND, detector)
+    keep(sam, "semi", seed)
+    keep(detector, "detector", seed)
+    by_people = len(samples)
+    generator = SamAutomaticMaskGenerator(
+        sam, GRID, pred_iou_thresh=GUESS, stability_score_thresh=STABILITY, stability_score_offset=OFFSET, nms="mask"
+    )
+    automatic = [next(fresh) for _ in range(AUTOMATIC)]
+    made = [generator.generate(sample.image).masks for sample in automatic]
+    rounds.append({"round": "automatic"} | summary([judged(*one) for one in zip(made, automatic, strict=True)]))
+    print(seed, rounds[-1], flush=True)
+    samples, masks = samples + automatic, masks + made
+    after = {name: tensor.clone() for name, tensor in sam.state_dict().items()}
+    last = {}
+    for name, part in {
+        "assisted": slice(0, first),
+        "assisted and semi": slice(0, by_people),
+        "automatic": slice(by_people, None),
+        "all": slice(None),
+        "truth": slice(None),
+    }.items():
+        sam.load_state_dict(after)
+        truth = name == "truth"
+        taught = [nested_masks(sample).masks for sample in samples] if truth else masks[part]
+        learn(sam, samples[part], taught, LAST_STEPS, ROUND_RATE, seed)
+        last[name] = {"masks": sum(map(len, taught)), "test": measured(sam, test)}
+        print(seed, name, last[name], flush=True)
+        if name == "all":
+            keep(sam, "all", seed)
+    return result | {"rounds": rounds, "last": last}
+
+
+def started(seed: int) -> Sam:
+    """A SAM whose encoder begins as lesson 17's masked autoencoder."""
+    torch.manual_seed(seed)
+    sam = sam_small()
+    taught = mae_small(sam_small().image_encoder)
+    load_checkpoint(taught, HERE / "17_mae.safetensors")
+    weights = {name: one for name, one in taught.encoder.state_dict().items() if not name.startswith("neck")}
+    sam.image_encoder.load_state_dict(sam.image_encoder.state_dict() | weights)  # the neck has not learned yet
+    return sam
+
+
+def whole_things(sample: Sample) -> Tensor:
+    """What a data set of old would have: whole things of a few kinds, (M, H, W)."""
+    kind = torch.tensor([phrase.split()[-1] in PUBLIC_KINDS for phrase in sample.phrases], dtype=torch.bool)
+    return sample.masks[kind & (sample.masks.flatten(1).sum(1) >= 64)]
+
+
+def learn(sam: Sam, samples: Sequence[Sample], masks: Sequence[Tensor], steps: int, rate: float, seed: int) -> None:
+    drawn = random.Random(seed)
+
+    def loss(model: nn.Module, batch: Prompted) -> dict[str, Tensor]:
+        return prompted_loss(sam, batch, drawn.choice(ROUNDS))
+
+    batches = MaskBatches([sample.image for sample in samples], masks, PICTURES, MASKS, seed)
+    fit(sam, batches, loss, steps=steps, seed=seed, learning_rate=rate, show=False)
+
+
+@torch.no_grad()
+def measured(sam: Sam, samples: Sequence[Sample]) -> dict:
+    """IoU after 1, 2, 3 clicks of all that can be meant, and by level; and with a box."""
+    curves, levels, boxes = [], [], []
+    for sample in samples:
+        nested, embedding = nested_masks(sample), sam.encode(sample.image[None])
+        curves.append(iou_by_clicks(sam, embedding, nested.masks, 3))
+        levels.append(nested.levels)
+        logits = sam(embedding, boxes=around(nested.masks)).single().masks
+        boxes.append(hit(logits, nested.masks))
+    curve, level = torch.cat(curves), torch.cat(levels)
+    return {
+        "IoU by clicks": rounded(curve.mean(0)),
+        **{f"{name}, by clicks": rounded(curve[level == number].mean(0)) for number, name in enumerate(LEVELS)},
+        "box": round(torch.cat(boxes).mean().item(), 4),
+    }
+
+
+def hit(logits: Tensor, true: Tensor) -> Tensor:
+    large = nn.functional.interpolate(logits, true.shape[1:], mode="bilinear", align_corners=False)
+    return mask_ious(large, true)[:, 0]
+
+
+def rounded(values: Tensor) -> list[float]:
+    return [round(value, 4) for value in values.tolist()]
+
+
+def keep(model: nn.Module, name: str, seed: int) -> None:
+    """Write the weights of seed 0 down, in half precision; the model itself stays as it is."""
+    if seed == SEEDS[0]:
+        half = copy.deepcopy(model).half()
+        save_checkpoint(half, HERE / f"18_{name}.safetensors", {"seed": seed, "after": name})
+
+
+if __name__ == "__main__":
+    main()
