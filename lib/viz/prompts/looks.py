@@ -92,7 +92,7 @@ def draw_click_attention(
             show_points(axis, points, labels, size=11)
         axis.set(xlim=(0, width), ylim=(height, 0))
     bar = figure.colorbar(shown, ax=axes, shrink=0.85, ticks=(0, most), format="%.2g")
-    bar.set_label("share of the token's look")
+    bar.set_label("share of the attention")
     return figure
 
 

@@ -266,6 +266,12 @@ OTHERS: list[Way] = [
         {"kind": lambda types, labels: code_or_nothing(types[labels + 1], labels)},
     ),
     (
+        "types forgotten",
+        'Your tokens are the codes of places alone. The vector of the type is added to them, and of a "no point" it is '
+        "all that there is.",
+        {"kind": lambda types, labels: 0 * types[labels + 1]},
+    ),
+    (
         "type for no point alone",
         'Only a "no point" gets a type. A point is the sum of its code *and* its type.',
         {"kind": lambda types, labels: types[labels + 1] * (labels == NO_POINT)[..., None]},

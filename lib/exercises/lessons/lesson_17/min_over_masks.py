@@ -122,6 +122,11 @@ OF_FIRST: list[tuple[str, str, Part]] = [
         lambda f, d, *rest: (f + d).amin(dim=1).mean(),
     ),
     (
+        "20 for both",
+        f"Your 20 multiplies the dice loss, too. {WEIGHTS}",
+        lambda f, d, *rest: 20 * (f + d).amin(dim=1).mean(),
+    ),
+    (
         "weights exchanged",
         f"Your 20 stands before the dice loss. {WEIGHTS}",
         lambda f, d, *rest: weighed(d, f).amin(dim=1).mean(),
@@ -249,6 +254,11 @@ OF_SECOND: list[tuple[str, str, Part]] = [
         "absolute error of the guesses",
         "You took the absolute error of the guesses. The task asks for the squared one.",
         lambda f, d, guesses, ious: (guesses - ious).abs().mean(),
+    ),
+    (
+        "root of the guesses' error",
+        "You took the root of the guesses' mean squared error. The task asks for the mean squared error as it is.",
+        lambda f, d, guesses, ious: (guesses - ious).square().mean().sqrt(),
     ),
     (
         "guesses compared with 1",

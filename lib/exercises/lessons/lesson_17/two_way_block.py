@@ -179,6 +179,10 @@ def codes_misplaced() -> Iterator[Mistake]:
         "qkv": ("codes in the values", "codes are added to the values, too. They belong to queries and keys alone."),
         "": ("no codes", "the codes are missing. They are added to queries and keys."),
         "q": ("no codes in the keys", "the codes are missing from the keys. They are added to queries *and* keys."),
+        "qv": (
+            "codes in the values, not in the keys",
+            "codes are added to the values, and not to the keys. An attention is called as f(queries, keys, values).",
+        ),
         "k": ("no codes in the queries", "the codes are missing from the queries. They are added to these *and* keys."),
     }
     for added, (name, told) in said.items():
