@@ -33,8 +33,9 @@ class Annotator(NamedTuple):
 
     accept: float = 0.75  # IoU from which on a mask is good enough
     clicks: int = 5  # at most; then the mask is drawn by hand
-    per_picture: float = 60.0  # the mask that was begun is finished
-    patience: float = 30.0  # a mask that takes longer by hand is given up
+    hope: float = 0.4  # IoU; who has less after two clicks makes no third
+    per_picture: float = 120.0  # the mask that was begun is finished
+    patience: float = 60.0  # a mask that takes longer by hand is given up
     look: float = 3.0  # to choose what is next, and to look at the mask at the end
     click: float = 1.5
     trace: float = 0.5  # one pixel of an outline, drawn by hand
@@ -63,21 +64,24 @@ def draw_mask(model: Sam, embedding: Tensor, true: Tensor, annotator: Annotator)
     Returns:
         The mask (H, W) bool, or None if it is given up; seconds and clicks.
     """
-    said = torch.zeros_like(true)
+    said, clicks = torch.zeros_like(true), 0
     points, labels, answer = true.new_zeros(1, 0, 2).float(), true.new_zeros(1, 0).long(), None
-    for number in range(annotator.clicks):
+    for clicks in range(1, annotator.clicks + 1):
         x, y, label = next_click(said, true)
         points = torch.cat([points, points.new_tensor([[[x, y]]])], dim=1)  # (1, N, 2)
         labels = torch.cat([labels, labels.new_tensor([[label]])], dim=1)  # (1, N)
         every = model(embedding, points, labels, None, answer)
-        answer = best_answer(every, torch.tensor([number == 0], device=true.device))[:, None]  # (1, 1, 4h, 4w)
+        answer = best_answer(every, torch.tensor([clicks == 1], device=true.device))[:, None]  # (1, 1, 4h, 4w)
         said = F.interpolate(answer, true.shape, mode="bilinear", align_corners=False)[0, 0] > 0
-        if mask_iou(said[None], true[None]) >= annotator.accept:
-            return said, annotator.look + (number + 1) * annotator.click, number + 1
-    in_vain, by_hand = annotator.clicks * annotator.click, annotator.by_hand(true)
+        iou = mask_iou(said[None], true[None])
+        if iou >= annotator.accept:
+            return said, annotator.look + clicks * annotator.click, clicks
+        if clicks >= 2 and iou < annotator.hope:
+            break
+    in_vain, by_hand = clicks * annotator.click, annotator.by_hand(true)
     if by_hand > annotator.patience:
-        return None, annotator.look + in_vain, annotator.clicks
-    return true, in_vain + by_hand, annotator.clicks
+        return None, annotator.look + in_vain, clicks
+    return true, in_vain + by_hand, clicks
 
 
 def annotate(model: Sam, image: Tensor, wanted: Tensor, given: Tensor, annotator: Annotator) -> Annotated:

@@ -71,6 +71,15 @@ def test_what_is_never_good_enough_is_drawn_by_hand():
     assert seconds == 3 + 2 * 1.5 + 0.5 * 32 == annotator.by_hand(WANTED) + 3
 
 
+def test_two_clicks_without_hope_are_the_last():
+    annotator = Annotator(clicks=5, look=3, click=1.5, trace=0.5)
+    quarter = square(4, 6, 12, 8)
+    mask, seconds, clicks = draw_mask(Ready(quarter), torch.zeros(1), WANTED, annotator)
+    assert mask.equal(WANTED) and clicks == 2 and seconds == annotator.by_hand(WANTED) + 3
+    assert draw_mask(Ready(HALF), torch.zeros(1), WANTED, annotator)[2] == 5  # an IoU of 1/2 leaves hope
+    assert draw_mask(Ready(quarter, WANTED), torch.zeros(1), WANTED, annotator)[2] == 2  # the first answer may be poor
+
+
 def test_what_would_take_too_long_by_hand_is_given_up():
     annotator = Annotator(clicks=2, look=3, click=1.5, trace=0.5, patience=18.9)
     assert draw_mask(Ready(HALF), torch.zeros(1), WANTED, annotator) == (None, 6.0, 2)
