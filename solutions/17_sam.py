@@ -557,28 +557,33 @@ assert all(same)
 # The paper's starts from ordinary random weights and learns this, from a billion masks.
 # </details>
 
-# %% jupyter={"outputs_hidden": true}
+# %%
 def click_looks(model) -> torch.Tensor:
     """Where the click's token looks in step 2 of the first block, the mean over the heads: (12, 12)."""
     attention = model.mask_decoder.transformer.layers[0].cross_attn_token_to_image
     code = encoder.pe_layer.of_places((points + 0.5) / 96)                      # (1, 1, 64)
     return attention.weights(code, codes).mean(1)[0, 0].view(12, 12).detach().cpu()
 
-
+# %%
 torch.manual_seed(0)
 usual, apart, identical = (sam.sam_small().to(device) for _ in range(3))
 usual.mask_decoder.transformer.layers[0].cross_attn_token_to_image = DownscaledAttention(64, 2).to(device)
 keys = apart.mask_decoder.transformer.layers[0].cross_attn_token_to_image.k_proj.weight
 torch.nn.init.orthogonal_(keys, gain=5**0.5)                    # as loud as W₁, and drawn apart
-draw_click_attention(sample.image, {"as usual": click_looks(usual), "loud, drawn apart": click_looks(apart),
-                                    "loud, identical": click_looks(identical),
-                                    "trained": click_looks(net)}, CLICK, INSIDE)
+
+# %% jupyter={"outputs_hidden": true}
+models = {"as usual": usual, "loud, drawn apart": apart, "loud, identical": identical, "trained": net}
+looks = {title: click_looks(model) for title, model in models.items()}
+draw_click_attention(sample.image, looks, CLICK, INSIDE)
 plt.show()
+for title, look in looks.items():                               # the click lies in row 5, column 2
+    row, column = divmod(look.argmax().item(), 12)
+    print(f"{title:18} click's cell ≈ {look[5, 2]:.3f}, most ≈ {look.max():.3f} in row {row}, column {column}")
 
 # %% [markdown]
 # (To see what places alone say, the maps are drawn for their codes, without what the cells say of the picture.)
 # As usual, the token looks at all cells a little.
-# Loud but drawn apart, it looks at a few cells that have nothing to do with the click.
+# Loud but drawn apart, it has a favourite cell that has nothing to do with the click.
 # Loud and identical, it finds its place before the first step of training, and training has left it so.
 #
 # Steps 7 and 8 are next.

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from lib.datasets.toyworld import CLASSES, COLOURS, SIZES, Sample, Toyworld
 from lib.datasets.toyworld.levels import LEVELS, Nested, nested_masks
-from lib.models.mae import MaskedAutoencoder, mae_loss, mae_small, random_masking
+from lib.models.mae import MaskedAutoencoder, mae_loss, mae_small, random_masking, start_from
 from lib.models.sam import Sam, mask_ious, sam_small
 from lib.ops.clicks import middle_click
 from lib.ops.masks import mask_iou, masks_to_boxes
@@ -114,8 +114,7 @@ def started(start: str, seed: int) -> Sam:
     if start == "MAE":
         taught = mae_small(sam_small().image_encoder)
         load_checkpoint(taught, MAE_WEIGHTS)
-        weights = {name: one for name, one in taught.encoder.state_dict().items() if not name.startswith("neck")}
-        sam.image_encoder.load_state_dict(sam.image_encoder.state_dict() | weights)  # the neck has not learned yet
+        start_from(sam.image_encoder, taught)
     return sam
 
 

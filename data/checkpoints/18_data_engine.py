@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from lib.datasets.toyworld import Sample, Toyworld
 from lib.datasets.toyworld.levels import LEVELS, nested_masks
 from lib.models.automatic_masks import SamAutomaticMaskGenerator
-from lib.models.mae import mae_small
+from lib.models.mae import mae_small, start_from
 from lib.models.sam import Sam, mask_ious, sam_small
 from lib.training import fit, load_checkpoint, save_checkpoint
 from lib.training.data_engine import (
@@ -155,8 +155,7 @@ def started(seed: int) -> Sam:
     sam = sam_small()
     taught = mae_small(sam_small().image_encoder)
     load_checkpoint(taught, HERE / "17_mae.safetensors")
-    weights = {name: one for name, one in taught.encoder.state_dict().items() if not name.startswith("neck")}
-    sam.image_encoder.load_state_dict(sam.image_encoder.state_dict() | weights)  # the neck has not learned yet
+    start_from(sam.image_encoder, taught)
     return sam
 
 
@@ -185,18 +184,14 @@ def measured(sam: Sam, samples: Sequence[Sample]) -> dict:
         curves.append(iou_by_clicks(sam, embedding, nested.masks, 3))
         levels.append(nested.levels)
         logits = sam(embedding, boxes=around(nested.masks)).single().masks
-        boxes.append(hit(logits, nested.masks))
+        large = nn.functional.interpolate(logits, nested.masks.shape[1:], mode="bilinear", align_corners=False)
+        boxes.append(mask_ious(large, nested.masks)[:, 0])
     curve, level = torch.cat(curves), torch.cat(levels)
     return {
         "IoU by clicks": rounded(curve.mean(0)),
         **{f"{name}, by clicks": rounded(curve[level == number].mean(0)) for number, name in enumerate(LEVELS)},
         "box": round(torch.cat(boxes).mean().item(), 4),
     }
-
-
-def hit(logits: Tensor, true: Tensor) -> Tensor:
-    large = nn.functional.interpolate(logits, true.shape[1:], mode="bilinear", align_corners=False)
-    return mask_ious(large, true)[:, 0]
 
 
 def rounded(values: Tensor) -> list[float]:

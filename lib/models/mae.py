@@ -126,6 +126,16 @@ class MaskedAutoencoder(nn.Module):
         return MAEOutput(self.decoder_pred(self.decoder_norm(x)), hidden)
 
 
+def start_from(encoder: ImageEncoderViT, taught: MaskedAutoencoder) -> None:
+    """Give an encoder what an autoencoder's has learned; the neck, which has learned nothing there, stays as it is.
+
+    Raises:
+        RuntimeError: the encoders differ in size.
+    """
+    weights = {name: one for name, one in taught.encoder.state_dict().items() if not name.startswith("neck")}
+    encoder.load_state_dict(encoder.state_dict() | weights)
+
+
 def normalized_patches(patches: Tensor) -> Tensor:
     """Each patch brought to mean 0 and deviation 1: its pattern is to be said, not its brightness."""
     mean, variance = patches.mean(2, keepdim=True), patches.var(2, keepdim=True)

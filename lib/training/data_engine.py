@@ -8,6 +8,7 @@ Source: Kirillov et al. 2023, "Segment Anything", section 4. What a click or a b
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -19,11 +20,10 @@ from lib.datasets.toyworld.dataset import Sample
 from lib.datasets.toyworld.levels import LEVELS, nested_masks
 from lib.models.faster_rcnn import FasterRCNN, faster_rcnn_small
 from lib.models.sam import Sam
-from lib.ops.clicks import next_click
 from lib.ops.masks import mask_iou, masks_to_boxes
 from lib.training.batches import Batches
 from lib.training.fit import fit
-from lib.training.prompting import best_answer
+from lib.training.prompting import answers_by_clicks
 
 SAME = 0.7  # IoU from which on two masks count as one
 
@@ -64,15 +64,9 @@ def draw_mask(model: Sam, embedding: Tensor, true: Tensor, annotator: Annotator)
     Returns:
         The mask (H, W) bool, or None if it is given up; seconds and clicks.
     """
-    said, clicks = torch.zeros_like(true), 0
-    points, labels, answer = true.new_zeros(1, 0, 2).float(), true.new_zeros(1, 0).long(), None
-    for clicks in range(1, annotator.clicks + 1):
-        x, y, label = next_click(said, true)
-        points = torch.cat([points, points.new_tensor([[[x, y]]])], dim=1)  # (1, N, 2)
-        labels = torch.cat([labels, labels.new_tensor([[label]])], dim=1)  # (1, N)
-        every = model(embedding, points, labels, None, answer)
-        answer = best_answer(every, torch.tensor([clicks == 1], device=true.device))[:, None]  # (1, 1, 4h, 4w)
-        said = F.interpolate(answer, true.shape, mode="bilinear", align_corners=False)[0, 0] > 0
+    clicks = 0
+    for logits in islice(answers_by_clicks(model, embedding, true[None]), annotator.clicks):
+        said, clicks = logits[0] > 0, clicks + 1
         iou = mask_iou(said[None], true[None])
         if iou >= annotator.accept:
             return said, annotator.look + clicks * annotator.click, clicks

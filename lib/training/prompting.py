@@ -5,7 +5,8 @@ box, which get three masks both; there are up to eight corrections, and two roun
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -247,24 +248,33 @@ def iou_by_clicks(model: Sam, embedding: Tensor, true: Tensor, clicks: int = 8, 
         raise ValueError(f"clicks is {clicks}; expected at least 1")
     if first is not None and first.shape != (len(true), 2):
         raise ValueError(f"first is {tuple(first.shape)}; expected ({len(true)}, 2)")
+    answers = islice(answers_by_clicks(model, embedding, true, first), clicks)
+    return torch.stack([mask_ious(large[:, None], true)[:, 0] for large in answers], dim=1)
+
+
+def answers_by_clicks(model: Sam, embedding: Tensor, true: Tensor, first: Tensor | None = None) -> Iterator[Tensor]:
+    """What is answered after 1, 2, ... clicks, each in the middle of what is wrong; without end.
+
+    Args:
+        embedding, true, first: see `iou_by_clicks`.
+
+    Yields:
+        Logits (P, H, W). A mask that is right everywhere gets no further click.
+    """
     nothing, number = torch.zeros_like(true[0]), len(true)
     start = [next_click(nothing, mask)[:2] for mask in true] if first is None else first.tolist()
-    prompt = Prompt(
-        true.new_tensor(start, dtype=torch.float32).view(-1, 1, 2), true.new_ones(number, 1).long(), [""] * number
-    )
-    result = []
-    for done in range(clicks):
-        every = model(embedding, *prompt[:2], None, prompt.masks)
-        answer = best_answer(every, torch.full((number,), done == 0, device=true.device))
-        large = F.interpolate(answer[:, None], true.shape[1:], mode="bilinear", align_corners=False)
-        result.append(mask_ious(large, true)[:, 0])
-        said = large[:, 0] > 0
-        next_ones = [
-            next_click(mine, mask) if not mine.equal(mask) else (*prompt.points[place, 0].int().tolist(), NO_POINT)
-            for place, (mine, mask) in enumerate(zip(said, true))
+    points = true.new_tensor(start, dtype=torch.float32).view(-1, 1, 2)  # (P, 1, 2)
+    labels, answer = true.new_ones(number, 1, dtype=torch.int64), None
+    while True:
+        every = model(embedding, points, labels, None, answer)
+        several = torch.full((number,), answer is None, device=true.device)
+        answer = best_answer(every, several)[:, None]  # (P, 1, 4h, 4w)
+        large = F.interpolate(answer, true.shape[1:], mode="bilinear", align_corners=False)[:, 0]
+        yield large
+        clicks = [
+            next_click(mine, mask) if not mine.equal(mask) else (*points[place, 0].int().tolist(), NO_POINT)
+            for place, (mine, mask) in enumerate(zip(large > 0, true))
         ]
-        clicked = true.new_tensor(next_ones, dtype=torch.float32)  # (P, 3)
-        points = torch.cat([prompt.points, clicked[:, None, :2]], dim=1)
-        labels = torch.cat([prompt.labels, clicked[:, None, 2].long()], dim=1)
-        prompt = Prompt(points, labels, prompt.phrases, answer[:, None])
-    return torch.stack(result, dim=1)
+        clicked = true.new_tensor(clicks, dtype=torch.float32)  # (P, 3)
+        points = torch.cat([points, clicked[:, None, :2]], dim=1)
+        labels = torch.cat([labels, clicked[:, None, 2].long()], dim=1)

@@ -10,54 +10,21 @@ import torch.nn.functional as F
 from segment_anything import SamAutomaticMaskGenerator as TheirGenerator
 from segment_anything import SamPredictor as TheirPredictor
 from segment_anything import automatic_mask_generator as their_module
-from segment_anything import modeling as peer
 from segment_anything.utils import amg
-from torch import nn
 
-from lib.layers.prompt_encoder import PromptEncoder
-from lib.layers.two_way import TwoWayTransformer
-from lib.layers.vit import ImageEncoderViT
 from lib.models.automatic_masks import SamAutomaticMaskGenerator, in_picture, overlapping_crops, together
-from lib.models.sam import MaskDecoder, Sam, SamOutput
+from lib.models.sam import SamOutput
 from lib.models.sam_predictor import SamPredictor
 from lib.ops.mask_filters import mask_nms, point_grid, remove_small_regions
 from lib.ops.masks import mask_iou
-from tests.models.peers import redraw_transformer
+from tests.models.small_sam import SIDE, official, small
 from tests.ops.flood_fill import OpenCV
-
-SIDE, CELLS, DIM = 64, 8, 16
-ENCODER = {
-    "img_size": SIDE,
-    "patch_size": SIDE // CELLS,
-    "embed_dim": 24,
-    "depth": 2,
-    "num_heads": 3,
-    "out_chans": DIM,
-    "window_size": 3,
-    "global_attn_indexes": (1,),
-    "use_rel_pos": True,
-}
-
-
-def small():
-    prompts = PromptEncoder(DIM, (CELLS, CELLS), (SIDE, SIDE), 8)
-    decoder = MaskDecoder(DIM, TwoWayTransformer(2, DIM, 2, 20), iou_head_hidden_dim=12)
-    return Sam(ImageEncoderViT(**ENCODER), prompts, decoder).eval()
 
 
 @pytest.fixture(scope="module")
 def pair():
     """Both models with the same new random weights. Looks are sharp, so that each point has masks of its own."""
-    theirs = peer.Sam(
-        peer.ImageEncoderViT(**ENCODER, norm_layer=partial(nn.LayerNorm, eps=1e-6)),
-        peer.PromptEncoder(DIM, (CELLS, CELLS), (SIDE, SIDE), 8),
-        peer.MaskDecoder(
-            transformer_dim=DIM, transformer=peer.TwoWayTransformer(2, DIM, 2, 20), iou_head_hidden_dim=12
-        ),
-    ).eval()
-    redraw_transformer(theirs)
-    generator = torch.Generator().manual_seed(1)
-    theirs.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix.normal_(generator=generator)
+    theirs = official()
     for name, weight in theirs.mask_decoder.named_parameters():
         if name.endswith(("q_proj.weight", "k_proj.weight")):
             weight.data.mul_(8)

@@ -9,7 +9,6 @@ from transformers import DetrConfig, DetrForObjectDetection
 from transformers.loss import loss_for_object_detection as peer
 from transformers.models.detr.image_processing_detr import DetrImageProcessor
 
-from lib.layers.backbone import Backbone
 from lib.layers.joiner import Joiner
 from lib.layers.position import PositionEmbeddingSine
 from lib.layers.rcnn_transform import GeneralizedRCNNTransform, padding_mask
@@ -18,7 +17,7 @@ from lib.layers.transformer import Transformer
 from lib.models.detr import DETR, HungarianMatcher, PostProcess, SetCriterion, detr_resnet50, detr_small
 from lib.ops.boxes import box_xyxy_to_cxcywh_normalized
 from lib.pretrained import detr_from_transformers, detr_to_transformers
-from tests.models.peers import centre, close, redraw, some_pictures
+from tests.models.peers import Patches, centre, close, redraw, some_pictures
 
 NOTHING = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
 SIZES = [(60, 80), (50, 40), (70, 90)]  # height, width
@@ -290,19 +289,6 @@ def test_the_small_one_takes_a_trained_trunk_and_answers_as_a_detector():
         assert (
             ((x1 + x2) / 2 < size[1]).all() and ((y1 + y2) / 2 < size[0]).all() and (x1 < x2).all() and (y1 < y2).all()
         )
-
-
-class Patches(Backbone):
-    """A backbone whose cells do not see each other: so no padding leaks into a picture."""
-
-    out_channels = 5
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 5, 8, stride=8)
-
-    def forward(self, x):
-        return {"0": self.conv(x)}
 
 
 def on_patches():

@@ -9,7 +9,6 @@ from transformers import BertConfig, GroundingDinoConfig, GroundingDinoModel, Sw
 from transformers.loss import loss_grounding_dino as peer
 
 from lib.datasets.toyworld.pairs import WORDS
-from lib.layers.backbone import Backbone
 from lib.layers.fusion import EnhancerLayer
 from lib.layers.grounding_decoder import GroundingDecoder
 from lib.layers.joiner import Joiner
@@ -19,25 +18,12 @@ from lib.layers.small_backbone import SmallBackbone
 from lib.layers.text_encoder import TextEncoder
 from lib.models.grounding import GroundingCriterion, GroundingDINO, grounding_small
 from lib.ops.boxes import box_xyxy_to_cxcywh_normalized
-from tests.models.peers import close, redraw_transformer
+from tests.models.peers import Patches, close, redraw_transformer
 
 NOTHING = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
 SIZES = [(60, 80), (50, 40), (70, 90)]  # height, width
 QUERIES, TOKENS, LAYERS, DIM = 5, 8, 2, 32
 CAPTIONS = ["small red cone . blue sphere .", "figure"]
-
-
-class Patches(Backbone):
-    """A backbone whose cells do not see each other: so no padding leaks into a picture."""
-
-    out_channels = 5
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 5, 8, stride=8)
-
-    def forward(self, x):
-        return {"0": self.conv(x)}
 
 
 def on_patches(queries=QUERIES, scaled=True, sub_sentence=True, embed_init_target=True):

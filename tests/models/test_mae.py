@@ -13,6 +13,7 @@ from lib.models.mae import (
     normalized_patches,
     patchify,
     random_masking,
+    start_from,
     unpatchify,
 )
 from lib.models.sam import sam_small
@@ -203,3 +204,15 @@ KEEP = torch.tensor([[0, 1], [2, 3]])
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         call()
+
+
+def test_an_encoder_starts_from_what_was_learned_but_for_its_neck():
+    torch.manual_seed(1)
+    taught, encoder = tiny(), ImageEncoderViT(32, 8, 16, 2, 2, 8, window_size=3, global_attn_indexes=(1,))
+    redraw_transformer(taught)
+    before = {name: one.clone() for name, one in encoder.state_dict().items()}
+    start_from(encoder, taught)
+    for name, one in encoder.state_dict().items():
+        assert one.equal(before[name] if name.startswith("neck") else taught.encoder.state_dict()[name]), name
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        start_from(ImageEncoderViT(32, 8, 32, 2, 2, 8, window_size=3, global_attn_indexes=(1,)), taught)

@@ -2,22 +2,17 @@
 
 import copy
 import itertools
-from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 from segment_anything import SamPredictor as TheirPredictor
-from segment_anything import modeling as peer
 from segment_anything import sam_model_registry
-from torch import nn
 
-from lib.layers.prompt_encoder import PhraseEncoder, PromptEncoder
 from lib.layers.two_way import TwoWayTransformer
-from lib.layers.vit import ImageEncoderViT, wave_positions
+from lib.layers.vit import wave_positions
 from lib.models.sam import (
     MaskDecoder,
-    Sam,
     SamOutput,
     mask_ious,
     min_over_masks_loss,
@@ -25,53 +20,16 @@ from lib.models.sam import (
     sam_vit_b,
 )
 from lib.models.sam_predictor import SamPredictor
-from tests.models.peers import close, redraw_transformer
+from tests.models.peers import close
+from tests.models.small_sam import CELLS, DIM, SIDE, alive, official, small
 
-SIDE, CELLS, DIM = 64, 8, 16
-ENCODER = {
-    "img_size": SIDE,
-    "patch_size": SIDE // CELLS,
-    "embed_dim": 24,
-    "depth": 2,
-    "num_heads": 3,
-    "out_chans": DIM,
-    "window_size": 3,  # of 8 cells: the last window is padded
-    "global_attn_indexes": (1,),
-    "use_rel_pos": True,
-}
 WORDS = ("small", "red", "cone")
-
-
-def small(words=()):
-    """Our model in small."""
-    prompts = PromptEncoder(DIM, (CELLS, CELLS), (SIDE, SIDE), 8)
-    decoder = MaskDecoder(DIM, TwoWayTransformer(2, DIM, 2, 20), iou_head_hidden_dim=12)
-    phrases = PhraseEncoder(words, DIM) if words else None
-    return Sam(ImageEncoderViT(**ENCODER), prompts, decoder, phrase_encoder=phrases).eval()
-
-
-@torch.no_grad()
-def alive(theirs):
-    """The official model with new random weights everywhere."""
-    redraw_transformer(theirs)
-    theirs.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix.normal_(
-        generator=torch.Generator().manual_seed(1)
-    )
-    return theirs.eval()
 
 
 @pytest.fixture(scope="module")
 def pair():
-    norm = partial(nn.LayerNorm, eps=1e-6)
-    theirs = peer.Sam(
-        peer.ImageEncoderViT(**ENCODER, norm_layer=norm),
-        peer.PromptEncoder(DIM, (CELLS, CELLS), (SIDE, SIDE), 8),
-        peer.MaskDecoder(
-            transformer_dim=DIM, transformer=peer.TwoWayTransformer(2, DIM, 2, 20), iou_head_hidden_dim=12
-        ),
-    )
-    ours = small()
-    ours.load_state_dict(alive(theirs).state_dict(), strict=True)
+    theirs, ours = official(), small()
+    ours.load_state_dict(theirs.state_dict(), strict=True)
     return ours, theirs
 
 

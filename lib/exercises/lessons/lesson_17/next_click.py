@@ -1,6 +1,6 @@
 """Where a careful annotator clicks next: in the middle of what is wrong."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -291,24 +291,6 @@ MISTAKES: list[tuple[str, str, dict[str, Any]]] = [  # a name, words, and decisi
         "Right, but where both regions are equally deep: then the click goes to what was missed.",
         {"missed_first": lambda missed, taken, depth, other: depth.max() > other.max()},
     ),
-    *(
-        (
-            f"centroid, {how}",
-            "You clicked on the mean of the region's pixels. In an L, or of two pieces, it may lie outside. "
-            f"{DEEPEST}.",
-            {"place": partial(centroid, whole=whole)},
-        )
-        for how, whole in (("rounded", round), ("rounded down", int))
-    ),
-    *(
-        (
-            f"centroid, {how}, of the larger region",
-            f"Two things at once. You clicked on the mean of the region's pixels; {DEEPEST[0].lower()}{DEEPEST[1:]}. "
-            f"{LARGER}",
-            {"place": partial(centroid, whole=whole), "missed_first": larger},
-        )
-        for how, whole in (("rounded", round), ("rounded down", int))
-    ),
     (
         "middle of the region's box",
         f"You clicked in the middle of the region's bounding box, which may lie outside of the region. {DEEPEST}.",
@@ -340,6 +322,19 @@ MISTAKES: list[tuple[str, str, dict[str, Any]]] = [  # a name, words, and decisi
 ]
 
 
+def centroids() -> Iterator[Mistake]:
+    mean = "You clicked on the mean of"
+    of_one = f"{mean} the region's pixels. In an L, or of two pieces, it may lie outside. {DEEPEST}."
+    for how, whole in (("rounded", round), ("rounded down", int)):
+        place = partial(centroid, whole=whole)
+        yield Mistake(f"centroid, {how}", of_one, wrong=partial(opened, place=place))
+        both = f"Two things at once. {of_one} {LARGER}"
+        wrong = partial(opened, place=place, missed_first=larger)
+        yield Mistake(f"centroid, {how}, of the larger region", both, wrong=wrong)
+        told = f"{mean} all wrong pixels, which may be right itself. {DEEPEST}. {TOGETHER}"
+        yield Mistake(f"centroid of all wrong pixels, {how}", told, wrong=partial(centroid_of_all, whole=whole))
+
+
 def draw_clicks(got: Any, expected: Click, case: Case) -> "Figure":
     """Your click and ours, on what was missed and taken."""
     from matplotlib.figure import Figure  # here, because matplotlib takes longer to import than a check to run
@@ -369,18 +364,11 @@ EXERCISE = Exercise(
             f"Two things at once. {TOGETHER} {BORDER}",
             wrong=partial(together, depth=ndimage.distance_transform_edt),
         ),
-        *(
-            Mistake(
-                f"centroid of all wrong pixels, {how}",
-                f"You clicked on the mean of all wrong pixels, which may be right itself. {DEEPEST}. {TOGETHER}",
-                wrong=partial(centroid_of_all, whole=whole),
-            )
-            for how, whole in (("rounded", round), ("rounded down", int))
-        ),
         largest_piece,
         first_wrong,
         first_of_both,
         *(Mistake(name, told, wrong=partial(opened, **made)) for name, told, made in MISTAKES),
+        *centroids(),
     ],
     picture=draw_clicks,
 )
