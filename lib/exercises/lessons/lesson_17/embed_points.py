@@ -266,6 +266,12 @@ OTHERS: list[Way] = [
         {"kind": lambda types, labels: code_or_nothing(types[labels + 1], labels)},
     ),
     (
+        "places alone",
+        "Your tokens are the codes of places alone: `types` plays no part. Its vector is added to the code, "
+        'and of a "no point" it is all that there is.',
+        {"kind": lambda types, labels: 0 * types[labels + 1], "placed": kept},
+    ),
+    (
         "types forgotten",
         'Your tokens are the codes of places alone. The vector of the type is added to them, and of a "no point" it is '
         "all that there is.",

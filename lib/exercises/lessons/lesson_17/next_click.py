@@ -265,6 +265,12 @@ MISTAKES: list[tuple[str, str, dict[str, Any]]] = [  # a name, words, and decisi
         "nearest False.",
         {"depth": lambda region: ndimage.distance_transform_edt(~np.pad(region, 1))[1:-1, 1:-1]},
     ),
+    (
+        "steps for distances",
+        "You counted steps from pixel to pixel. A depth is a distance in a straight line, as `distance_transform_edt` "
+        "measures it.",
+        {"depth": lambda region: ndimage.distance_transform_cdt(np.pad(region, 1))[1:-1, 1:-1]},
+    ),
     ("larger region", LARGER, {"missed_first": larger}),
     (
         "larger region; border not counted",

@@ -213,7 +213,8 @@ def codes_misplaced() -> Iterator[Mistake]:
         "the codes stay in the tokens or cells. Add them for the look alone; what comes is added to the ones without."
     )
     yield Mistake("codes kept", f"After steps 1, 2 and 4 {kept}", wrong=partial(stepwise, kept=(1, 2, 4)))
-    yield Mistake("codes kept in step 1", f"After step 1 {kept}", wrong=partial(stepwise, kept=(1,)))
+    for step in LOOKS:
+        yield Mistake(f"codes kept in step {step}", f"After step {step} {kept}", wrong=partial(stepwise, kept=(step,)))
 
 
 def steps_misplaced() -> Iterator[Mistake]:
