@@ -151,14 +151,19 @@ def around(masks: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def masks_in_boxes(model: Sam, image: Tensor, boxes: Tensor) -> Tensor:
+    """A picture (3, H, W), as large as the encoder sees, and boxes (N, 4) xyxy pixels as prompts: (N, H, W) bool."""
+    if not len(boxes):
+        return torch.zeros(0, *image.shape[1:], dtype=torch.bool, device=image.device)
+    logits = model(model.encode(image[None]), boxes=boxes).single().masks  # (N, 1, 4h, 4w)
+    return F.interpolate(logits, image.shape[1:], mode="bilinear", align_corners=False)[:, 0] > 0
+
+
+@torch.no_grad()
 def confident_masks(model: Sam, detector: FasterRCNN, image: Tensor, threshold: float = 0.7) -> Tensor:
     """What a detector finds in a picture (3, H, W), each box a prompt: (M, H, W) bool, none of them empty."""
     found = detector(image[None])[0]
-    boxes = found["boxes"][found["scores"] >= threshold]
-    if not len(boxes):
-        return torch.zeros(0, *image.shape[1:], dtype=torch.bool, device=image.device)
-    logits = model(model.encode(image[None]), boxes=boxes).single().masks  # (M, 1, 4h, 4w)
-    masks = F.interpolate(logits, image.shape[1:], mode="bilinear", align_corners=False)[:, 0] > 0
+    masks = masks_in_boxes(model, image, found["boxes"][found["scores"] >= threshold])
     return masks[masks.flatten(1).any(1)]
 
 

@@ -35,7 +35,7 @@ LESSONS = (
     Lesson(15, "MaskFormer", "one model for semantic,\ninstance and panoptic", "queries", ready=True),
     Lesson(16, "Uni-DVPS", "the same in video,\nwith depth", "queries", ready=True),
     Lesson(17, "SAM", "a mask for every\nclick", "prompts", ready=True),
-    Lesson(18, "SAM data engine", "a model that labels\nits own training data", "prompts"),
+    Lesson(18, "SAM data engine", "a model that labels\nits own training data", "prompts", ready=True),
     Lesson(19, "Grounded SAM", "type a phrase,\nget a mask", "prompts"),
 )
 COLUMNS = 4
