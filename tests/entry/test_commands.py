@@ -1,15 +1,19 @@
 """The other commands of the Makefile, how JupyterLab is started, and that the ways in agree with one another."""
 
 import json
+import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 import yaml
-from lab import arguments
+from lab import about_port, arguments
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from tiny_course import PERSON, REPOSITORY, Course
@@ -73,6 +77,39 @@ def test_jupyterlab_is_started_for_a_person_at_a_screen_in_a_container_and_witho
     assert "--allow-root" in container and container[-1] == "--ip=0.0.0.0"
     assert ("--no-browser" in container) == (sys.platform == "linux")
     assert "--no-browser" not in arguments([], {"BROWSER": "firefox"}, root_user=False)
+
+
+def test_a_taken_port_is_said_and_one_ctrl_c_stops_jupyterlab(tmp_path: Path):
+    pty = pytest.importorskip("pty")  # not on Windows
+    private = {f"JUPYTER_{name}_DIR": str(tmp_path / name) for name in ("CONFIG", "DATA", "RUNTIME")}
+    with socket.create_server(("localhost", 0)) as other:
+        port = other.getsockname()[1]
+        process, terminal = pty.fork()
+        if process == 0:
+            command = [sys.executable, "tools/lab.py", "--no-browser", f"--port={port}"]
+            try:
+                os.chdir(REPOSITORY)
+                os.execve(sys.executable, command, os.environ | private | {"HOME": str(tmp_path)})
+            finally:
+                os._exit(1)
+        said, pressed = "", False
+        with os.fdopen(terminal, "rb", buffering=0) as screen:
+            while "Shut down this" not in said:
+                try:
+                    more = screen.read(4096)
+                except OSError:  # Linux ends a terminal so
+                    break
+                if not more:
+                    break
+                said += more.decode()
+                if not pressed and (found := re.search(r"http://localhost:(\d+)/\S+token=\w+\s", said)):
+                    pressed = os.write(terminal, b"\x03") == 1
+        if "Shut down this" in said:
+            os.kill(process, signal.SIGKILL)
+        _, status = os.waitpid(process, 0)
+    assert status == 0, said
+    assert f"Port {port} is taken" in said and int(found[1]) != port
+    assert about_port([f"--port={port}"]) == ""
 
 
 def test_jupyterlab_starts_with_settings_that_it_knows_and_fetches_no_news():
