@@ -49,27 +49,35 @@ NO_FIT = (
     "pip found no set of packages that fits Python {python} on this machine; the exact versions in constraints.txt "
     "were tested with Python 3.11 on Linux, and `make install CONSTRAINTS=` takes the newest that fit instead"
 )
+NO_NETWORK = (
+    "pip could not reach the package index: check the network (the first install needs it, later starts do not) "
+    "and run the same command again"
+)
 DIAGNOSES = (
     (
         r"\[Errno 28\]|No space left on device|\[Errno 122\]|Disk quota exceeded",
         "the disk is full: the environment needs about {room:.0f} GB in {venv}; make room, or take the small PyTorch "
         "without CUDA: make install TORCH_INDEX=https://download.pytorch.org/whl/cpu",
     ),
-    (r"ResolutionImpossible|conflicting dependencies|Failed to build|metadata-generation-failed", NO_FIT),
+    (r"ResolutionImpossible|conflicting dependencies", NO_FIT),
     (
         r"NewConnectionError|Failed to establish a new connection|NameResolutionError|name resolution|ConnectTimeout"
         r"|ConnectionError|Connection refused|Network is unreachable|Read timed out|ReadTimeoutError|ProxyError"
         r"|SSLError|IncompleteRead|Connection broken",
-        "pip could not reach the package index: check the network (the first install needs it, later starts do not) "
-        "and run the same command again",
+        NO_NETWORK,
     ),
-    (r"No matching distribution found", NO_FIT),
+    # Without a network, too, but then the lines above have been found: what builds the course could not be fetched.
+    (r"No matching distribution found|Failed to build|metadata-generation-failed", NO_FIT),
     (r"No module named pip", "the environment in {venv} has no pip: remove it with `make clean` and run this again"),
 )
 
 
 class Stop(Exception):
     """The build cannot go on; the text is the sentence for the user."""
+
+
+class OutOfReach(Stop):
+    """So it is because the package index cannot be reached."""
 
 
 def wanted_settings(said: dict[str, str], python: str) -> dict[str, str]:
@@ -231,7 +239,8 @@ def pip(arguments: list[str], environment: dict[str, str], wanted: dict[str, str
             process.terminate()
             raise
     if process.returncode:
-        raise Stop(explain("".join(lines), wanted["torch_index"]))
+        sentence = explain("".join(lines), wanted["torch_index"])
+        raise (OutOfReach if sentence.startswith(NO_NETWORK) else Stop)(sentence)
 
 
 def build(in_place: bool, wanted: dict[str, str], lock: int) -> None:
@@ -260,12 +269,15 @@ def build(in_place: bool, wanted: dict[str, str], lock: int) -> None:
             torch = [requirement for requirement in listed if re.match(r"torch(vision)?\b", requirement)]
             pip(["--no-deps", "--index-url", wanted["torch_index"], *torch], environment, wanted, lock)
         pip(["--editable", ".[dev]"], environment, wanted, lock)
-    except (Stop, KeyboardInterrupt):
+    except (Stop, KeyboardInterrupt) as trouble:
         if in_place and "Installing collected packages:" not in LOG.read_text("utf-8"):
             # pip stopped before it touched anything: the environment is as good as it was.
             if old_stamp is not None:
                 STAMP.write_bytes(old_stamp)
             UNFINISHED.unlink()
+            if old_stamp is not None and isinstance(trouble, OutOfReach) and holds_all_that_is_listed():
+                print(f"make install: the environment is used without its update: {trouble}.", file=sys.stderr)
+                return
         raise
     finally:
         shutil.rmtree(downloads, ignore_errors=True)
@@ -274,6 +286,17 @@ def build(in_place: bool, wanted: dict[str, str], lock: int) -> None:
     STAMP.with_suffix(".new").replace(STAMP)
     UNFINISHED.unlink()
     print("The environment is ready.", flush=True)
+
+
+def holds_all_that_is_listed() -> bool:
+    """Whether pip finds each package of pyproject.toml in the environment, in a version that is allowed there."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    listed = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    command = [PYTHON, "-m", "pip", "install", "--dry-run", "--no-index", *listed]
+    if not listed:
+        return True
+    found = subprocess.run(command, capture_output=True, text=True, env=clean_environment())
+    return found.returncode == 0 and "Would install" not in found.stdout  # from a folder of wheels
 
 
 def prove() -> None:

@@ -50,6 +50,24 @@ def test_second_install_is_instant_and_a_changed_list_is_noticed(course: Course)
     assert course.run().stdout == ""
 
 
+def test_without_network_an_environment_that_is_whole_is_used_as_it_is(course: Course):
+    installs(course)
+    stamp = course.stamp.read_text()
+    project = course.root / "pyproject.toml"
+    listed = project.read_text()
+    project.write_text(listed.replace("requires = []", 'requires = ["backend-of-another-day"]'))
+    for _ in range(2):  # it is tried each time
+        result = course.run()
+        assert result.returncode == 0 and "is ready" not in result.stdout
+        assert "used without its update" in result.stderr and "could not reach the package index" in result.stderr
+        assert len(result.stderr.splitlines()) == 1 and course.stamp.read_text() == stamp
+    # One that lacks a package is not whole.
+    project.write_text(project.read_text().replace("dependencies = []", 'dependencies = ["package-of-another-day"]'))
+    one_sentence(course.run(), "could not reach the package index")
+    project.write_text(listed)
+    assert (course.run().returncode, course.run().stdout) == (0, "")
+
+
 def test_python_too_old(course: Course):
     course.fake("sys.version_info = (3, 9, 2, 'final', 0)\n")
     one_sentence(course.run(), "needs Python 3.11 or newer", "is Python 3.9", "`make install PYTHON=")
