@@ -11,6 +11,7 @@ from build_notebooks import as_built, main, notebook_path, out_of_step
 from kernel_run import ROOT
 from lesson_source import read_lesson
 from own_work import changed_by_hand, git_for_own_work, notebook_to_test, own_copies
+from run_lanes import STYLE
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 
@@ -112,6 +113,18 @@ def test_copies_and_new_notebooks_are_left_alone_and_new_lessons_are_not(course,
         assert [sentence.split()[0] for sentence in said] == [f"notebooks/{name}" for name in names]
     git(course, "add", ".")
     assert own_copies(course) == []
+
+
+def test_the_style_of_a_learners_own_code_is_no_fault(tmp_path):
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for folder in ("notebooks", "tests/notebooks"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "mine.py").write_text("import os\nx=1\n")
+    for command in (STYLE["ruff format"], STYLE["ruff check"]):
+        ruff = os.path.join(os.path.dirname(sys.executable), command[0])
+        done = subprocess.run([ruff, *command[1:]], cwd=tmp_path, capture_output=True, text=True)
+        said = done.stdout + done.stderr
+        assert said.count("notebooks/mine.py") == said.count("tests/notebooks/mine.py") > 0, said
 
 
 def test_without_git_notebooks_are_tested_as_they_lie(course, fake_build):
