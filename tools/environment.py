@@ -268,7 +268,7 @@ def build(in_place: bool, wanted: dict[str, str], lock: int) -> None:
             listed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
             torch = [requirement for requirement in listed if re.match(r"torch(vision)?\b", requirement)]
             pip(["--no-deps", "--index-url", wanted["torch_index"], *torch], environment, wanted, lock)
-        pip(["--editable", ".[dev]"], environment, wanted, lock)
+        pip(["--editable", ".[lab,dev]"], environment, wanted, lock)
     except (Stop, KeyboardInterrupt) as trouble:
         if in_place and "Installing collected packages:" not in LOG.read_text("utf-8"):
             # pip stopped before it touched anything: the environment is as good as it was.

@@ -128,13 +128,26 @@ def test_jupyterlab_starts_with_settings_that_it_knows_and_fetches_no_news():
     assert overrides["@jupyterlab/apputils-extension:notification"]["fetchNews"] == "false"
 
 
+def everything(project: dict) -> list[str]:
+    """What an environment of the course holds, as pyproject.toml lists it."""
+    return sum(project["optional-dependencies"].values(), project["dependencies"])
+
+
+def test_a_hosted_notebook_keeps_its_own_jupyter():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    alone = {Requirement(line).name for line in project["dependencies"]}
+    assert not alone & {"jupyterlab", "notebook", "ipykernel"}
+    assert {"jupyterlab", "ipykernel"} <= {Requirement(line).name for line in everything(project)}
+
+
 def test_conda_takes_everything_from_the_one_list():
     conda = yaml.safe_load((REPOSITORY / "environment.yml").read_text())
     *plain, by_pip = conda["dependencies"]
-    assert by_pip == {"pip": ["-c constraints.txt", "-e .[dev]"]}
+    assert by_pip == {"pip": ["-c constraints.txt", "-e .[lab,dev]"]}
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert set(project["optional-dependencies"]) == {"lab", "dev"}
     named = {re.match(r"[\w.-]+", package)[0] for package in plain}
-    listed = {Requirement(line).name for line in project["dependencies"] + project["optional-dependencies"]["dev"]}
+    listed = {Requirement(line).name for line in everything(project)}
     assert named == {"python", "pip"} and not named & listed
     python = plain[0].removeprefix("python=")
     assert python in SpecifierSet(project["requires-python"])
@@ -145,7 +158,7 @@ def test_every_exact_version_is_one_that_the_list_allows():
     lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
     exact = dict(line.lower().replace("_", "-").split("==") for line in lines if line and not line.startswith("#"))
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    for line in project["dependencies"] + project["optional-dependencies"]["dev"]:
+    for line in everything(project):
         wanted = Requirement(line)
         if not any(one.operator == "==" for one in wanted.specifier):  # the list itself is exact there
             assert exact[wanted.name.lower()] in wanted.specifier, line

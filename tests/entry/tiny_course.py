@@ -25,7 +25,7 @@ name = "tiny-course"
 version = "1"
 requires-python = ">=3.11"
 dependencies = [{dependencies}]
-optional-dependencies.dev = []
+optional-dependencies = {{ lab = [], dev = [] }}
 """
 
 # Builds an editable wheel by hand; `mood.py` lets a test disturb it in the middle.
@@ -34,7 +34,8 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent
-METADATA = "Metadata-Version: 2.1\\nName: tiny-course\\nVersion: 1\\nProvides-Extra: dev\\n{requires}"
+EXTRAS = "Provides-Extra: lab\\nProvides-Extra: dev\\n"
+METADATA = "Metadata-Version: 2.1\\nName: tiny-course\\nVersion: 1\\n" + EXTRAS + "{requires}"
 WHEEL = "Wheel-Version: 1.0\\nGenerator: test\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
 
 def build_editable(folder, config_settings=None, metadata_directory=None):
