@@ -3,12 +3,14 @@
 import json
 import os
 import re
+import runpy
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tomllib
+import types
 from pathlib import Path
 
 import pytest
@@ -126,6 +128,18 @@ def test_jupyterlab_starts_with_settings_that_it_knows_and_fetches_no_news():
             default = found["schema"]["properties"][name]["default"]
             assert default == value or value.items() <= default.items(), (plugin, name)
     assert overrides["@jupyterlab/apputils-extension:notification"]["fetchNews"] == "false"
+
+
+def test_a_wheel_is_refused_with_a_sentence_and_an_editable_install_is_not(monkeypatch):
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    hook = REPOSITORY / project["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]["path"]
+    interface = types.ModuleType("interface")  # hatchling is there during an install alone
+    interface.BuildHookInterface = object
+    monkeypatch.setitem(sys.modules, "hatchling.builders.hooks.plugin.interface", interface)
+    refuse = runpy.run_path(str(hook))["OnlyEditable"]().initialize
+    assert refuse("editable", {}) is None
+    with pytest.raises(SystemExit, match="pip install -e"):
+        refuse("standard", {})
 
 
 def everything(project: dict) -> list[str]:
