@@ -3,8 +3,8 @@
 #
 # One scene, three times.
 # First, what an annotator drew within two minutes, helped by a network that had been taught nothing but spheres.
-# Second, the same two minutes with the network that had learned from such masks.
-# Third, what the last network finds by itself, in about a second; nobody clicked.
+# Second, the same two minutes, with a network that had learned from 300 scenes of such masks.
+# Third, what a still later network finds by itself, in about a second; nobody clicked.
 
 # %%
 import json
@@ -104,7 +104,7 @@ print(f"1.1 billion masks by hand: {1.1e9 * 79 / working_year:,.0f} working year
 # If it helps, drawing gets faster; with more masks it learns more; then it helps better.
 # The paper calls this its **data engine**.
 # It has three stages, drawn here for one scene.
-# Blue masks were drawn without the annotator, orange ones by the annotator and the network together.
+# Blue masks were drawn without the annotator, orange ones by the annotator and the network together (a star is the first click for a mask).
 
 # %%
 detector = faster_rcnn_small(num_classes=2, pool=partial(roi_align, sampling_ratio=2, aligned=True))
@@ -150,6 +150,10 @@ plt.show()
 # In our world we know the truth.
 # So we can do what the authors could not: measure at each stage how good the masks are, and what is missing.
 #
+# A *truth* is anything that can be meant, as in lesson 17: a part, a thing, a group, the sky, the ground, each of at least 64 pixels.
+# We call a mask *good* if its IoU with some truth is at least 0.7, and then that truth *has a mask*.
+# (One mask can be good for two truths: a figure and its torso, seen from the side, may hardly differ.)
+#
 # ## 2. An annotator with a clock
 #
 # Our annotator is simulated: a program that knows what it wants, clicks as in lesson 17, and counts seconds.
@@ -163,7 +167,7 @@ plt.show()
 # These are our numbers, not the paper's; with them, a mask by hand takes about as long as in COCO.
 # An answer is *good enough* when its IoU with what was wanted is at least 0.75.
 # (Real annotators cannot compute that; they look.)
-# After five clicks in vain, our annotator draws by hand.
+# After five clicks that were not enough, our annotator draws by hand.
 # You write this annotator.
 #
 # ### Exercise 1 · `annotate_mask`
@@ -179,8 +183,8 @@ plt.show()
 # - `good(said, true)` returns True if an answer is good enough. Each answer is tested, and nothing else.
 # - `by_hand`: how many seconds it takes to draw the mask by hand.
 # - As soon as an answer is good, it is the result, after 3 seconds (one look) + 1.5 seconds for each click.
-#   If `most` clicks were in vain, the annotator draws by hand: the result is the true mask, after 3 + 1.5 · `most` + `by_hand` seconds.
-# - Returns the mask, and the seconds as a number.
+#   If `most` clicks were not enough, the annotator draws by hand: the result is the true mask, after 3 + 1.5 · `most` + `by_hand` seconds.
+# - Returns the mask, and the seconds as a Python number.
 
 # %% tags=["exercise"]
 def annotate_mask(ask, click_at, good, by_hand: float, true: torch.Tensor,
@@ -209,9 +213,9 @@ check(annotate_mask)
 # </details>
 # <details><summary>Hint: right masks, wrong seconds</summary>
 #
-# There are two ways to end, inside of the loop and after it.
+# There are two ways to end, inside the loop and after it.
 # After the first click, one click has been made.
-# Who draws by hand has looked and clicked in vain, and pays for that, too.
+# Who draws by hand has looked and clicked before, and pays for that, too.
 # </details>
 
 # %%
@@ -264,17 +268,18 @@ for number, level in enumerate(LEVELS):
           f"≈ {mean[1]:5.1f} s with the first network, ≈ {mean[2]:5.1f} s with the later one")
 
 # %% [markdown]
-# The first network saves little, and for sky and ground it costs: the clicks are in vain, and come on top of the drawing.
-# With the later one things and groups take little more than half as long.
-# (A single mask takes 4.5 seconds if the first click is enough, and up to 7.5 seconds more than by hand if none is.)
+# The first network saves little, and for sky and ground it costs: the clicks fail, and come on top of the drawing.
+# With the later one things and groups take 55 to 61 % of the time by hand.
+# (A single mask takes 4.5 seconds if the first click is enough, and 7.5 seconds more than by hand if none is.)
 #
 # ## 3. Stage one: somebody clicks, the network learns
 #
 # **Assisted-manual.**
-# The annotator gets 100 new scenes, and has two minutes for each.
+# The annotator gets 100 new scenes, and has two minutes for each; a mask that was begun is finished.
 # What is most prominent comes first; for us that is the largest.
 # Our library's annotator (`lib/training/data_engine.py`) has two more rules than yours: when the IoU is below 0.4 after two clicks there is no third one,
 # and a mask that would take longer than a minute by hand is given up.
+# Seconds spent on what is given up count, too.
 # Then the network learns from all masks that were drawn so far, for 500 steps, and the next 100 scenes come: three rounds.
 #
 # **Predict.**
@@ -292,7 +297,7 @@ for one in rounds[:3]:
 # In the first round a mask takes nearly as long as by hand; in the third, with the same two minutes for each scene, less than half of that.
 # So there are more masks: about four and a half in a scene, in place of less than three.
 # Their quality does not rise, it *falls* a little.
-# What is drawn by hand is perfect here, and the better the network, the less is drawn by hand; what is clicked only has to reach 0.75.
+# What is drawn by hand is perfect here, and the better the network, the less is drawn by hand; a clicked mask only has to reach 0.75.
 # Speed and number are what an engine gains; quality is what the annotator demands.
 #
 # The shares of truths say what kinds there are now.
@@ -314,11 +319,11 @@ for one in rounds[:3]:
 # Does the annotator need less time for a mask in this stage than before, or more?
 
 # %% jupyter={"outputs_hidden": true}
-draw_rounds(rounds[:5], [run["rounds"][:5] for run in runs[1:]])
-plt.show()
-for one in rounds[3:5]:
-    print(f"{one['round']}: {one['given']} masks by the detector, {one['drawn']} added; "
-          f"{one['good']:.1%} of them good, mean IoU {one['IoU']:.3f}")
+for one in rounds[2:5]:
+    print(f"{one['round']}: {one['seconds a mask']:.0f} s for a mask that somebody added; "
+          f"{one['given']} masks by the detector, {one['drawn']} added; {one['good']:.1%} good")
+others = [[one["seconds a mask"] for one in run["rounds"][2:5]] for run in runs]
+assert all(before < min(after) for before, *after in others)    # in each run
 
 # %% [markdown]
 # More: about 40 seconds, in place of 23 to 25.
@@ -336,12 +341,12 @@ for one in rounds[3:5]:
     assert 0.5 < share < 0.8
 
 # %% [markdown]
-# A third of what the detector gave is wrong, and the network will learn from it.
-# So the share of truths that have a good mask hardly grows in this stage, though the number of masks does.
+# A third of what the detector gave is not good, and the network will learn from it.
+# So the number of masks grows more than the share of truths that have one (section 6 shows both).
 #
 # ### What nobody draws
 #
-# One line in the figure never moves: exactly half of all *stuff* has a mask.
+# One line in the figure stops early: of all *stuff*, never more than half has a mask.
 # Stuff is sky and ground.
 
 # %%
@@ -534,7 +539,7 @@ check(stability_score)
 # <details><summary>Hint: what do both share?</summary>
 #
 # A pixel that is above the higher bound is above the lower one, too.
-# So one mask lies inside of the other.
+# So one mask lies inside the other.
 # Which pixels are shared then, and which belong to either?
 # </details>
 # <details><summary>Hint: NaN</summary>
@@ -558,11 +563,16 @@ real = overlap_with_truths.amax(dim=1)                          # (768,), IoU wi
 stability = stability_score(logits, 0., 1.)                     # (768,)
 draw_score_against_iou({"guess": (guesses, 0.5), "stability": (stability, 0.7)}, real)
 plt.show()
+closest = overlap_with_truths.argmax(dim=1)                     # (768,)
+is_sky = closest == nested_masks(sample).levels.tolist().index(LEVELS.index("stuff"))
 for name, score in {"guess": guesses, "stability": stability}.items():
-    print(f"correlation of {name} and real IoU: ≈ {torch.corrcoef(torch.stack([score, real]))[0, 1]:.2f}")
+    all_of_them, others = (torch.corrcoef(torch.stack([score, real])[:, which])[0, 1] for which in
+                           (torch.ones_like(is_sky), ~is_sky))
+    print(f"correlation of {name} and real IoU: ≈ {all_of_them:.2f}; without the sky ≈ {others:.2f}")
+    assert others > 0.5
 
 # %% [markdown]
-# Both are good judges, and the by-product is not the worse one.
+# Both are good judges in this scene, and the by-product is not the worse one.
 # In the paper the guess has to be at least 0.88 and the stability at least 0.95; our network is small, and we ask for 0.5 and 0.7.
 #
 # ### Exercise 5 · `keep_masks`
@@ -668,7 +678,7 @@ check(mask_nms)
 #
 # Which mask dropped it?
 # If that one had been dropped itself, it must not count.
-# And a part inside of a large whole has a small IoU with it: look at what you divide by.
+# And a part inside a large whole has a small IoU with it: look at what you divide by.
 # </details>
 # <details><summary>Hint: it fails for no masks</summary>
 #
@@ -737,9 +747,11 @@ print(f"of {stages[2].good} good masks before duplicates were removed, {of_sky} 
 assert of_sky > stages[2].good / 2
 
 # %% [markdown]
-# A mask that is right is found again and again: the sky is clicked a hundred times.
-# A mask that is wrong mostly comes alone, so it is no duplicate of anything.
+# The sky is answered some 170 times in each scene, always rightly, and one of these masks stays.
+# Everything else, right or wrong, has a few copies only.
 # Whoever measures quality before duplicates are removed measures the sky.
+#
+# Removing duplicates costs truths as well: where a part is nearly all that is seen of its thing, the two are more than 0.7 alike, and one goes.
 #
 # `SamAutomaticMaskGenerator` in `lib/models/automatic_masks.py` does all this, and looks at crops of a picture as well, to find small things.
 # It has the parameters of the published one, and with the same network it gives the same masks.
@@ -752,6 +764,7 @@ assert theirs.masks.cpu().equal(masks[kept])
 # %% [markdown]
 # **Look inside.**
 # Move the thresholds, and watch what comes and goes.
+# (Masks without a pixel are left out from the start.)
 
 # %%
 explore_filters(sample.image, logits, guesses, truths=truths, start=(0.5, 0.7, 0.7))
@@ -774,7 +787,9 @@ for axis, (iou, picture, mask) in zip(axes, worst):
 plt.show()
 
 # %% [markdown]
-# A shadow or a patch of a thing has a border, and can be sharp and stable.
+# The first is most of a thing that is too small to be a truth here (below 64 pixels), so it is rather our measure that errs.
+# The second is a patch of a ball; the others run across several things.
+# All of them have clear borders.
 # The filters ask whether the network is sure; whether anybody would *want* this mask they cannot ask.
 #
 # ## 6. Was it worth it?
@@ -793,15 +808,14 @@ hours = [sum(one.get("seconds", 0) for one in run["rounds"]) / 3600 for run in r
 print("an annotator's hours in all, in each run:", *(f"{one:.1f}" for one in hours))
 
 # %%
-print("truths with a mask:", *LEVELS, sep="   ")
-for number, one in enumerate(rounds):
-    found = torch.tensor([[run["rounds"][number][f"found, {level}"] for level in LEVELS] for run in runs])
-    print(f"{one['round']:19}", *(f"{share:7.0%}" for share in found.mean(dim=0)))
+draw_rounds(rounds, [run["rounds"] for run in runs[1:]])
+plt.show()
 
 # %% [markdown]
 # Stage three costs nobody a second, and goes over as many scenes as one likes.
-# But a scene gets fewer masks than in the stages before, more of them are wrong, and two thirds of what can be meant is missing.
-# Large and simple things are found; of parts, only one in six or seven.
+# But a scene gets about as many masks as in the very first round, more of them are wrong, and two thirds of what can be meant is missing.
+# Of parts, only one in six or seven is found.
+# (In stage two parts and things gain; groups, of which there are few, go down and up again.)
 #
 # And do masks that nobody looked at teach anything?
 # From the network after stage two, four trainings go on for 500 steps each.
@@ -829,25 +843,41 @@ for name in runs[0]["last"]:
     print(shown(f"  + 500 steps, {name}", [run["last"][name]["test"] for run in runs]))
 
 # %%
+rows = {"after stage two": [run["tested"]["semi"] for run in runs]}
+rows |= {f"+ {name}": [run["last"][name]["test"] for run in runs] for name in runs[0]["last"]}
+shades = ("#999999", "#0072B2", "#D55E00", "#E69F00", "#009E73")
+figure, axis = plt.subplots(figsize=(9.5, 3.4), layout="constrained")
+for place, (title, several) in enumerate(rows.items()):
+    ious = torch.tensor([[one[f"{level}, by clicks"][2] for level in LEVELS] for one in several])   # (runs, 4)
+    at = torch.arange(4) + 0.16 * (place - 2)
+    axis.bar(at, ious.mean(dim=0), 0.15, label=title, color=shades[place])
+    axis.plot(at.repeat(len(runs)), ious.flatten(), "k.", markersize=4)
+axis.set(xticks=range(4), xticklabels=LEVELS, ylabel="IoU after three clicks", ylim=(0, 1))
+axis.set_title("500 steps more, with other masks each time; dots: the single runs", fontsize=11)
+axis.legend(ncols=5, loc="upper left", frameon=False, fontsize=8)
+plt.show()
+
+# %%
 for run in runs:                                # what holds in each run, not only on average
     tested, last = run["tested"], {name: one["test"] for name, one in run["last"].items()}
     for name in ("part, by clicks", "thing, by clicks"):
         assert tested["public"][name][2] < tested["assisted"][name][2] < tested["semi"][name][2]
         assert last["automatic"][name][2] < last["all"][name][2] < last["assisted and semi"][name][2]
-    print({name: one["masks"] for name, one in run["last"].items()})
+    print("masks:", {name: one["masks"] for name, one in run["last"].items()})
 
 # %% [markdown]
-# **What people and network made together is worth as much as the truth.**
-# About 2,100 masks of 500 scenes, some of them not even good, teach as much about parts and things as 10,000 perfect masks of 1,300 scenes do.
-# What the truth adds is the ground, which nobody drew, and something about groups.
+# **For parts and things, what people and network made together teaches as much as the truth.**
+# More than 2,000 masks of 500 scenes, some of them not good, do as well there as 10,000 perfect masks of 1,300 scenes.
+# (With two limits: the network had learned from those 2,000 before, and 500 steps are too few to use 10,000.)
+# What the truth adds is the ground, which nobody drew, and something for groups.
 #
 # **What the network made alone does harm.**
-# With its own masks it gets *worse*, in each run, and mixed with people's masks they drag those down as well.
+# With its own masks it gets worse at parts and things, in each run, and mixed with people's masks they drag those down as well.
 # In the paper it is not so: there, a network that learned from the automatic masks alone was nearly as good as one that learned from all.
 #
 # **Find out why.**
 # Three things can be wrong with masks that nobody looked at: some are like nothing that anybody means; the others are not exact; and most are not there at all.
-# So, for one run, the training on the third stage's masks was made three times more, each time with one fault less.
+# So, for one run, the training on the third stage's masks was repeated three times, each time with one more fault removed.
 
 # %%
 print(HEAD + "   masks")
@@ -860,10 +890,13 @@ part = {name: one["test"]["part, by clicks"][2] for name, one in stored["why"].i
 assert part["all truths"] - part["made exact"] > 2 * abs(part["made exact"] - part["without wrong ones"])
 
 # %% [markdown]
-# Taking out what is wrong does not help.
-# Making exact what is left helps the things.
-# Parts come back only when everything is there: *what does the harm is what is missing.*
-# The network finds what is easy, learns what is easy, and forgets the rest.
+# Read it column by column.
+# Taking out what is wrong helps nothing.
+# Making exact what is left helps things and groups.
+# Parts, which lost most, come back only when everything is there, and then not quite to where they were.
+# So what harms the parts is what is *missing*: the network finds what is easy, learns what is easy, and forgets the rest.
+# (It is one run; differences of 0.01 or 0.02 say nothing.)
+#
 # The paper's network, with more clicks and enlarged pieces of each photo, found about a hundred masks in each of 11 million photos.
 # Ours finds a third of what there is.
 #
@@ -876,7 +909,7 @@ assert part["all truths"] - part["made exact"] > 2 * abs(part["made exact"] - pa
 # | who says that it is good | the annotator | the detector's score, the annotator | guess and stability |
 # | paper: pictures | 120,000 | 180,000 | 11 million |
 # | paper: masks | 4.3 million | 5.9 million more | 1.1 billion |
-# | paper: trained anew | 6 times | 5 times | – |
+# | paper: retrained | 6 times | 5 times | – |
 # | paper: seconds a mask | from 34 down to 14 | up to 34 again, for the hard ones | 0 |
 # | ours (seed 0): scenes | 3 × 100 | 2 × 100 | 800 |
 # | ours: masks | 1,164 | 1,029 | 2,146 |
@@ -885,9 +918,9 @@ assert part["all truths"] - part["made exact"] > 2 * abs(part["made exact"] - pa
 # **What we found.**
 # In about fifteen hours of an annotator's time, a network that knew nothing but spheres became one that answers clicks on parts, things and groups.
 # A mask took 46 to 50 seconds at first and 23 to 25 two rounds later; in stage two, where only the hard ones were left, about 40 again.
-# What people and network made together taught as much as the truth, except for the ground, which nobody ever drew.
+# What people and network made together taught as much about parts and things as the truth, and nothing about the ground, which nobody ever drew.
 # What the network made alone, it made for nothing; but it found a third of what there was, and learning from that did harm.
-# Guess and stability are good judges of a mask, and blind for what is not there.
+# Guess and stability are good judges of a mask, and blind to what is not there.
 #
 # **What the paper reported.**
 # After the first stage a picture had 44 masks in place of 20, and after the second 72.
@@ -919,7 +952,7 @@ assert part["all truths"] - part["made exact"] > 2 * abs(part["made exact"] - pa
 # ### Three questions
 #
 # **1.**
-# Why does the seconds-a-mask figure rise in the second stage, although the network is better than before?
+# Why do the seconds for a mask rise in the second stage, although the network is better than before?
 # (a) the detector takes time (b) the easy masks are there already, and only hard ones are left to people (c) the network forgets
 #
 # <details><summary>Answer</summary>
@@ -938,13 +971,13 @@ assert part["all truths"] - part["made exact"] > 2 * abs(part["made exact"] - pa
 # </details>
 #
 # **3.**
-# A network labels pictures, and learns from all its labels, unfiltered.
-# What is to be expected?
-# (a) it gets better with each round (b) its mistakes become its teachers (c) nothing changes, since it knows all that already
+# A network labels pictures, and learns from its labels.
+# It finds what is easy, and nothing else. What happened in our lesson?
+# (a) it got better at everything (b) it got worse, mostly at what was missing from its labels (c) it got worse, because of its wrong labels
 #
 # <details><summary>Answer</summary>
 #
-# **(b)** What it gets wrong comes back as truth. Filters, and other prompts than those that made the mask, are what there is to gain.
+# **(b)** Without the wrong labels it was no better; parts came back only with labels for everything.
 # </details>
 
 # %%

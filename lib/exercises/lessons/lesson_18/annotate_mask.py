@@ -50,15 +50,19 @@ def click_at(said: Tensor, true: Tensor) -> Click:
 
 
 def brush(height: int, width: int) -> Ask:
-    """A model for cases: a 1 paints 2 × 3 pixels, to the right and down of the click; a 0 takes its pixel away."""
+    """A model for cases: a 1 paints 2 × 3 pixels, to the right and down of the click; a 0 takes its pixel away.
+
+    One click after the other, so a later one may paint over what an earlier one took away.
+    """
 
     def ask(points: Tensor, labels: Tensor) -> Tensor:
         check_clicks(points, labels)
         mask = torch.zeros(height, width, dtype=torch.bool)
-        for x, y in points[labels == 1].long().tolist():
-            mask[y : y + 2, x : x + 3] = True
-        for x, y in points[labels == 0].long().tolist():
-            mask[y : y + 1, x : x + 1] = False
+        for (x, y), label in zip(points.long().tolist(), labels.tolist()):
+            if label == 1:
+                mask[y : y + 2, x : x + 3] = True
+            elif label == 0:
+                mask[y : y + 1, x : x + 1] = False
         return mask
 
     return ask
@@ -98,6 +102,8 @@ def cases() -> list[Case]:
         "never good": ("##..#.# .#.#..# #..##.#", 0, 0, 55.5, 4),
         "one column of pixels": ("# # # . # #", 1, 4, 14.0, 4),
         "single pixels": ("#..## ..... .....", 5, 3, 11.0, 2),
+        "drawing by hand would be quicker": ("##..#.# .#.#..# #..##.#", 0, 9, 0.5, 6),
+        "7 clicks at most": ("#.#.#.#.# ......... #.#.#.#.# ......... #.#.#.#.#", 0, 0, 21.0, 7),
         "thin shapes": ("...## ##... #.###", 4, 5, 11.0, 2),
     }
     label = (
@@ -236,8 +242,8 @@ MISTAKES: list[tuple[str, str, Callable[..., Drawn]]] = [
     ),
     (
         "answers put together",
-        "You put all answers together. What a click with label 0 took away comes back so. An answer takes the place of "
-        "the one before.",
+        "What a click with label 0 took away comes back. Do you put answers together? Each takes the place of the one "
+        "before. Or do the clicks reach the model in another order than they were made?",
         opened(kept=torch.logical_or),
     ),
     (
@@ -265,7 +271,8 @@ MISTAKES: list[tuple[str, str, Callable[..., Drawn]]] = [
     ),
     (
         "one click too few",
-        "You end one click too early: `most` clicks are allowed.",
+        "The answer to click number `most` counts for nothing. `most` clicks are allowed, and each answer is tested, "
+        "the last one too.",
         opened(last=lambda most: most - 1),
     ),
     (

@@ -163,6 +163,11 @@ OF_PAIRS: list[tuple[str, str, Pairs]] = [
     ("column by column", COLUMNS, torch.cartesian_prod),
     ("y before x", Y_FIRST, lambda xs, ys: torch.cartesian_prod(ys, xs)),
     (
+        "bottom row first",
+        "Your points begin with the bottom row. The top row comes first, with the smallest y.",
+        lambda xs, ys: row_by_row(xs, ys.flip(0)),
+    ),
+    (
         "height and width exchanged",
         "Your first number, the one that changes faster, runs along the height, and your second along the width. "
         "`size` is (H, W), but a point is (x, y): x comes first, and runs along the width.",

@@ -165,7 +165,8 @@ SLIPS: list[tuple[str, str, dict[str, Any]]] = [  # a name, words that are true 
     ),
     (
         "large masks kept",
-        "You keep masks however large they are. The share of the picture that a mask covers may be at most `largest`.",
+        "You keep masks however large they are. The share of the picture that a mask covers may be at most `largest`; "
+        "and a picture has H · W pixels, which need not be 96 · 96.",
         {"small": never_asked},
     ),
     (

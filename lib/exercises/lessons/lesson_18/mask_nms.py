@@ -132,6 +132,10 @@ def the_neighbours_stay(overlap: Tensor, threshold: float) -> list[int]:
     return greedy(overlap, threshold, above=torch.le)
 
 
+def at_fixed_threshold(overlap: Tensor, threshold: float, fixed: float) -> list[int]:
+    return greedy(overlap, fixed)
+
+
 def one_round(overlap: Tensor, threshold: float) -> list[int]:
     return [i for i in range(len(overlap)) if i == 0 or overlap[0, i] <= threshold]
 
@@ -199,6 +203,14 @@ OVERLAPS: list[tuple[str, str, Overlap]] = [
 ]
 
 RULES: list[tuple[str, str, Rule]] = [
+    *(
+        (
+            f"threshold {fixed} fixed",
+            f"You compare with {fixed}, whatever `threshold` is.",
+            partial(at_fixed_threshold, fixed=fixed),
+        )
+        for fixed in (0.5, 0.7)
+    ),
     (
         "an IoU of exactly the threshold drops",
         "Right, but where the IoU is exactly the threshold. A mask goes if it is *above*.",

@@ -322,6 +322,14 @@ EXERCISE = Exercise(
             "Right, but where the IoU is exactly the threshold: then, too, two masks are the same.",
             wrong=opened(same=torch.gt),
         ),
+        *(
+            Mistake(
+                f"threshold {fixed} fixed",
+                f"You compare with {fixed}, whatever `threshold` is.",
+                wrong=opened(same=lambda overlap, _, fixed=fixed: overlap >= fixed),
+            )
+            for fixed in (0.5, 0.7)
+        ),
         *(Mistake(name, told, wrong=opened(overlap)) for name, told, overlap in OF_OVERLAP),
         *(Mistake(name, told, wrong=opened(gone=gone)) for name, told, gone in OF_CHOICE),
         *(Mistake(name, told, wrong=opened(result=result)) for name, told, result in OF_RESULT),

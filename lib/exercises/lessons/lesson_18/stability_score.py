@@ -118,6 +118,11 @@ MISTAKES: list[tuple[str, str, dict[str, Any]]] = [  # a name, words, and decisi
         {"bounds": lambda threshold, offset: (threshold, threshold - offset)},
     ),
     (
+        "offset 1 fixed",
+        "You move the threshold by 1, whatever `offset` is.",
+        {"bounds": lambda threshold, offset: (threshold + 1, threshold - 1)},
+    ),
+    (
         "offset halved",
         "You move the threshold by offset / 2 up and down. It is moved by the whole offset, each way.",
         {"bounds": lambda threshold, offset: (threshold + offset / 2, threshold - offset / 2)},
