@@ -368,7 +368,7 @@ assert ious["sky"] > 0.9 and ious["ground"] < 0.1
 # The detector learns from the same masks, and the third stage will ask the same network.
 # **An engine never learns what nobody ever draws, and nothing in its own numbers says so.**
 # We only see it since we know the truth.
-# (Somebody who draws ten grounds, whatever it costs, would end this. That is a task at the end of the lesson.)
+# (Would it end if somebody drew ten grounds, whatever it costs? That is a task at the end of the lesson.)
 #
 # ### Old masks and new ones
 #
@@ -794,7 +794,7 @@ plt.show()
 #
 # ## 6. Was it worth it?
 #
-# In the engine, the third stage went over 800 scenes; and the whole engine ran several times, each time with its own seed, so with other scenes in each round.
+# In the engine, the third stage went over 800 scenes; and the whole engine ran three times, each time with its own seed, so with other scenes in each round.
 # What did each stage give?
 
 # %%
@@ -917,7 +917,7 @@ assert part["all truths"] - part["made exact"] > 2 * abs(part["made exact"] - pa
 #
 # **What we found.**
 # In about fifteen hours of an annotator's time, a network that knew nothing but spheres became one that answers clicks on parts, things and groups.
-# A mask took 46 to 50 seconds at first and 23 to 25 two rounds later; in stage two, where only the hard ones were left, about 40 again.
+# A mask took 43 to 50 seconds at first and 23 to 25 two rounds later; in stage two, where only the hard ones were left, about 40 again.
 # What people and network made together taught as much about parts and things as the truth, and nothing about the ground, which nobody ever drew.
 # What the network made alone, it made for nothing; but it found a third of what there was, and learning from that did harm.
 # Guess and stability are good judges of a mask, and blind to what is not there.
