@@ -169,10 +169,11 @@ class PictureHands:
 
     def step(self, handle: Locator) -> float:
         """Move a slider by one step, to the side that has room. Gives the seconds until the picture changed."""
-        first, most = (float(handle.get_attribute(name)) for name in ("aria-valuenow", "aria-valuemax"))
-        key = "ArrowRight" if first < most else "ArrowLeft"
+        now, most = (float(handle.get_attribute(name)) for name in ("aria-valuenow", "aria-valuemax"))
+        said = handle.get_attribute("aria-valuetext")  # "aria-valuenow" has one decimal, a step may be smaller
+        key = "ArrowRight" if now < most else "ArrowLeft"
         seconds = self.changes("slider", lambda: self.press(handle, key))
-        assert float(handle.get_attribute("aria-valuenow")) != first
+        assert handle.get_attribute("aria-valuetext") != said
         return seconds
 
 
