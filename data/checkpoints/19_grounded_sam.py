@@ -79,7 +79,7 @@ def run(
         for name, model in models.items():
             done[name] = on_pairs(partial(find_phrases, model, phrases=PAIRS), test) | company(model, test)
             print(seed, name, done[name], flush=True)
-            keep(model, name.replace(" ", "_"), seed)
+            keep(model, name.replace(" ", "_").replace("-", "_"), seed)
         keep(closed, "closed", seed)
         sam = lesson_17()
         best = models["sub-sentence"]
