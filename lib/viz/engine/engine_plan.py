@@ -175,7 +175,7 @@ def _key(paper: Axes, rows: Sequence[EngineRow]) -> None:
     """What the colours of masks mean, those that there are."""
     kinds = ((GIVEN, "masks that nobody drew", "given"), (ADDED, "masks of the annotator", "added"))
     seen = [(colour, words) for colour, words, name in kinds if any(len(getattr(row, name)) for row in rows)]
-    paper.text(WIDTH - 0.08, KEY / 2, "the lighter the larger", ha="right", va="center", fontsize=8.5, color=INK)
+    paper.text(WIDTH - 0.08, KEY / 2, "pale: large masks", ha="right", va="center", fontsize=8.5, color=INK)
     for place, (colour, words) in enumerate(seen):
         left = PROMPTS + 2.6 * place
         paper.plot(left + 0.07, KEY / 2, "s", color=colour, markersize=9)

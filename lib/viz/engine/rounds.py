@@ -120,7 +120,7 @@ def _bars(
         high = max([known or 0.0, *tops])
         said, ink = (absent, "#666666") if known is None else (f"{known:.1f}", "black")
         axis.annotate(
-            said, (place, high), xytext=(0, 3), textcoords="offset points", ha="center", va="bottom", fontsize=9,
+            said, (place, high), xytext=(0, 5), textcoords="offset points", ha="center", va="bottom", fontsize=9,
             color=ink, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4}, zorder=4,
         )  # fmt: skip
     _plain(axis)
