@@ -65,7 +65,7 @@ def draw_stability(logits: Tensor, offset: float, titles: Sequence[str] | None =
         inner, outer = int((map_ > offset).sum()), int((map_ > -offset).sum())
         said = f"stability {inner} / {outer} pixels = {scores[place]:.4f}"
         axis.set_title(said if titles is None else f"{titles[place]}\n{said}", fontsize=10)
-    figure.suptitle("how a mask changes with its threshold", fontsize=11, y=1.08)
+    figure.suptitle("how a mask changes with its threshold", fontsize=11, y=1.03)
     bar = figure.colorbar(axes[0].images[0], ax=axes, shrink=0.8, extend="both", label="logit: above 0 is inside")
     bar.set_ticks([-SCALE, -SCALE / 2, 0, SCALE / 2, SCALE])
     handles = [

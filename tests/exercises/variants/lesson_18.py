@@ -723,7 +723,7 @@ WRONG = {
         ("all labels 1", lambda *given: clicked(*given, label=lambda label: 1)),
         ("clicks counted from 0", lambda *given: clicked(*given, found=lambda n: 3 + 1.5 * (n - 1))),
         ("never by hand", lambda *given: clicked(*given, drawn=lambda said, true, n, by_hand: (said, 3 + 1.5 * n))),
-        ("clicks in vain not counted", lambda *given: clicked(*given, drawn=lambda said, true, n, s: (true, 3 + s))),
+        ("clicks before not counted", lambda *given: clicked(*given, drawn=lambda said, true, n, s: (true, 3 + s))),
         ("by_hand alone", lambda *given: clicked(*given, drawn=lambda said, true, n, by_hand: (true, by_hand))),
         ("returned in another order", lambda *given: by_for(*given)[::-1]),
         ("wrong type", lambda *given: by_for(*given)[0]),

@@ -142,12 +142,10 @@ def opened(
     shown: Callable[[Tensor, Tensor], Tensor] = lambda said, empty: said,
     kept: Callable[[Tensor, Tensor], Tensor] = lambda said, before: said,
     enough: Callable[[Good, Tensor, Tensor], bool] = lambda good, said, true: good(said, true),
-    last: Callable[[int], int] = lambda most: most,
-    found: Callable[[Tensor, Tensor, int], Drawn] = lambda said, true, clicks: (said, LOOK + CLICK * clicks),
-    drawn: Callable[[Tensor, Tensor, int, float], Drawn] = lambda said, true, clicks, by_hand: (
-        true,
-        LOOK + CLICK * clicks + by_hand,
-    ),
+    more: int = 0,
+    found: Callable[[int], float] = lambda clicks: LOOK + CLICK * clicks,
+    drawn: Callable[[int, float], float] = lambda clicks, by_hand: LOOK + CLICK * clicks + by_hand,
+    masks: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = lambda said, true: (said, true),
 ) -> Callable[..., Drawn]:
     """`annotate_mask` with its decisions open.
 
@@ -156,18 +154,19 @@ def opened(
         shown: what is shown to `click_at`, of the last answer and the first, empty mask.
         kept: what an answer becomes, by what was there before.
         enough: how the answer is tested.
-        last: the number of clicks at most.
-        found, drawn: what is returned for a good answer, and where none came.
+        more: clicks than `most` allows.
+        found, drawn: the seconds for a good answer, and where none came.
+        masks: what is returned for a good answer, and where none came.
     """
 
     def wrong(ask: Ask, click_at: ClickAt, good: Good, by_hand: float, true: Tensor, most: int) -> Drawn:
         said, clicks = torch.zeros_like(true), list[Click]()
-        for number in range(1, last(most) + 1):
+        for number in range(1, most + more + 1):
             clicks.append(click_at(shown(said, torch.zeros_like(true)), true))
             said = kept(answer_to(ask, given(clicks)), said)
             if enough(good, said, true):
-                return found(said, true, number)
-        return drawn(said, true, most, by_hand)
+                return masks(said, true)[0], found(number)
+        return masks(said, true)[1], drawn(most, by_hand)
 
     return wrong
 
@@ -209,9 +208,15 @@ def tested_last(ask: Ask, click_at: ClickAt, good: Good, by_hand: float, true: T
     return (said, LOOK + CLICK * most) if good(said, true) else (true, LOOK + CLICK * most + by_hand)
 
 
-BY_HAND = "Drawn by hand takes 3 s + 1.5 s for each click + `by_hand`."
+MANY = "You click once more than `most` allows."
 RETURNED = "After the last click, if it was not good, you return"
-
+BY_HAND: list[tuple[str, str, Callable[[int, float], float]]] = [
+    ("clicks before not counted", "forgot the clicks that were made before", lambda n, hand: LOOK + hand),
+    ("by_hand alone", "count that alone", lambda n, hand: hand),
+    ("looking not counted when drawn by hand", "forgot the 3 s for looking", lambda n, hand: CLICK * n + hand),
+    ("looking counted twice", "count two looks", lambda n, hand: 2 * LOOK + CLICK * n + hand),
+    ("drawing not counted", "forgot how long that takes", lambda n, hand: LOOK + CLICK * n),
+]
 MISTAKES: list[tuple[str, str, Callable[..., Drawn]]] = [
     (
         "the last click alone",
@@ -261,88 +266,57 @@ MISTAKES: list[tuple[str, str, Callable[..., Drawn]]] = [
         "You return after the first click, good or not. Ask `good` first; if it is not, click on.",
         opened(enough=lambda good, said, true: True),
     ),
-    ("one click too many", "You click once more than `most` allows.", opened(last=lambda most: most + 1)),
-    (
-        "one click too many, counted",
-        "You click once more than `most` allows.",
-        opened(
-            last=lambda most: most + 1, drawn=lambda said, true, n, by_hand: (true, LOOK + CLICK * (n + 1) + by_hand)
-        ),
-    ),
+    ("one click too many", MANY, opened(more=1)),
+    ("one click too many, counted", MANY, opened(more=1, drawn=lambda n, hand: LOOK + CLICK * (n + 1) + hand)),
     (
         "one click too few",
         "The answer to click number `most` counts for nothing. `most` clicks are allowed, and each answer is tested, "
         "the last one too.",
-        opened(last=lambda most: most - 1),
+        opened(more=-1),
     ),
     (
         "one click too few, counted",
         "You end one click too early: `most` clicks are allowed.",
-        opened(
-            last=lambda most: most - 1, drawn=lambda said, true, n, by_hand: (true, LOOK + CLICK * (n - 1) + by_hand)
-        ),
+        opened(more=-1, drawn=lambda n, hand: LOOK + CLICK * (n - 1) + hand),
     ),
     (
         "clicks counted from 0",
         "You count one click too few when an answer is good: the first click is one click.",
-        opened(found=lambda said, true, n: (said, LOOK + CLICK * (n - 1))),
+        opened(found=lambda n: LOOK + CLICK * (n - 1)),
     ),
     (
         "a look for each click",
         "You count 3 s of looking for each click. There is one look, at the end; each click costs 1.5 s.",
-        opened(
-            found=lambda said, true, n: (said, (LOOK + CLICK) * n),
-            drawn=lambda said, true, n, by_hand: (true, (LOOK + CLICK) * n + by_hand),
-        ),
+        opened(found=lambda n: (LOOK + CLICK) * n, drawn=lambda n, hand: (LOOK + CLICK) * n + hand),
     ),
     (
         "looking not counted",
         "You forgot the 3 s for looking, in both ways to end.",
-        opened(
-            found=lambda said, true, n: (said, CLICK * n),
-            drawn=lambda said, true, n, by_hand: (true, CLICK * n + by_hand),
-        ),
+        opened(found=lambda n: CLICK * n, drawn=lambda n, hand: CLICK * n + hand),
+    ),
+    *(
+        (
+            name,
+            f"Where the mask is drawn by hand you {told}. It takes 3 s + 1.5 s a click + `by_hand`.",
+            opened(drawn=drawn),
+        )
+        for name, told, drawn in BY_HAND
     ),
     (
         "the true mask for a good answer",
         "Where an answer is good you return the true mask. The annotator leaves the answer as it is.",
-        opened(found=lambda said, true, n: (true, LOOK + CLICK * n)),
-    ),
-    (
-        "clicks in vain not counted",
-        f"You forgot the clicks that were in vain. {BY_HAND}",
-        opened(drawn=lambda said, true, n, by_hand: (true, LOOK + by_hand)),
-    ),
-    (
-        "by_hand alone",
-        f"Where the mask is drawn by hand you count that alone. {BY_HAND}",
-        opened(drawn=lambda said, true, n, by_hand: (true, by_hand)),
-    ),
-    (
-        "looking not counted when drawn by hand",
-        f"Where the mask is drawn by hand you forgot the 3 s for looking. {BY_HAND}",
-        opened(drawn=lambda said, true, n, by_hand: (true, CLICK * n + by_hand)),
-    ),
-    (
-        "looking counted twice",
-        f"Where the mask is drawn by hand you count two looks. {BY_HAND}",
-        opened(drawn=lambda said, true, n, by_hand: (true, 2 * LOOK + CLICK * n + by_hand)),
-    ),
-    (
-        "drawing not counted",
-        f"Where the mask is drawn by hand you forgot how long that takes. {BY_HAND}",
-        opened(drawn=lambda said, true, n, by_hand: (true, LOOK + CLICK * n)),
+        opened(masks=lambda said, true: (true, true)),
     ),
     (
         "the poor mask, drawn by hand",
         f"{RETURNED} the last answer. Your time is right, but what is drawn by hand is the true mask.",
-        opened(drawn=lambda said, true, n, by_hand: (said, LOOK + CLICK * n + by_hand)),
+        opened(masks=lambda said, true: (said, said)),
     ),
     (
         "never by hand",
         f"{RETURNED} the last answer all the same. Then the mask is drawn by hand: it is the true one, and `by_hand` "
         "comes on top.",
-        opened(drawn=lambda said, true, n, by_hand: (said, LOOK + CLICK * n)),
+        opened(masks=lambda said, true: (said, said), drawn=lambda n, hand: LOOK + CLICK * n),
     ),
 ]
 
