@@ -10,6 +10,7 @@ from lib.exercises.engine.exercise import Case, Exercise, Mistake, mistake
 from lib.exercises.engine.kinds import Kind
 from lib.exercises.engine.map_pictures import compare_maps
 from lib.exercises.engine.values import describe
+from lib.exercises.lessons.lesson_18._of_masks import drawn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,13 +88,8 @@ def few_wrong(missed: int, taken: int) -> Good:
     return good
 
 
-def mask_of(drawn: str) -> Tensor:
-    """(H, W) bool, its rows apart by blanks."""
-    return torch.tensor([[sign == "#" for sign in row] for row in drawn.split()])
-
-
 def cases() -> list[Case]:
-    drawn = {  # the true mask; how many pixels may be missed, and taken wrongly; seconds by hand; clicks at most
+    named = {  # the true mask; how many pixels may be missed, and taken wrongly; seconds by hand; clicks at most
         "good after the first of 3 clicks": ("........ ..###... ..##.... ........", 0, 1, 9.0, 3),
         "good after the last of 2 clicks": ("....... .#####. .#####.", 2, 2, 10.0, 2),
         "one click at most, one more would do": ("....... .#####. .#####.", 2, 2, 10.0, 1),
@@ -111,12 +107,12 @@ def cases() -> list[Case]:
         "0 takes its pixel away; `click_at` clicks on the first wrong pixel; good is a mask with at most one missed "
         "pixel, and one taken wrongly"
     )
-    true = mask_of(".####. .####.")
+    true = drawn(".####. .####.")[0]
     # (1, 0) paints the columns 1 to 3, (4, 0) paints 4 and 5, (5, 0) is taken away. Below it (5, 1) stays.
-    expected = mask_of(".####. .#####"), 7.5
+    expected = drawn(".####. .#####")[0], 7.5
     made = [Case(label, (brush(2, 6), click_at, few_wrong(1, 1), 20.0, true, 4), expected)]
-    for label, (sketch, missed, taken, by_hand, most) in drawn.items():
-        true = mask_of(sketch)
+    for label, (sketch, missed, taken, by_hand, most) in named.items():
+        true = drawn(sketch)[0]
         given = (brush(*true.shape), click_at, few_wrong(missed, taken), by_hand, true, most)
         made.append(Case(label, given, all_clicks_first(*given)))
     return made
@@ -144,7 +140,7 @@ def opened(
     enough: Callable[[Good, Tensor, Tensor], bool] = lambda good, said, true: good(said, true),
     more: int = 0,
     found: Callable[[int], float] = lambda clicks: LOOK + CLICK * clicks,
-    drawn: Callable[[int, float], float] = lambda clicks, by_hand: LOOK + CLICK * clicks + by_hand,
+    otherwise: Callable[[int, float], float] = lambda clicks, by_hand: LOOK + CLICK * clicks + by_hand,
     masks: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = lambda said, true: (said, true),
 ) -> Callable[..., Drawn]:
     """`annotate_mask` with its decisions open.
@@ -155,7 +151,7 @@ def opened(
         kept: what an answer becomes, by what was there before.
         enough: how the answer is tested.
         more: clicks than `most` allows.
-        found, drawn: the seconds for a good answer, and where none came.
+        found, otherwise: the seconds for a good answer, and where none came.
         masks: what is returned for a good answer, and where none came.
     """
 
@@ -166,7 +162,7 @@ def opened(
             said = kept(answer_to(ask, given(clicks)), said)
             if enough(good, said, true):
                 return masks(said, true)[0], found(number)
-        return masks(said, true)[1], drawn(most, by_hand)
+        return masks(said, true)[1], otherwise(most, by_hand)
 
     return wrong
 
@@ -267,7 +263,7 @@ MISTAKES: list[tuple[str, str, Callable[..., Drawn]]] = [
         opened(enough=lambda good, said, true: True),
     ),
     ("one click too many", MANY, opened(more=1)),
-    ("one click too many, counted", MANY, opened(more=1, drawn=lambda n, hand: LOOK + CLICK * (n + 1) + hand)),
+    ("one click too many, counted", MANY, opened(more=1, otherwise=lambda n, hand: LOOK + CLICK * (n + 1) + hand)),
     (
         "one click too few",
         "The answer to click number `most` counts for nothing. `most` clicks are allowed, and each answer is tested, "
@@ -277,7 +273,7 @@ MISTAKES: list[tuple[str, str, Callable[..., Drawn]]] = [
     (
         "one click too few, counted",
         "You end one click too early: `most` clicks are allowed.",
-        opened(more=-1, drawn=lambda n, hand: LOOK + CLICK * (n - 1) + hand),
+        opened(more=-1, otherwise=lambda n, hand: LOOK + CLICK * (n - 1) + hand),
     ),
     (
         "clicks counted from 0",
@@ -287,20 +283,20 @@ MISTAKES: list[tuple[str, str, Callable[..., Drawn]]] = [
     (
         "a look for each click",
         "You count 3 s of looking for each click. There is one look, at the end; each click costs 1.5 s.",
-        opened(found=lambda n: (LOOK + CLICK) * n, drawn=lambda n, hand: (LOOK + CLICK) * n + hand),
+        opened(found=lambda n: (LOOK + CLICK) * n, otherwise=lambda n, hand: (LOOK + CLICK) * n + hand),
     ),
     (
         "looking not counted",
         "You forgot the 3 s for looking, in both ways to end.",
-        opened(found=lambda n: CLICK * n, drawn=lambda n, hand: CLICK * n + hand),
+        opened(found=lambda n: CLICK * n, otherwise=lambda n, hand: CLICK * n + hand),
     ),
     *(
         (
             name,
             f"Where the mask is drawn by hand you {told}. It takes 3 s + 1.5 s a click + `by_hand`.",
-            opened(drawn=drawn),
+            opened(otherwise=seconds),
         )
-        for name, told, drawn in BY_HAND
+        for name, told, seconds in BY_HAND
     ),
     (
         "the true mask for a good answer",
@@ -316,7 +312,7 @@ MISTAKES: list[tuple[str, str, Callable[..., Drawn]]] = [
         "never by hand",
         f"{RETURNED} the last answer all the same. Then the mask is drawn by hand: it is the true one, and `by_hand` "
         "comes on top.",
-        opened(masks=lambda said, true: (said, said), drawn=lambda n, hand: LOOK + CLICK * n),
+        opened(masks=lambda said, true: (said, said), otherwise=lambda n, hand: LOOK + CLICK * n),
     ),
 ]
 

@@ -12,6 +12,17 @@ from torchvision.ops import box_iou
 from lib.exercises.engine.exercise import Case, Exercise, Mistake
 from lib.exercises.engine.inputs import different_scores, random_uniform
 from lib.exercises.engine.kinds import Kind
+from lib.exercises.lessons.lesson_18._of_masks import (
+    Overlap,
+    dice,
+    drawn,
+    not_divided,
+    of_both,
+    of_the_first,
+    of_the_picture,
+    of_the_second,
+    of_the_smaller,
+)
 from lib.ops import mask_filters
 from lib.ops.masks import mask_iou, masks_to_boxes
 
@@ -22,11 +33,6 @@ if TYPE_CHECKING:
 def mask_nms(masks: Tensor, scores: Tensor, threshold: float) -> Tensor:
     """The course's own: greedy, as `lib.ops.nms.nms`, with the IoU of masks."""
     return mask_filters.mask_nms(masks, scores, threshold)
-
-
-def drawn(*masks: str) -> Tensor:
-    """Masks (M, H, W) from "#" and "."; rows with a space between them."""
-    return torch.tensor([[[sign == "#" for sign in row] for row in mask.split()] for mask in masks])
 
 
 def crowded(count: int, height: int, width: int, seed: int) -> Tensor:
@@ -81,12 +87,7 @@ def as_sets(masks: Tensor, scores: Tensor, threshold: float) -> Tensor:
     return torch.tensor(kept, dtype=torch.int64)
 
 
-Overlap = Callable[[Tensor], Tensor]  # M masks, sorted -> (M, M): of the mask of each row with that of each column
 Rule = Callable[[Tensor, float], list[int]]  # this table and the threshold -> places in the sorted list
-
-
-def iou(masks: Tensor) -> Tensor:
-    return mask_iou(masks, masks)
 
 
 def greedy(overlap: Tensor, threshold: float, above: Callable[..., Tensor] = torch.gt) -> list[int]:
@@ -102,26 +103,19 @@ def opened(
     scores: Tensor,
     threshold: float,
     order: Callable[[Tensor], Tensor] = lambda scores: scores.argsort(descending=True),
-    overlap: Overlap = iou,
+    overlap: Overlap = mask_iou,
     rule: Rule = greedy,
     told: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] = lambda order, kept, masks, scores: order[kept],
 ) -> Tensor:
     """`mask_nms` with its decisions open; `told` gets order, places in it, masks and scores."""
     sorted_ = order(scores)  # (M,)
-    kept = rule(overlap(masks[sorted_]), threshold)
+    kept = rule(overlap(masks[sorted_], masks[sorted_]), threshold)
     return told(sorted_, torch.tensor(kept, dtype=torch.int64), masks, scores)
 
 
-def counted(masks: Tensor, either: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
-    """Shared pixels by what `either` makes of: shared (M, M), pixels of the row's mask (M, 1), the column's (1, M)."""
-    flat = masks.flatten(1).float()
-    shared, size = flat @ flat.T, flat.sum(1)
-    return shared / either(shared, size[:, None], size[None])
-
-
-def of_boxes(masks: Tensor, more: int) -> Tensor:
-    boxes = masks_to_boxes(masks) + torch.tensor([0, 0, more, more])
-    return box_iou(boxes, boxes)
+def of_boxes(some: Tensor, others: Tensor, more: int) -> Tensor:
+    one, other = (masks_to_boxes(masks) + torch.tensor([0, 0, more, more]) for masks in (some, others))
+    return box_iou(one, other)
 
 
 def removed_ones_remove(overlap: Tensor, threshold: float) -> list[int]:
@@ -166,39 +160,39 @@ OVERLAPS: list[tuple[str, str, Overlap]] = [
         "divided by the smaller mask",
         "You divided the shared pixels by those of the smaller mask, so that a part drops the whole around it. An IoU "
         "divides by the pixels of *either*: part and whole are two masks.",
-        partial(counted, either=lambda shared, one, other: torch.minimum(one, other)),
+        of_the_smaller,
     ),
     (
         "divided by the kept mask",
         "You divided the shared pixels by those of the kept mask alone. An IoU divides by the pixels of *either*.",
-        partial(counted, either=lambda shared, one, other: one),
+        of_the_first,
     ),
     (
         "divided by the other mask",
         "You divided the shared pixels by those of the mask that may be dropped. An IoU divides by those of *either*.",
-        partial(counted, either=lambda shared, one, other: other),
+        of_the_second,
     ),
     (
         "Dice instead of IoU",
         "That is Dice, 2 · shared / (one + other). An IoU divides the shared pixels by those of *either*.",
-        partial(counted, either=lambda shared, one, other: (one + other) / 2),
+        dice,
     ),
     (
         "shared pixels counted twice",
         "You divided by the pixels of the one plus those of the other. There the shared ones count twice: take them "
         "away once.",
-        partial(counted, either=lambda shared, one, other: one + other),
+        of_both,
     ),
     (
         "divided by all pixels of the picture",
         "You divided the shared pixels by all of the picture, for instance with `mean`. Pixels that neither mask has "
         "do not count.",
-        lambda masks: (masks[:, None] & masks).float().mean((2, 3)),
+        of_the_picture,
     ),
     (
         "shared pixels not divided",
         "You compare the *number* of shared pixels with the threshold. Divide it by the pixels of either.",
-        partial(counted, either=lambda shared, one, other: torch.ones(())),
+        not_divided,
     ),
 ]
 

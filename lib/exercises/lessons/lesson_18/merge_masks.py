@@ -8,12 +8,21 @@ from torch import Tensor
 
 from lib.exercises.engine.exercise import Case, Exercise, Mistake, mistake
 from lib.exercises.engine.kinds import Kind
+from lib.exercises.lessons.lesson_18._of_masks import (
+    Overlap,
+    dice,
+    divided,
+    drawn,
+    of_both,
+    of_the_first,
+    of_the_picture,
+    of_the_second,
+    of_the_smaller,
+)
 from lib.ops.masks import mask_iou
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Table = Callable[[Tensor, Tensor], Tensor]  # masks (M, H, W), (N, H, W) -> (M, N)
 
 
 def merge_masks(old: Tensor, new: Tensor, threshold: float) -> Tensor:
@@ -23,11 +32,6 @@ def merge_masks(old: Tensor, new: Tensor, threshold: float) -> Tensor:
 
 
 # --- cases ------------------------------------------------------------------------------------------------------------
-
-
-def masks_of(*drawn: str) -> Tensor:
-    """(M, H, W) bool: of each mask the rows, apart by blanks."""
-    return torch.tensor([[[sign == "#" for sign in row] for row in mask.split()] for mask in drawn])
 
 
 def rectangles(count: int, height: int, width: int, seed: int) -> Tensor:
@@ -44,23 +48,23 @@ def rectangles(count: int, height: int, width: int, seed: int) -> Tensor:
 def cases() -> list[Case]:
     a, b, c = "####. .....", "..... ..###", "...## ....."  # old ones
     like_a, d = ".###. .....", "..... ##..."  # new ones
-    old, new = masks_of(a, b, c), masks_of(like_a, d)
+    old, new = drawn(a, b, c), drawn(like_a, d)
     label = (
         "3 old and 2 new masks of 2 × 5 pixels, worked by hand: the first new one shares 3 of 4 pixels with the first "
         "old one, and 1 of 4 with the last"
     )
-    made = [Case(label, (old, new, 0.5), masks_of(b, c, like_a, d))]
-    half = masks_of("####", "##..", "...#")
+    made = [Case(label, (old, new, 0.5), drawn(b, c, like_a, d))]
+    half = drawn("####", "##..", "...#")
     named = {
         "IoU exactly at the threshold, 0.5": (half[1:], half[:1], 0.5),
         "a threshold of 1": (old, torch.cat([new, old[1:2]]), 1.0),
         "new masks that are alike": (
-            masks_of("#.....", "....##"),
-            masks_of("..##..", ".###..", "..##..", "##...."),
+            drawn("#.....", "....##"),
+            drawn("..##..", ".###..", "..##..", "##...."),
             0.25,
         ),
-        "one column of pixels": (masks_of("# # . .", ". . # ."), masks_of("# # . .", ". # # .", ". . . #"), 0.4),
-        "a small mask in a large one": (masks_of("######", "##...."), masks_of("....##", ".##..."), 0.7),
+        "one column of pixels": (drawn("# # . .", ". . # ."), drawn("# # . .", ". # # .", ". . . #"), 0.4),
+        "a small mask in a large one": (drawn("######", "##...."), drawn("....##", ".##..."), 0.7),
         "7 old and 5 new ones": (rectangles(7, 6, 9, seed=9), rectangles(5, 6, 9, seed=109), 0.79),
         "4 old and 6 new ones": (rectangles(4, 7, 5, seed=9), rectangles(6, 7, 5, seed=109), 0.61),
         "no old ones": (old[:0], new, 0.5),
@@ -81,7 +85,7 @@ def mask_by_mask(old: Tensor, new: Tensor, threshold: float) -> Tensor:
 
 
 def opened(
-    overlap: Table = mask_iou,
+    overlap: Overlap = mask_iou,
     same: Callable[[Tensor, float], Tensor] = torch.ge,
     gone: Callable[[Tensor], Tensor] = lambda same: same.any(dim=1),
     result: Callable[[Tensor, Tensor, Tensor, Tensor], Sequence[Tensor]] = lambda old, new, gone, same: (
@@ -103,17 +107,6 @@ def opened(
         return torch.cat(list(result(old, new, gone(alike), alike)))
 
     return wrong
-
-
-def divided(by: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Table:
-    """Shared pixels of each pair, divided by what is made of these, the old one's pixels and the new one's."""
-
-    def overlap(old: Tensor, new: Tensor) -> Tensor:
-        one, other = old.flatten(1).float(), new.flatten(1).float()  # (M, H · W), (N, H · W)
-        shared = one @ other.T  # (M, N)
-        return shared / by(shared, one.sum(1)[:, None], other.sum(1)[None])
-
-    return overlap
 
 
 def agreement(old: Tensor, new: Tensor) -> Tensor:
@@ -174,36 +167,36 @@ def with_all_at_once(old: Tensor, new: Tensor, threshold: float) -> Tensor:
 
 IOU = "The IoU is shared pixels / pixels of *either*, and these are the one's + the other's − the shared ones."
 
-OF_OVERLAP: list[tuple[str, str, Table]] = [
+OF_OVERLAP: list[tuple[str, str, Overlap]] = [
     (
         "shared pixels counted twice",
         f"You divide by the pixels of the one + those of the other, where shared ones count twice. {IOU}",
-        divided(lambda shared, one, other: one + other),
+        of_both,
     ),
     (
         "Dice",
         f"Your overlap is Dice, 2 · shared / (one + other), which is larger. {IOU}",
-        divided(lambda shared, one, other: (one + other) / 2),
+        dice,
     ),
     (
         "divided by the old mask",
         f"You divide by the pixels of the old mask, so that it goes if it lies inside a new one. {IOU}",
-        divided(lambda shared, one, other: one),
+        of_the_first,
     ),
     (
         "divided by the new mask",
         f"You divide by the pixels of the new mask, so that an old one goes if the new one lies inside. {IOU}",
-        divided(lambda shared, one, other: other),
+        of_the_second,
     ),
     (
         "divided by the smaller mask",
         f"You divide by the pixels of the smaller mask, so that one inside the other counts as the same. {IOU}",
-        divided(lambda shared, one, other: torch.minimum(one, other)),
+        of_the_smaller,
     ),
     (
         "divided by all pixels",
         f"You divide by all pixels of the picture, for instance with `mean`. {IOU}",
-        lambda old, new: (old[:, None] & new).flatten(2).float().mean(2),
+        of_the_picture,
     ),
     (
         "pixels of neither count",
