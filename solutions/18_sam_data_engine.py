@@ -564,8 +564,7 @@ stability_score = use(stability_score)
 
 # %% jupyter={"outputs_hidden": true}
 masks, truths = logits > 0, nested_masks(sample).masks          # (768, 96, 96), (T, 96, 96)
-table = torch.cat([mask_iou(some, truths) for some in masks.split(128)])        # (768, T)
-real, closest = table.max(dim=1)                        # (768,) each: IoU with the closest truth
+real, closest = mask_iou(masks, truths).max(dim=1)              # (768,) each: IoU with the closest truth
 stability = stability_score(logits, 0., 1.)                     # (768,)
 draw_score_against_iou({"guess": (guesses, 0.5), "stability": (stability, 0.7)}, real)
 plt.show()
@@ -720,15 +719,11 @@ def left_after(scene) -> tuple[torch.Tensor, list[torch.Tensor]]:
     distinct = stable[mask_nms(logits[stable] > 0, guesses[stable], 0.7)]
     return logits > 0, [torch.arange(len(logits)), sure, stable, distinct]
 
-
-def overlap(masks: torch.Tensor, scene) -> torch.Tensor:
-    """The IoU of masks (K, 96, 96) with all T truths: (K, T)."""
-    return torch.cat([mask_iou(some, nested_masks(scene).masks) for some in masks.split(128)])
-
 # %%
 scenes = [world[number] for number in range(20)]
 left = [left_after(scene) for scene in tqdm(scenes, desc="scenes")]
-overlaps = [overlap(masks, scene) for (masks, _), scene in zip(left, scenes)]   # (768, T) each
+overlaps = [mask_iou(masks, nested_masks(scene).masks)                          # (768, T) each
+            for (masks, _), scene in zip(left, scenes)]
 
 # %%
 stages = []

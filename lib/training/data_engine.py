@@ -118,9 +118,7 @@ def outline(mask: Tensor) -> int:
 
 def covered(wanted: Tensor, given: Tensor) -> Tensor:
     """Which of the masks wanted (M, H, W) are the same as one of those given (G, H, W): (M,) bool."""
-    if not len(wanted) or not len(given):
-        return wanted.new_zeros(len(wanted), dtype=torch.bool)
-    return mask_iou(wanted, given).amax(1) >= SAME
+    return (mask_iou(wanted, given) >= SAME).any(1)
 
 
 def object_detector(images: Tensor, masks: Sequence[Tensor], steps: int, seed: int = 0) -> FasterRCNN:
@@ -175,8 +173,7 @@ def judged(masks: Tensor, sample: Sample) -> dict[str, Tensor]:
         "found": (T,) bool, which of all T truths are covered, "found level": (T,)}.
     """
     nested = nested_masks(sample)
-    overlap = mask_iou(masks, nested.masks) if len(masks) else masks.new_zeros(0, len(nested.masks)).float()
-    iou, place = overlap.max(1) if len(masks) else (overlap.flatten(), overlap.flatten().long())
+    iou, place = mask_iou(masks, nested.masks).max(1)  # (M,) each
     return {
         "iou": iou,
         "level": nested.levels[place],
