@@ -8,7 +8,7 @@ those that show none of them, on which all detectors are taught, and the rest, w
 - "grounding": Grounding DINO, small, 2,000 steps with captions drawn anew; with words that see their own phrase alone
   ("sub-sentence"), and with words that see the whole caption ("whole caption").
 - "labels": the scenes that wait are labelled with the five shapes by "sub-sentence" and lesson 17's SAM, and a YOLO
-  begins from nothing and learns, 1,000 steps, from these labels, or from the truth.
+  begins from nothing and learns, 1,000 steps, from these labels, from those of them that are right, or from the truth.
 
 What is measured goes to 19_runs.json, on 400 test scenes: AP at an IoU of 0.5 over the 35 pairs that were seen and over
 the 5 that were not; how much a phrase's best score changes when other phrases are asked beside it; the masks of phrases
@@ -45,7 +45,7 @@ CLOSED_STEPS, STEPS, LABEL_STEPS, BATCH = 2000, 2000, 1000, 8
 CLOSED_RATE, RATE = 4e-3, 1e-3
 PAIRS = tuple(f"{colour} {kind}" for colour in COLOURS for kind in CLASSES)
 NEW = tuple(number for number, pair in enumerate(PAIRS) if held_out(pair))
-THRESHOLDS, SAME, AGREE = (0.2, 0.3, 0.4, 0.5, 0.6), 0.5, 0.5
+THRESHOLDS, SAME, AGREE = (0.2, 0.3, 0.4, 0.5, 0.6), 0.5, 0.3
 KINDS = {"sub-sentence": True, "whole caption": False}
 
 Found = dict[str, Tensor]
@@ -198,11 +198,12 @@ def labelled(
     made = labels_of(model, sam, waiting, chosen)
     result: dict = {"threshold": chosen, "scenes": len(waiting), **judged(made, waiting)}
     truth = [phrase_truth(sample, CLASSES) for sample in waiting]
+    right = [only(one, torch.tensor(claimed(one, true), dtype=torch.bool)) for one, true in zip(made, truth)]
     exam = Batches(
         torch.stack([sample.image for sample in test]).mul(255).round().byte(),
         [{"boxes": sample.boxes, "labels": sample.labels} for sample in test],
     )
-    for name, targets in (("auto", made), ("truth", truth)):
+    for name, targets in (("auto", made), ("right ones", right), ("truth", truth)):
         torch.manual_seed(seed)
         shifted = [{"boxes": one["boxes"], "labels": one["labels"] + 1} for one in targets]
         learner = taught(yolo_v2_small(), waiting, shifted, seed, LABEL_STEPS)
@@ -227,8 +228,7 @@ def judged(made: Sequence[Found], samples: Sequence[Sample]) -> dict:
     right = labels = things = 0
     for one, sample in zip(made, samples, strict=True):
         truth = phrase_truth(sample, CLASSES)
-        scored = one | {"scores": torch.linspace(1, 0.5, len(one["labels"]))}
-        right += claimed(scored, truth)
+        right += sum(claimed(one, truth))
         labels, things = labels + len(one["labels"]), things + len(truth["labels"])
     precision, recall = right / max(labels, 1), right / max(things, 1)
     both = 2 * precision * recall / max(precision + recall, 1e-9)
@@ -236,11 +236,11 @@ def judged(made: Sequence[Found], samples: Sequence[Sample]) -> dict:
     return {"labels": labels} | {name: round(value, 4) for name, value in numbers.items()}
 
 
-def claimed(found: Found, truth: Found) -> int:
-    """How many detections claim a thing of their label."""
+def claimed(made: Found, truth: Found) -> list[bool]:
+    """Which labels, the best first, claim a thing of their kind that none before them has claimed."""
     free = [True] * len(truth["labels"])
-    count = 0
-    for box, label in zip(found["boxes"], found["labels"].tolist()):
+    right = []
+    for box, label in zip(made["boxes"], made["labels"].tolist()):
         overlaps = box_iou(box[None], truth["boxes"])[0].tolist()
         fits = [
             (overlap, place)
@@ -249,8 +249,8 @@ def claimed(found: Found, truth: Found) -> int:
         ]
         if fits:
             free[max(fits)[1]] = False
-            count += 1
-    return count
+        right.append(bool(fits))
+    return right
 
 
 def keep(model: nn.Module, name: str, seed: int) -> None:

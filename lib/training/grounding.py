@@ -96,7 +96,8 @@ def auto_label(
 ) -> dict[str, Tensor]:
     """What a detector and SAM said of one picture, as labels from which another detector learns.
 
-    Of boxes that overlap the best one stays, whatever its label: a thing is of one kind.
+    The mask is a second opinion: where SAM sees nothing that fills the box, there is no label. Of boxes that overlap the
+    best one stays, whatever its label: a thing is of one kind.
 
     Args:
         boxes: (N, 4) xyxy pixels. scores, labels: (N,). masks: (N, H, W) bool, a mask for each box.
@@ -104,7 +105,7 @@ def auto_label(
         agree: the least IoU of a box with the box around its mask.
 
     Returns:
-        {"boxes": (K, 4), tightly around the masks, "labels": (K,)}, the best score first.
+        {"boxes": (K, 4), as the detector gave them, "labels": (K,)}, the best score first.
 
     Raises:
         ValueError: the tensors are not of one length.
@@ -113,8 +114,7 @@ def auto_label(
         came = f"{len(boxes)} boxes, {len(scores)} scores, {len(labels)} labels and {len(masks)} masks"
         raise ValueError(f"boxes, scores, labels and masks are {came}; expected as many of each")
     sure = ((scores >= threshold) & masks.flatten(1).any(1)).nonzero()[:, 0]  # (S,)
-    tight = around(masks[sure])  # (S, 4)
-    fits = box_iou(boxes[sure], tight).diagonal() >= agree  # (S,)
-    sure, tight = sure[fits], tight[fits]
-    kept = nms(boxes[sure], scores[sure], same)
-    return {"boxes": tight[kept], "labels": labels[sure][kept]}
+    fits = box_iou(boxes[sure], around(masks[sure])).diagonal() >= agree  # (S,)
+    sure = sure[fits]
+    kept = sure[nms(boxes[sure], scores[sure], same)]  # (K,)
+    return {"boxes": boxes[kept], "labels": labels[kept]}
