@@ -198,7 +198,9 @@ def labelled(
     made = labels_of(model, sam, waiting, chosen)
     result: dict = {"threshold": chosen, "scenes": len(waiting), **judged(made, waiting)}
     truth = [phrase_truth(sample, CLASSES) for sample in waiting]
-    right = [only(one, torch.tensor(claimed(one, true), dtype=torch.bool)) for one, true in zip(made, truth)]
+    right = [
+        only(one, torch.tensor(claimed(one, true), dtype=torch.bool)) for one, true in zip(made, truth, strict=True)
+    ]
     exam = Batches(
         torch.stack([sample.image for sample in test]).mul(255).round().byte(),
         [{"boxes": sample.boxes, "labels": sample.labels} for sample in test],
