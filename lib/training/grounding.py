@@ -96,8 +96,8 @@ def auto_label(
 ) -> dict[str, Tensor]:
     """What a detector and SAM said of one picture, as labels from which another detector learns.
 
-    The mask is a second opinion: where SAM sees nothing that fills the box, there is no label. Of boxes that overlap the
-    best one stays, whatever its label: a thing is of one kind.
+    The mask is a second opinion: where SAM sees nothing that fills the box, there is no label. Of boxes that overlap
+    the best one stays, whatever its label: a thing is of one kind.
 
     Args:
         boxes: (N, 4) xyxy pixels. scores, labels: (N,). masks: (N, H, W) bool, a mask for each box.
