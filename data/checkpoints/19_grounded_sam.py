@@ -10,10 +10,11 @@ those that show none of them, on which all detectors are taught, and the rest, w
 - "labels": the scenes that wait are labelled with the five shapes by "sub-sentence" and lesson 17's SAM, and a YOLO
   begins from nothing and learns, 1,000 steps, from these labels, from those of them that are right, or from the truth.
 
-What is measured goes to 19_runs.json, on 400 test scenes: AP at an IoU of 0.5 over the 35 pairs that were seen and over
-the 5 that were not; how much a phrase's best score changes when other phrases are asked beside it; the masks of phrases
-by SAM, as lesson 12 measures masks. The labels' threshold is chosen on validation scenes, where the truth is known. A
-run that is in 19_runs.json already is not made again. Of seed 0 the weights are kept, in half precision.
+How many things of each pair are seen goes to 19_runs.json, and all that is measured on 400 test scenes: AP at an IoU of
+0.5 over the 35 pairs that were seen and over the 5 that were not; how much a phrase's best score changes when other
+phrases are asked beside it; the masks of phrases by SAM, as lesson 12 measures masks. The labels' threshold is chosen
+on validation scenes, where the truth is known. A run that is in 19_runs.json already is not made again. Of seed 0 the
+weights are kept, in half precision.
 
     .venv/bin/python data/checkpoints/19_grounded_sam.py
 """
@@ -27,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.datasets.toyworld import CLASSES, COLOURS, SIZES, Sample, Toyworld
-from lib.datasets.toyworld.pairs import WORDS, held_out, without_pairs
+from lib.datasets.toyworld.pairs import WORDS, held_out, names, without_pairs
 from lib.models.grounding import GroundingCriterion, GroundingDINO, grounding_small
 from lib.models.sam import Sam, sam_small
 from lib.models.yolo import YOLOv2, yolo_v2_small
@@ -56,6 +57,7 @@ def main() -> None:
     seen = without_pairs(train)
     ids = {id(sample) for sample in seen}
     waiting = [sample for sample in train if id(sample) not in ids]
+    once(STORE, "taught with", lambda: {"scenes": len(seen), "things": things_of_pairs(seen)})
     for seed in SEEDS:
         run(seen, waiting, val, test, seed)
 
@@ -63,6 +65,11 @@ def main() -> None:
 def scenes(split: str, count: int) -> list[Sample]:
     world = Toyworld(split, count, 96)
     return [world[index] for index in range(count)]
+
+
+def things_of_pairs(samples: Sequence[Sample]) -> dict[str, int]:
+    """How many things there are of each pair of colour and shape."""
+    return {pair: sum(names(pair, thing) for sample in samples for thing in sample.phrases) for pair in PAIRS}
 
 
 def run(
