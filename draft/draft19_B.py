@@ -127,7 +127,8 @@ boxes_to_prompts = use(boxes_to_prompts)
 # *25 minutes · ★★★*
 #
 # Detector and SAM together can label pictures that nobody has labelled, and a small network can be trained on that.
-# Wrong labels harm it more than missing ones, so we keep only what both agree on, and each thing once.
+# A label is worth something only if it is right, so we keep what both agree on, and each thing once.
+# The mask is a second opinion; the label is the detector's box.
 #
 # - `boxes`: (N, 4) xyxy in pixels, the detector's; `scores`: (N,), no two alike; `labels`: (N,) int64.
 #   `masks`: (N, H, W) bool, what SAM answered to each box; some may be empty. N may be 0.
@@ -136,7 +137,7 @@ boxes_to_prompts = use(boxes_to_prompts)
 #   The tight box ends behind the last pixel: x2 is the last column + 1, y2 the last row + 1.
 # - Then NMS, among the good ones alone, on the detector's boxes: the best score is kept, and all whose IoU with it is *above* `same` are dropped; and so on.
 #   Labels do not matter here: a thing answers to one phrase, the best.
-# - Returns the tight boxes of the kept ones, (K, 4) floats, and their labels (K,) int64, best score first. K may be 0.
+# - Returns the detector's boxes of the kept ones, (K, 4) floats, and their labels (K,) int64, best score first. K may be 0.
 # - Helpers: `box_iou(boxes1, boxes2)` and `nms(boxes, scores, threshold)` of lesson 05; `masks_to_boxes(masks)` of lesson 12,
 #   which gives the *last pixel* as x2 and y2, and refuses empty masks.
 
@@ -145,12 +146,12 @@ def auto_label(boxes: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor, 
                threshold: float, same: float, agree: float) -> tuple[torch.Tensor, torch.Tensor]:
     ### BEGIN SOLUTION
     good = (scores >= threshold) & masks.flatten(1).any(1)      # (N,)
-    boxes, scores, labels, masks = boxes[good], scores[good], labels[good], masks[good]
-    tight = masks_to_boxes(masks) + torch.tensor([0, 0, 1, 1])  # (n, 4)
+    boxes, scores, labels = boxes[good], scores[good], labels[good]
+    tight = masks_to_boxes(masks[good]) + torch.tensor([0, 0, 1, 1])    # (n, 4)
     fits = box_iou(boxes, tight).diagonal() >= agree            # (n,) each with its own
-    boxes, scores, labels, tight = boxes[fits], scores[fits], labels[fits], tight[fits]
+    boxes, scores, labels = boxes[fits], scores[fits], labels[fits]
     kept = nms(boxes, scores, same)                             # (K,)
-    return tight[kept], labels[kept]
+    return boxes[kept], labels[kept]
     ### END SOLUTION
 
 # %%
@@ -172,12 +173,12 @@ check(auto_label)
 #
 # Which better box dropped it?
 # If that one's mask does not fit it, it must be gone before it can drop others.
-# And compare the detector's boxes in NMS, not the tight ones.
+# And NMS compares the detector's boxes, not the tight ones.
 # </details>
-# <details><summary>Hint: a label belongs to another box</summary>
+# <details><summary>Hint: a box or a label belongs to another thing</summary>
 #
-# `nms` gives places in the list that it was given.
-# Look them up in lists of the same length.
+# `nms` gives places in the list that it was given, which is shorter than N.
+# Look them up in lists of that length, boxes and labels alike.
 # </details>
 
 # %%

@@ -95,10 +95,6 @@ def cut(corners: Tensor, ends: Sides) -> Tensor:
     return torch.minimum(corners.clamp(min=0), torch.tensor(2 * ends))
 
 
-def cut_here(corners: Tensor, ends: Sides, size: Size, side: int) -> Tensor:
-    return cut(corners, ends)
-
-
 def opened(
     boxes: Tensor,
     size: Size,
@@ -106,7 +102,7 @@ def opened(
     before: Callable[[Tensor], Tensor] = lambda boxes: boxes,
     corners: Corners = half_to_each_side,
     scale: Scale = seen_by_sam,
-    edges: Edges = cut_here,
+    edges: Edges = lambda corners, ends, size, side: cut(corners, ends),
     point: Callable[[Tensor], Tensor] = lambda points: points,
     types: tuple[int, int] = (TOP_LEFT, BOTTOM_RIGHT),
 ) -> Prompts:
@@ -124,90 +120,87 @@ def opened(
 SCALED = "The picture's longer side becomes `side`, and the other one shrinks or grows by the same factor."
 CUT = "A corner is cut at the picture's edges, as SAM sees them."
 
-CORNERS: list[tuple[str, str, Corners]] = [
+Way = tuple[str, str, dict[str, Any]]  # a name, words that are true beside others, decisions of `opened`
+
+CORNERS: list[Way] = [
     (
         "boxes read as xyxy",
         "You take the four numbers for corners. They are the middle, the width and the height.",
-        lambda boxes: boxes,
+        {"corners": lambda boxes: boxes},
     ),
     (
         "boxes read as corner and size",
         "You take the first two numbers for the top-left corner. They are the middle.",
-        lambda boxes: torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1),
+        {"corners": lambda boxes: torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)},
     ),
     (
         "whole sides",
         "You go a whole side from the middle to each side. Half of it is enough.",
-        partial(half_to_each_side, half=1.0),
-    ),
-    (
-        "middles for bottom-right corners",
-        "Your second point is the box's middle. It should be the bottom-right corner.",
-        lambda boxes: torch.cat([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2]], 1),
-    ),
-    (
-        "middles for top-left corners",
-        "Your first point is the box's middle. It should be the top-left corner.",
-        lambda boxes: torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:] / 2], 1),
+        {"corners": partial(half_to_each_side, half=1.0)},
     ),
     (
         "width for height",
         "You read the sizes as height, width. A box is cx, cy, w, h.",
-        lambda boxes: half_to_each_side(boxes[:, [0, 1, 3, 2]]),
+        {"corners": lambda boxes: half_to_each_side(boxes[:, [0, 1, 3, 2]])},
     ),
+    ("y before x", "Your points are (y, x). x comes first.", {"point": lambda points: points.flip(2)}),
 ]
 
-SCALES: list[tuple[str, str, Scale]] = [
+SCALES: list[Way] = [
     (
         "stretched to the square",
         f"You multiply x and y both by `side`, as if the picture were a square, or stretched to one. {SCALED}",
-        lambda size, side: (side, side),
+        {"scale": lambda size, side: (side, side)},
     ),
     (
         "pixels of the picture",
         f"Your points are in the pixels of the picture. SAM sees it in another size. {SCALED}",
-        lambda size, side: (size[1], size[0]),
+        {"scale": lambda size, side: (size[1], size[0])},
     ),
     (
         "still shares of the picture",
         "You scale by side / max(H, W), but what you scale are shares. Make pixels of the picture of them first.",
-        lambda size, side: (side / max(size), side / max(size)),
+        {"scale": lambda size, side: (side / max(size), side / max(size))},
     ),
-    ("shares", "Your points are shares of the picture. SAM wants pixels of its input.", lambda size, side: (1, 1)),
+    (
+        "shares",
+        "Your points are shares of the picture. SAM wants pixels of its input.",
+        {"scale": lambda size, side: (1, 1)},
+    ),
     (
         "height and width exchanged",
         "You multiply x by the height and y by the width. `size` is (H, W), and in a box x comes first.",
-        lambda size, side: seen_by_sam(size[::-1], side),
+        {"scale": lambda size, side: seen_by_sam(size[::-1], side)},
     ),
     (
         "scaled by the shorter side",
         "You make the picture's *shorter* side as long as `side`. Then it does not fit into SAM's square: the longer "
         "one decides.",
-        lambda size, side: (size[1] * side / min(size), size[0] * side / min(size)),
+        {"scale": lambda size, side: (size[1] * side / min(size), size[0] * side / min(size))},
     ),
     (
         "scaled by the width",
         "You scale by side / W. That is right only for pictures that are wider than high: divide by the longer side.",
-        lambda size, side: (side, size[0] * side / size[1]),
+        {"scale": lambda size, side: (side, size[0] * side / size[1])},
     ),
     (
         "scaled by the height",
         "You scale by side / H. That is right only for pictures that are higher than wide: divide by the longer side.",
-        lambda size, side: (size[1] * side / size[0], side),
+        {"scale": lambda size, side: (size[1] * side / size[0], side)},
     ),
     (
         "scaled the wrong way",
         "You divide by the factor from the picture to SAM's input, side / max(H, W). Multiply by it.",
-        lambda size, side: (size[1] * max(size) / side, size[0] * max(size) / side),
+        {"scale": lambda size, side: (size[1] * max(size) / side, size[0] * max(size) / side)},
     ),
     (
         "factor in whole numbers",
         "You rounded the factor side / max(H, W) down: `//` divides whole numbers. It need not be one: `/`.",
-        lambda size, side: (size[1] * (side // max(size)), size[0] * (side // max(size))),
+        {"scale": lambda size, side: (size[1] * (side // max(size)), size[0] * (side // max(size)))},
     ),
 ]
 
-CUTS: list[tuple[str, str, dict[str, Any]]] = [
+CUTS: list[Way] = [
     (
         "not cut",
         f"Some of your corners lie outside of the picture. {CUT}",
@@ -233,12 +226,6 @@ CUTS: list[tuple[str, str, dict[str, Any]]] = [
         "You cut the boxes while they are middle and size. A box whose middle lies inside may stick out all the same. "
         "Make corners first.",
         {"before": lambda boxes: boxes.clamp(0, 1), "edges": lambda corners, ends, size, side: corners},
-    ),
-    (
-        "middles cut, too",
-        "You cut the boxes while they are middle and size, and the corners once more. The first is one too many: it "
-        "moves boxes, or shrinks them.",
-        {"before": lambda boxes: boxes.clamp(0, 1)},
     ),
     (
         "cut at the last pixel",
@@ -272,36 +259,8 @@ CUTS: list[tuple[str, str, dict[str, Any]]] = [
     ),
 ]
 
-POINTS: list[tuple[str, str, Callable[[Tensor], Tensor]]] = [
-    ("y before x", "Your points are (y, x). x comes first.", lambda points: points.flip(2)),
-    (
-        "bottom-right first",
-        "Your bottom-right corner comes first, with label 2. The first point, of type 2, is the top-left one.",
-        lambda points: points.flip(1),
-    ),
-    (
-        "both x, then both y",
-        "Your first point is made of both x, your second one of both y. A row is one point: (x1, y1), then (x2, y2).",
-        lambda points: points.transpose(1, 2),
-    ),
-    (
-        "half a pixel less",
-        "You took half a pixel away. Shares times a length give places, not numbers of pixels: nothing is taken away.",
-        lambda points: points - 0.5,
-    ),
-    (
-        "half a pixel more",
-        "You added half a pixel. Shares times a length give places, not numbers of pixels: nothing is added.",
-        lambda points: points + 0.5,
-    ),
-    (
-        "boxes instead of points",
-        "Your first part is a list of boxes, (N, 4). SAM wants two points for each: (N, 2, 2).",
-        lambda points: points.flatten(1),
-    ),
-]
-
 TYPES = {"clicks": (1, 1), "background and foreground": (0, 1), "types exchanged": (3, 2), "counted from 1": (1, 2)}
+TYPED = "Your labels are {} and {}. A top-left corner is of type 2, a bottom-right one of type 3, as in lesson 17."
 
 
 def draw_corners(got: Any, expected: Prompts, case: Case) -> "Figure | None":
@@ -325,45 +284,12 @@ EXERCISE = Exercise(
     gives=(Kind.NUMBERS, Kind.CLASSES),
     observe=in_single_precision,
     mistakes=[
-        *(Mistake(name, told, wrong=partial(opened, corners=corners)) for name, told, corners in CORNERS),
-        *(Mistake(name, told, wrong=partial(opened, scale=scale)) for name, told, scale in SCALES),
-        *(Mistake(name, told, wrong=partial(opened, **made)) for name, told, made in CUTS),
-        *(Mistake(name, told, wrong=partial(opened, point=point)) for name, told, point in POINTS),
+        *(Mistake(name, told, wrong=partial(opened, **made)) for name, told, made in (*CORNERS, *SCALES, *CUTS)),
+        *(Mistake(name, TYPED.format(*types), wrong=partial(opened, types=types)) for name, types in TYPES.items()),
         *(
-            Mistake(
-                name,
-                f"Your labels are {types[0]} and {types[1]}. A top-left corner is of type 2, a bottom-right one of "
-                "type 3, as in lesson 17.",
-                wrong=partial(opened, types=types),
-            )
-            for name, types in TYPES.items()
-        ),
-        Mistake(
-            "one pair of labels for all",
-            "You return one pair of labels. Each of the N boxes has its own: (N, 2).",
-            wrong=lambda *given: (boxes_to_prompts(*given)[0], torch.tensor([TOP_LEFT, BOTTOM_RIGHT])),
-        ),
-        *(
-            Mistake(
-                f"{name}; {other}",
-                f"Two things at once. {told} {also}",
-                wrong=partial(opened, **{"scale": scale} | made),
-            )
-            for (name, told, scale), (other, also, made) in product(SCALES[:5], CUTS[:1])
-        ),
-        *(
-            Mistake(
-                f"{name}; {other}", f"Two things at once. {told} {also}", wrong=partial(opened, corners=corners, **made)
-            )
-            for (name, told, corners), (other, also, made) in product(CORNERS[:3], CUTS[:1])
-        ),
-        *(
-            Mistake(
-                f"{name}; {other}",
-                f"Two things at once. {told} {also}",
-                wrong=partial(opened, corners=corners, scale=scale),
-            )
-            for (name, told, corners), (other, also, scale) in product(CORNERS[:2], SCALES[:3])
+            Mistake(f"{name}; {other}", f"Two things at once. {told} {also}", wrong=partial(opened, **made, **more))
+            for first, second in ((SCALES[:5], CUTS[:1]), (CORNERS[:3], CUTS[:1]), (CORNERS[:2], SCALES[:3]))
+            for (name, told, made), (other, also, more) in product(first, second)
         ),
     ],
     picture=draw_corners,

@@ -22,9 +22,12 @@ def phrase_labels(logits: Tensor, phrases: Tensor, threshold: float) -> Found:
     """The course's own, as in `lib.models.grounding.GroundingDINO.predict`."""
     scores = phrase_scores(logits, phrases)  # (Q, P)
     queries, labels = (scores >= threshold).nonzero(as_tuple=True)  # (n,) each
+    return best_first(queries, labels, scores)
+
+
+def best_first(queries: Tensor, labels: Tensor, scores: Tensor) -> Found:
     order = scores[queries, labels].argsort(descending=True)
-    queries, labels = queries[order], labels[order]
-    return queries, labels, scores[queries, labels]
+    return queries[order], labels[order], scores[queries, labels][order]
 
 
 # --- cases ------------------------------------------------------------------------------------------------------------
@@ -67,7 +70,6 @@ def cases() -> list[Case]:
         "all lengths are 2": (drawn(2, torch.tensor([0, 1]), 6), torch.tensor([0, 1]), 0.4),
         "one query, threshold 0": (drawn(1, cone, 7), cone, 0.0),
         "nothing fits": (drawn(4, four, 8), four, 0.99),
-        "one query": (drawn(1, four, 9), four, 0.2),
         "no queries": (torch.zeros(0, len(cone)), cone, 0.3),
         "no word: P is 0": (torch.full((3, 3), -math.inf), nothing, 0.3),
     }
@@ -96,11 +98,6 @@ Choice = Callable[[Tensor, float], Tensor]  # scores (Q, P), threshold -> (Q, P)
 Telling = Callable[[Tensor, Tensor, Tensor], Any]  # queries, labels in order of the table; scores (Q, P)
 
 
-def best_first(queries: Tensor, labels: Tensor, scores: Tensor) -> Found:
-    order = scores[queries, labels].argsort(descending=True)
-    return queries[order], labels[order], scores[queries, labels][order]
-
-
 def opened(
     logits: Tensor,
     phrases: Tensor,
@@ -125,17 +122,7 @@ def of_words(pool: Callable[[Tensor], Tensor]) -> Score:
     return scores
 
 
-def over_all_tokens(logits: Tensor, phrases: Tensor) -> Tensor:
-    return of_words(lambda words: words.sigmoid().sum(1) / logits.shape[1])(logits, phrases)
-
-
-def over_all_words(logits: Tensor, phrases: Tensor) -> Tensor:
-    return of_words(lambda words: words.sigmoid().sum(1) / (phrases >= 0).sum())(logits, phrases)
-
-
-def over_the_longest(logits: Tensor, phrases: Tensor) -> Tensor:
-    most = phrases[phrases >= 0].bincount().max() if (phrases >= 0).any() else 1
-    return of_words(lambda words: words.sigmoid().sum(1) / most)(logits, phrases)
+summed = of_words(lambda words: words.sigmoid().sum(1))
 
 
 def with_its_separator(logits: Tensor, phrases: Tensor) -> Tensor:
@@ -148,24 +135,12 @@ def to_the_last_one(logits: Tensor, phrases: Tensor) -> Tensor:
     return phrase_scores(logits, phrases % count) if count else phrase_scores(logits, phrases)
 
 
-def softmax_of_words(logits: Tensor, phrases: Tensor) -> Tensor:
-    return of_words(lambda words: words.mean(1))(logits.softmax(1), phrases)
-
-
-def last_phrase_lost(logits: Tensor, phrases: Tensor) -> Tensor:
-    return phrase_scores(logits, phrases)[:, :-1]
-
-
 def best_of_row(scores: Tensor, threshold: float, axis: int = 1) -> Tensor:
     return (scores >= threshold) & (scores == scores.amax(axis, keepdim=True)) if scores.numel() else scores > 1
 
 
-def all_of_a_good_row(scores: Tensor, threshold: float) -> Tensor:
-    return (scores >= threshold).any(1, keepdim=True).expand_as(scores)
-
-
-def partly_sorted(*which: str) -> Telling:
-    """Only these of the three parts in order of the scores."""
+def partly_sorted(which: str) -> Telling:
+    """Only those of the three parts that `which` names in order of the scores."""
 
     def told(queries: Tensor, labels: Tensor, scores: Tensor) -> Found:
         table = {"queries": queries, "labels": labels, "scores": scores[queries, labels]}
@@ -175,24 +150,14 @@ def partly_sorted(*which: str) -> Telling:
     return told
 
 
-def flat_places(queries: Tensor, labels: Tensor, scores: Tensor) -> Found:
-    queries, labels, sorted_scores = best_first(queries, labels, scores)
-    return queries * scores.shape[1] + labels, labels, sorted_scores
-
-
-def divided_by_queries(queries: Tensor, labels: Tensor, scores: Tensor) -> Found:
-    places, _, sorted_scores = flat_places(queries, labels, scores)
-    return places // max(len(scores), 1), places % max(len(scores), 1), sorted_scores
+def phrase_by_phrase(queries: Tensor, labels: Tensor, scores: Tensor) -> Found:
+    order = labels.argsort(stable=True)
+    return queries[order], labels[order], scores[queries, labels][order]
 
 
 def each_word_tested(logits: Tensor, phrases: Tensor, threshold: float) -> Any:
     all_sure = phrase_scores(logits, phrases, "min") >= threshold
     return opened(logits, phrases, threshold, choice=lambda scores, threshold: all_sure)
-
-
-def logits_tested(logits: Tensor, phrases: Tensor, threshold: float) -> Any:
-    sure = of_words(lambda words: words.mean(1))(logits, phrases) >= threshold
-    return opened(logits, phrases, threshold, choice=lambda scores, threshold: sure)
 
 
 def minus_1_too(logits: Tensor, phrases: Tensor, threshold: float, number: bool = False) -> Found:
@@ -202,119 +167,74 @@ def minus_1_too(logits: Tensor, phrases: Tensor, threshold: float, number: bool 
     return queries, labels if number else labels - (moved - phrases)[0], scores
 
 
-SCORES: list[tuple[str, str, Score]] = [
+Way = tuple[str, str, dict[str, Any]]  # a name, words that are true beside others, decisions of `opened`
+
+SCORES: list[Way] = [
     (
         "the best word",
         "Your score of a phrase is that of its best word. One word in which a thing agrees is not enough: take the "
         "mean of all its words.",
-        partial(phrase_scores, pool="max"),
+        {"score": partial(phrase_scores, pool="max")},
     ),
     (
         "the worst word",
         "Your score of a phrase is that of its worst word. Take the mean of all its words.",
-        partial(phrase_scores, pool="min"),
+        {"score": partial(phrase_scores, pool="min")},
     ),
     (
         "sigmoid of the mean",
         "You take the mean of the logits, and then the sigmoid. Each word's probability comes first, their mean then.",
-        of_words(lambda words: words.mean(1).sigmoid()),
+        {"score": of_words(lambda words: words.mean(1).sigmoid())},
     ),
     (
         "a sum of probabilities",
         "You sum the probabilities of a phrase's words: a longer phrase gets more. Divide by how many words it has.",
-        of_words(lambda words: words.sigmoid().sum(1)),
-    ),
-    (
-        "a product of probabilities",
-        "You multiply the probabilities of a phrase's words: a longer phrase gets less. Take their mean.",
-        of_words(lambda words: words.sigmoid().prod(1)),
-    ),
-    (
-        "sigmoid of the sum",
-        "You sum the logits of a phrase's words, and then take the sigmoid. Each word's probability comes first, then "
-        "their mean.",
-        of_words(lambda words: words.sum(1).sigmoid()),
-    ),
-    (
-        "geometric mean",
-        "You take a mean of logarithms, a geometric mean. The plain mean is asked: the sum, divided by how many.",
-        of_words(lambda words: words.sigmoid().log().mean(1).exp()),
-    ),
-    (
-        "sigmoid of probabilities",
-        "You take a sigmoid twice: what is a probability already becomes 0.5 or more.",
-        of_words(lambda words: words.sigmoid().mean(1).sigmoid()),
+        {"score": summed},
     ),
     (
         "softmax",
         "You take a softmax over the tokens, so that words compete: two phrases can hardly fit both. Each word is a "
         "question of its own: sigmoid.",
-        softmax_of_words,
+        {"score": lambda logits, phrases: of_words(lambda words: words.mean(1))(logits.softmax(1), phrases)},
     ),
     (
         "divided by all tokens",
         "You divide by T, the number of all tokens. A phrase's mean is over its own words.",
-        over_all_tokens,
+        {"score": lambda logits, phrases: summed(logits, phrases) / len(phrases)},
     ),
     (
         "divided by all words",
         "You divide by the number of words in the whole caption. A phrase's mean is over its own words.",
-        over_all_words,
-    ),
-    (
-        "divided by the longest phrase",
-        "You divide by the number of words of the longest phrase. Each phrase has a number of its own.",
-        over_the_longest,
+        {"score": lambda logits, phrases: summed(logits, phrases) / (phrases >= 0).sum()},
     ),
     (
         "separator counted",
         "You count the separator behind a phrase as one more word, of probability 0. A −1 is no word: leave it out of "
         "the mean.",
-        with_its_separator,
+        {"score": with_its_separator},
     ),
     (
         "separators in the last phrase",
         "You use −1 as a place, and for Python that is the last one: all separators count as words of the last phrase. "
         "Leave them out first.",
-        to_the_last_one,
+        {"score": to_the_last_one},
     ),
     (
         "the last phrase lost",
         "Your labels never reach the last phrase. Phrases are counted from 0, so there is one more than the largest "
         "number.",
-        last_phrase_lost,
+        {"score": lambda logits, phrases: phrase_scores(logits, phrases)[:, :-1]},
     ),
 ]
 
-CHOICES: list[tuple[str, str, dict[str, Any]]] = [
-    (
-        "threshold strict",
-        "A score that is exactly the threshold is enough. Yours drops it.",
-        {"choice": torch.gt},
-    ),
+CHOICES: list[Way] = [  # the usual ones first
+    ("threshold strict", "A score that is exactly the threshold is enough. Yours drops it.", {"choice": torch.gt}),
     (
         "one phrase for each query",
         "You keep only the best phrase of each query. Every pair with a score of at least the threshold counts: "
         '"cone" and "red cone" may both be asked.',
         {"choice": best_of_row},
     ),
-    (
-        "one query for each phrase",
-        "You keep only the best query of each phrase. There may be two cones: every pair with a score of at least the "
-        "threshold counts.",
-        {"choice": partial(best_of_row, axis=0)},
-    ),
-    (
-        "all phrases of a good query",
-        "You choose queries, and give each all phrases. Choose pairs: a pair's own score must reach the threshold.",
-        {"choice": all_of_a_good_row},
-    ),
-    (
-        "threshold not used",
-        "You return every pair. Its score must be at least the threshold.",
-        {"choice": lambda scores, threshold: torch.ones_like(scores, dtype=torch.bool)},
-    ),
-    ("the low scores kept", "You keep the pairs *below* the threshold.", {"choice": torch.lt}),
     (
         "not sorted",
         "The right pairs, but query by query. The best score comes first.",
@@ -323,12 +243,20 @@ CHOICES: list[tuple[str, str, dict[str, Any]]] = [
     (
         "phrase by phrase",
         "The right pairs, but phrase by phrase. The best score comes first.",
-        {
-            "told": lambda queries, labels, scores: [
-                part[labels.argsort(stable=True)] for part in (queries, labels, scores[queries, labels])
-            ]
-        },
+        {"told": phrase_by_phrase},
     ),
+    (
+        "one query for each phrase",
+        "You keep only the best query of each phrase. There may be two cones: every pair with a score of at least the "
+        "threshold counts.",
+        {"choice": partial(best_of_row, axis=0)},
+    ),
+    (
+        "threshold not used",
+        "You return every pair. Its score must be at least the threshold.",
+        {"choice": lambda scores, threshold: torch.ones_like(scores, dtype=torch.bool)},
+    ),
+    ("the low scores kept", "You keep the pairs *below* the threshold.", {"choice": torch.lt}),
     (
         "the worst first",
         "The right pairs, the lowest score first. `argsort` sorts upwards if it is not told otherwise.",
@@ -336,36 +264,8 @@ CHOICES: list[tuple[str, str, dict[str, Any]]] = [
     ),
 ]
 
-FORMS: list[tuple[str, str, dict[str, Any]]] = [
-    (
-        "scores sorted alone",
-        "You sorted the scores, and left queries and labels as they were. All three need the same order.",
-        {"told": partly_sorted("scores")},
-    ),
-    (
-        "scores not sorted with them",
-        "You sorted queries and labels, and left the scores as they were. All three need the same order.",
-        {"told": partly_sorted("queries", "labels")},
-    ),
-    (
-        "labels not sorted with them",
-        "You sorted queries and scores, and left the labels as they were. All three need the same order.",
-        {"told": partly_sorted("queries", "scores")},
-    ),
-    (
-        "places in the flattened table",
-        "Your first part holds places in the table of all Q · P pairs, laid out in one row. Of a place, the query is "
-        "what division by P gives, and the phrase what remains.",
-        {"told": flat_places},
-    ),
-    (
-        "divided by Q",
-        "You divide places in the flattened table by Q. It has Q rows of P numbers: divide by P.",
-        {"told": divided_by_queries},
-    ),
-]
-
-USUAL = {"threshold strict", "one phrase for each query", "not sorted", "phrase by phrase"}  # beside another mistake
+SORTED = "You sorted {}, and left {} as they were. All three need the same order."
+SOME = {"queries and labels": "the scores", "the scores": "queries and labels", "the labels": "queries and scores"}
 
 EXERCISE = Exercise(
     name="phrase_labels",
@@ -375,18 +275,16 @@ EXERCISE = Exercise(
     gives=(Kind.INDICES, Kind.CLASSES, Kind.PROBABILITIES),
     observe=in_single_precision,
     mistakes=[
-        *(Mistake(name, told, wrong=partial(opened, score=score)) for name, told, score in SCORES),
-        *(Mistake(name, told, wrong=partial(opened, **made)) for name, told, made in [*CHOICES, *FORMS]),
+        *(Mistake(name, told, wrong=partial(opened, **made)) for name, told, made in (*SCORES, *CHOICES)),
+        *(
+            Mistake(f"{left} left", SORTED.format(which, left), wrong=partial(opened, told=partly_sorted(which)))
+            for left, which in SOME.items()
+        ),
         Mistake(
             "each word tested",
             "You ask each word for the threshold. Ask the phrase's score, the mean: one doubted word pulls it down, "
             "and need not rule it out.",
             wrong=each_word_tested,
-        ),
-        Mistake(
-            "logits tested",
-            "You compare logits with the threshold. It is a probability: compare the scores that you return.",
-            wrong=logits_tested,
         ),
         Mistake("−1 taken for a phrase", "You take −1 for a phrase, too. It means no word.", wrong=minus_1_too),
         Mistake(
@@ -395,11 +293,8 @@ EXERCISE = Exercise(
             wrong=partial(minus_1_too, number=True),
         ),
         *(
-            Mistake(
-                f"{name}; {other}", f"Two things at once. {told} {also}", wrong=partial(opened, score=score, **made)
-            )
-            for (name, told, score), (other, also, made) in product(SCORES[:3], CHOICES)
-            if other in USUAL
+            Mistake(f"{name}; {other}", f"Two things at once. {told} {also}", wrong=partial(opened, **made, **more))
+            for (name, told, made), (other, also, more) in product(SCORES[:3], CHOICES[:4])
         ),
     ],
 )

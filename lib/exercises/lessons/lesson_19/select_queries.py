@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from lib.exercises.engine.box_pictures import compare_boxes
 from lib.exercises.engine.exercise import Case, Exercise, Mistake
 from lib.exercises.engine.inputs import random_values
 from lib.exercises.engine.kinds import Kind
@@ -94,7 +95,7 @@ def stacked(x: Tensor, y: Tensor) -> Tensor:
     return torch.stack([x, y], dim=1)  # (num_queries, 2)
 
 
-def squares(xy: Tensor, side: float, height: int, width: int) -> Tensor:
+def squares(xy: Tensor, side: float) -> Tensor:
     return torch.cat([xy, torch.full_like(xy, side)], dim=1)
 
 
@@ -106,61 +107,27 @@ def opened(
     rank: Callable[[Tensor], Tensor] = best_word,
     choose: Callable[[Tensor, int], Tensor] = best_first,
     place: Callable[[Tensor, int, int], Tensor] = middles,
-    shape: Callable[[Tensor, float, int, int], Tensor] = squares,
-    told: Callable[[Tensor, Tensor], Tensor] = lambda cells, values: cells,
-    boxed: Callable[[Tensor, int], Tensor] = lambda cells, number: cells,
+    shape: Callable[[Tensor, float], Tensor] = squares,
 ) -> Two:
     """`select_queries` with its decisions open.
 
     Args:
         rank: from the logits to a number for each cell. choose: from these to the cells.
-        place: from cells, h and w to middles (N, 2). shape: from middles, `side`, h and w to boxes.
-        told: which numbers are returned for cells. boxed: which cells get boxes, of the chosen ones and all h·w.
+        place: from cells, h and w to middles (N, 2). shape: from these and `side` to boxes.
     """
-    values = rank(logits)
-    cells = choose(values, num_queries)
-    xy = place(boxed(cells, len(logits)), *size)
-    return told(cells, values), shape(xy, side, *size)
+    cells = choose(rank(logits), num_queries)
+    return cells, shape(place(cells, *size), side)
 
 
 def two_words_two_queries(logits: Tensor, num_queries: int, size: Size, side: float, divided: bool = True) -> Two:
     """The best pairs of cell and word, whosever they are."""
     best = logits.flatten().topk(num_queries).indices
     cells = best // logits.shape[1] if divided else best
-    return cells, squares(middles(cells, *size), side, *size)
+    return cells, squares(middles(cells, *size), side)
 
 
-def best_of_each_word(logits: Tensor, num_queries: int, size: Size, side: float) -> Two:
-    values, cells = logits.max(0)
-    cells = cells[values.topk(num_queries).indices]
-    return cells, squares(middles(cells, *size), side, *size)
-
-
-def words_for_cells(
-    logits: Tensor, num_queries: int, size: Size, side: float, chosen: Callable[[Tensor, int], Tensor]
-) -> Two:
-    words = chosen(logits, num_queries)
-    return words, squares(middles(words, *size), side, *size)
-
-
-def cut_off(xy: Tensor, side: float, height: int, width: int) -> Tensor:
-    return box_xyxy_to_cxcywh(box_cxcywh_to_xyxy(squares(xy, side, height, width)).clamp(0, 1))
-
-
-def from_corner(xy: Tensor, side: float, height: int, width: int) -> Tensor:
-    return squares(xy - side / 2, side, height, width)
-
-
-def to_corner(xy: Tensor, side: float, height: int, width: int) -> Tensor:
-    return box_cxcywh_to_xyxy(squares(xy, side, height, width))
-
-
-def of_cells(xy: Tensor, width: float, height: float) -> Tensor:
-    return torch.cat([xy, xy.new_tensor([width, height]).expand_as(xy)], dim=1)
-
-
-def in_cells(cells: Tensor, height: int, width: int) -> Tensor:
-    return stacked(cells % width + 0.5, cells // width + 0.5)
+def cut_off(xy: Tensor, side: float) -> Tensor:
+    return box_xyxy_to_cxcywh(box_cxcywh_to_xyxy(squares(xy, side)).clamp(0, 1))
 
 
 def edge_to_edge(cells: Tensor, height: int, width: int) -> Tensor:
@@ -169,45 +136,30 @@ def edge_to_edge(cells: Tensor, height: int, width: int) -> Tensor:
 
 Way = tuple[str, str, dict[str, Any]]
 
-RANKS: list[tuple[str, str, Callable[[Tensor], Tensor]]] = [
-    (
-        "the first token alone",
-        "You rank the cells by how well they fit the first token. Their best word counts, whichever it is.",
-        lambda logits: logits[:, 0],
-    ),
-    (
-        "the last token alone",
-        "You rank the cells by how well they fit the last token. Their best word counts, whichever it is.",
-        lambda logits: logits[:, -1],
-    ),
+RANKS: list[Way] = [
     (
         "all tokens averaged",
         "You rank the cells by a mean or a sum over all tokens: with one −∞ among them that is −∞, for all cells "
         "alike. Their best word counts.",
-        lambda logits: logits.mean(1),
-    ),
-    (
-        "all words averaged",
-        "You rank the cells by the sum or the mean of their words' probabilities. A cell with a cone need not fit "
-        "the sphere, too: its best word counts.",
-        lambda logits: logits.sigmoid().sum(1),
+        {"rank": lambda logits: logits.mean(1)},
     ),
     (
         "softmax over the words",
         "You took a softmax over the words of a cell first. Then a cell that fits all words badly may come first. "
         "Compare the logits themselves.",
-        lambda logits: logits.softmax(1).amax(1),
-    ),
-    (
-        "softmax over the cells",
-        "You took a softmax over the cells first. Then each word has its own scale. Compare the logits themselves.",
-        lambda logits: logits.softmax(0).nan_to_num(-inf).amax(1),
+        {"rank": lambda logits: logits.softmax(1).amax(1)},
     ),
     (
         "0 for −∞",
         "You put 0 where the logits are −∞. A cell whose words all have logits below 0 then has a separator for its "
         "best word. Leave −∞ as it is: no word is worse.",
-        lambda logits: logits.masked_fill(logits == -inf, 0).amax(1),
+        {"rank": lambda logits: logits.masked_fill(logits == -inf, 0).amax(1)},
+    ),
+    (
+        "all words averaged",
+        "You rank the cells by the sum or the mean of their words' probabilities. A cell with a cone need not fit "
+        "the sphere, too: its best word counts.",
+        {"rank": lambda logits: logits.sigmoid().sum(1)},
     ),
 ]
 CHOSEN: list[Way] = [
@@ -217,17 +169,12 @@ CHOSEN: list[Way] = [
         {"choose": lambda values, number: values.argsort()[:number]},
     ),
     (
-        "the best one last",
-        "You found the right cells, but the best one stands last. It comes first.",
-        {"choose": lambda values, number: best_first(values, number).flip(0)},
-    ),
-    (
         "in the order of the map",
         "You found the right cells, in the order of the map. Asked is the best one first.",
         {"choose": lambda values, number: best_first(values, number).sort().values},
     ),
     (
-        "the best one last, all for none",
+        "the best one last",
         "You found the right cells, but the best one stands last. It comes first. And for no queries you return all "
         "cells: `x[-0:]` is the whole of x.",
         {"choose": lambda values, number: values.argsort()[-number:]},
@@ -236,26 +183,6 @@ CHOSEN: list[Way] = [
         "all for none",
         "Right, but for no queries you return all cells: `x[-0:]` is the whole of x.",
         {"choose": lambda values, number: values.argsort()[-number:].flip(0)},
-    ),
-    (
-        "all cells",
-        "You return all cells, sorted. Asked are the first `num_queries` of them.",
-        {"choose": lambda values, number: best_first(values, len(values))},
-    ),
-    (
-        "logits for cells",
-        "Your first result holds the cells' logits. Asked are their places on the map: `topk` and `max` give both.",
-        {"told": lambda cells, values: values[cells]},
-    ),
-    (
-        "boxes of all cells",
-        "You return a box for each cell of the map. Asked are those of the chosen cells.",
-        {"boxed": lambda cells, number: torch.arange(number)},
-    ),
-    (
-        "boxes of the first cells",
-        "The cells are right, but your boxes are those of the map's first cells. Take the boxes of the chosen ones.",
-        {"boxed": lambda cells, number: torch.arange(len(cells))},
     ),
 ]
 MIDDLE = "The middle of a cell lies half a cell behind its first edge."
@@ -294,55 +221,25 @@ PLACES: list[Way] = [
     (
         "cells for shares",
         "Your middles are counted in cells. Asked are shares of the picture, 0..1: divide by w and by h.",
-        {"place": in_cells},
+        {"place": lambda cells, h, w: stacked(cells % w + 0.5, cells // w + 0.5)},
     ),
     (
         "half a picture for half a cell",
         f"You added 0.5 after dividing: half a picture. {MIDDLE}",
         {"place": lambda cells, h, w: stacked(cells % w / w + 0.5, cells // w / h + 0.5)},
     ),
-    (
-        "from edge to edge",
-        f"Your middles reach from edge to edge of the picture. {MIDDLE}",
-        {"place": edge_to_edge},
-    ),
-    (
-        "divided by w − 1 and h − 1",
-        f"You divided by w − 1 and h − 1. {MIDDLE} And w cells lie side by side.",
-        {"place": lambda cells, h, w: stacked(cells % w / (w - 1), cells // w / (h - 1))},
-    ),
+    ("from edge to edge", f"Your middles reach from edge to edge of the picture. {MIDDLE}", {"place": edge_to_edge}),
 ]
 SHAPES: list[Way] = [
-    ("corners returned", "You return two corners. Asked are the middle, width and height.", {"shape": to_corner}),
+    (
+        "corners returned",
+        "You return two corners. Asked are the middle, width and height.",
+        {"shape": lambda xy, side: box_cxcywh_to_xyxy(squares(xy, side))},
+    ),
     (
         "corner and size",
         "You return the left upper corner and the size. The *middle* comes first.",
-        {"shape": from_corner},
-    ),
-    (
-        "half the side",
-        "Your boxes are side / 2 wide and high. They are `side` wide, so side / 2 to each side of the middle.",
-        {"shape": lambda xy, side, h, w: squares(xy, side / 2, h, w)},
-    ),
-    (
-        "twice the side",
-        "Your boxes are 2 · side wide and high.",
-        {"shape": lambda xy, side, h, w: squares(xy, 2 * side, h, w)},
-    ),
-    (
-        "side in cells",
-        "You divided `side` by w and by h. It is a share of the picture already.",
-        {"shape": lambda xy, side, h, w: of_cells(xy, side / w, side / h)},
-    ),
-    (
-        "side times w and h",
-        "You multiplied `side` by w and by h. It is a share of the picture, as the task asks.",
-        {"shape": lambda xy, side, h, w: of_cells(xy, side * w, side * h)},
-    ),
-    (
-        "as large as a cell",
-        "Your boxes are as large as a cell. They are `side` wide and high.",
-        {"shape": lambda xy, side, h, w: of_cells(xy, 1 / w, 1 / h)},
+        {"shape": lambda xy, side: squares(xy - side / 2, side)},
     ),
     (
         "cut off at the picture's edge",
@@ -350,30 +247,18 @@ SHAPES: list[Way] = [
         {"shape": cut_off},
     ),
 ]
-ALIKE = ("the first token alone", "the last token alone", "all tokens averaged", "softmax over the words", "0 for −∞")
 
 
-def draw_boxes(got: Any, expected: Two, case: Case) -> "Figure":
-    """The map, with the boxes around the chosen cells; the numbers are the cells, the best one is drawn thickest."""
-    from matplotlib.figure import Figure  # here, because matplotlib takes longer to import than a check to run
-
-    _, _, (height, width), _ = case.arguments
-    figure = Figure(figsize=(7, 3.8), layout="constrained", facecolor="white")
-    for axes, title, (cells, boxes) in zip(figure.subplots(1, 2), ("yours", "expected"), (got, expected)):
-        for rank, (cell, (x, y, w, h)) in enumerate(zip(cells.tolist(), boxes.tolist())):
-            left, top = x - w / 2, y - h / 2
-            axes.plot(
-                [left, left + w, left + w, left, left],
-                [top, top, top + h, top + h, top],
-                color="tab:red" if title == "yours" else "tab:green",
-                linewidth=4 / (1 + rank) + 0.6,
-            )
-            axes.text(x, y, cell, ha="center", va="center")
-        axes.set(title=title, xlabel="x", ylabel="y", aspect=height / width)
+def draw_boxes(got: Any, expected: Two, case: Case) -> "Figure | None":
+    """The boxes, on the cells of the map."""
+    height, width = case.arguments[2]
+    figure = compare_boxes(box_cxcywh_to_xyxy(got[1]), box_cxcywh_to_xyxy(expected[1]), case)
+    if figure is not None:
+        (axes,) = figure.axes
         axes.set_xticks([i / width for i in range(width + 1)], [f"{i}/{width}" for i in range(width + 1)])
         axes.set_yticks([i / height for i in range(height + 1)], [f"{i}/{height}" for i in range(height + 1)])
+        axes.set(aspect=height / width)
         axes.grid(True)
-        axes.invert_yaxis()
     return figure
 
 
@@ -385,17 +270,13 @@ EXERCISE = Exercise(
     gives=(Kind.INDICES, Kind.NUMBERS),
     observe=in_single_precision,
     mistakes=[
-        *(Mistake(name, told, wrong=partial(opened, rank=rank)) for name, told, rank in RANKS),
-        *(  # cells that are alike come in another order
-            Mistake(f"{name}; by sorting", told, wrong=partial(opened, rank=rank, choose=sorted_best_first))
-            for name, told, rank in RANKS
-            if name in ALIKE
+        *(
+            Mistake(name, told, wrong=partial(opened, **made))
+            for name, told, made in (*RANKS, *CHOSEN, *PLACES, *SHAPES)
         ),
-        *(Mistake(name, told, wrong=partial(opened, **made)) for name, told, made in (*CHOSEN, *PLACES, *SHAPES)),
-        Mistake(
-            "all in cells",
-            "Your boxes are right, but counted in cells. Asked are shares of the picture, 0..1.",
-            wrong=partial(opened, place=in_cells, shape=lambda xy, side, h, w: of_cells(xy, side * w, side * h)),
+        *(  # cells that are alike come in another order
+            Mistake(f"{name}; by sorting", told, wrong=partial(opened, **made, choose=sorted_best_first))
+            for name, told, made in RANKS[:-1]
         ),
         Mistake(
             "a cell twice",
@@ -409,27 +290,9 @@ EXERCISE = Exercise(
             "take the best word of each cell first.",
             wrong=partial(two_words_two_queries, divided=False),
         ),
-        Mistake(
-            "the best cell of each word",
-            "You look for the best cell of each token, so you have T cells at most. Look for the best word of each "
-            "cell.",
-            wrong=best_of_each_word,
-        ),
-        *(
-            Mistake(
-                name,
-                "Your numbers are those of words, the columns of `logits`. Asked are cells, its rows.",
-                wrong=partial(words_for_cells, chosen=chosen),
-            )
-            for name, chosen in {
-                "words of the first cells": lambda logits, number: logits.argmax(1)[:number],
-                "words of the best cells": lambda logits, number: logits.argmax(1)[best_word(logits).topk(number)[1]],
-                "words of the best pairs": lambda logits, number: logits.flatten().topk(number)[1] % logits.shape[1],
-            }.items()
-        ),
         *(
             Mistake(f"{one}; {other}", f"Two things at once. {told} {also}", wrong=partial(opened, **a, **b))
-            for first, second in ((CHOSEN[:3], PLACES[:3]), (CHOSEN[:3], SHAPES[:2]), (PLACES[:6], SHAPES[:5]))
+            for first, second in ((CHOSEN[:3], PLACES[:3]), (CHOSEN[:3], SHAPES[:2]), (PLACES[:6], SHAPES[:2]))
             for (one, told, a), (other, also, b) in product(first, second)
         ),
     ],

@@ -77,9 +77,12 @@ def after(ends: Tensor) -> Tensor:
     return F.pad(ends[:-1], (1, 0))
 
 
-def other_phrase(ends: Tensor) -> Tensor:
-    number = after(ends).cumsum(0)
+def apart(number: Tensor) -> Tensor:
     return number[:, None] != number
+
+
+def other_phrase(ends: Tensor) -> Tensor:
+    return apart(after(ends).cumsum(0))
 
 
 def places_in_phrases(ends: Tensor) -> Tensor:
@@ -89,22 +92,12 @@ def places_in_phrases(ends: Tensor) -> Tensor:
 def opened(
     ids: Tensor,
     separator: int,
-    ends: Callable[[Tensor, int], Tensor] = torch.eq,
     see: Callable[[Tensor], Tensor] = other_phrase,
     count: Callable[[Tensor], Tensor] = places_in_phrases,
 ) -> Two:
-    """`sub_sentence_mask` with its decisions open.
-
-    Args:
-        ends: from ids and separator to the tokens that end a phrase, (T,) bool.
-        see, count: from these to `hidden`, and to `places`.
-    """
-    ended = ends(ids, separator)
-    return see(ended), count(ended)
-
-
-def apart(number: Tensor) -> Tensor:
-    return number[:, None] != number
+    """`sub_sentence_mask` with its decisions open: from the tokens that end a phrase, (T,) bool, to its two results."""
+    ends = ids == separator
+    return see(ends), count(ends)
 
 
 def with_next(ends: Tensor) -> Tensor:
@@ -131,16 +124,8 @@ def last_sees_itself(ends: Tensor) -> Tensor:
     return other_phrase(ends) | (last & ~itself)
 
 
-def from_the_end(ends: Tensor) -> Tensor:
-    return restarted(ends.flip(0)).flip(0)
-
-
 def from_1_after_first(ends: Tensor) -> Tensor:
     return places_in_phrases(ends) + (after(ends).cumsum(0) > 0)
-
-
-def same_word(ids: Tensor, separator: int) -> Two:
-    return ids[:, None] != ids, places_in_phrases(ids == separator)
 
 
 def within_blocks(ends: Tensor) -> Tensor:
@@ -175,11 +160,7 @@ SEEN: list[Way] = [  # a name, words about `hidden`, and how it comes about
         "You return what a token *sees*. `hidden` is True where it does not.",
         lambda ends: ~other_phrase(ends),
     ),
-    (
-        "separator alone",
-        "Your separators see themselves alone. They belong to the phrase that they end.",
-        alone,
-    ),
+    ("separator alone", "Your separators see themselves alone. They belong to the phrase that they end.", alone),
     (
         "separators hidden, and blind",
         "Your separators are hidden, and see nothing, not even themselves. They are tokens of the phrase that they "
@@ -197,11 +178,7 @@ SEEN: list[Way] = [  # a name, words about `hidden`, and how it comes about
         "words.",
         lambda ends: apart(runs(ends).cumsum(0)),
     ),
-    (
-        "last phrase blind",
-        f"{LAST} You let them see nothing, not even themselves.",
-        besides(unfinished),
-    ),
+    ("last phrase blind", f"{LAST} You let them see nothing, not even themselves.", besides(unfinished)),
     ("last phrase sees itself alone", f"{LAST} You let each of them see itself alone.", last_sees_itself),
     (
         "a token hidden from itself",
@@ -209,34 +186,9 @@ SEEN: list[Way] = [  # a name, words about `hidden`, and how it comes about
         besides(lambda ends: torch.eye(len(ends), dtype=torch.bool)),
     ),
     (
-        "separators hidden",
-        "You hide the separators from all tokens. The words of the phrase that they end see them.",
-        besides(torch.clone),
-    ),
-    (
-        "separators blind",
-        "Your separators see nothing, not even themselves. They see the phrase that they end.",
-        besides(lambda ends: ends[:, None]),
-    ),
-    (
-        "separators see all",
-        "Your separators see all tokens. They see the phrase that they end, and no other.",
-        lambda ends: other_phrase(ends) & ~ends[:, None],
-    ),
-    (
-        "separators seen by all",
-        "Your separators are seen by all tokens. Only the phrase that they end sees them.",
-        lambda ends: other_phrase(ends) & ~ends,
-    ),
-    (
         "later tokens hidden",
         "You hide the later tokens of a phrase from the earlier ones. Both see each other.",
         besides(lambda ends: torch.ones(len(ends), len(ends), dtype=torch.bool).triu(1)),
-    ),
-    (
-        "earlier tokens hidden",
-        "You hide the earlier tokens of a phrase from the later ones. Both see each other.",
-        besides(lambda ends: torch.ones(len(ends), len(ends), dtype=torch.bool).tril(-1)),
     ),
 ]
 
@@ -257,11 +209,7 @@ COUNTED: list[Way] = [
         "Your separators have place 0, whatever stands before them. They are the last tokens of their phrases.",
         lambda ends: places_in_phrases(ends) * ~ends,
     ),
-    (
-        "places from 1",
-        "Your places begin at 1. They begin at 0.",
-        lambda ends: places_in_phrases(ends) + 1,
-    ),
+    ("places from 1", "Your places begin at 1. They begin at 0.", lambda ends: places_in_phrases(ends) + 1),
     (
         "places go on after a second separator",
         "Your places go on where separators stand in a row, or at the beginning. Each ends a phrase, so the next token "
@@ -279,20 +227,10 @@ COUNTED: list[Way] = [
         lambda ends: after(ends).cumsum(0),
     ),
     (
-        "separators have place −1",
-        "Your separators have place −1. They are the last tokens of their phrases.",
-        lambda ends: places_in_phrases(ends).masked_fill(ends, -1),
-    ),
-    (
         "from 1 after the first phrase",
         "Your places are right in the first phrase, and 1 too large in all others. A phrase begins one *behind* the "
         "separator.",
         from_1_after_first,
-    ),
-    (
-        "places from the phrase's end",
-        "Your places count backwards: the last token of a phrase has 0. The first one has.",
-        from_the_end,
     ),
 ]
 BLOCKS = (
@@ -326,28 +264,12 @@ EXERCISE = Exercise(
         *(Mistake(name, told, wrong=partial(opened, see=see)) for name, told, see in SEEN),
         *(Mistake(name, told, wrong=partial(opened, count=count)) for name, told, count in COUNTED),
         Mistake(
-            "words that are alike",
-            "Your tokens see those with the same number. They see those of the same *phrase*: number the phrases, and "
-            "compare these numbers.",
-            wrong=same_word,
-        ),
-        Mistake(
-            "always 2",
-            "You look for the token 2, whatever `separator` is.",
-            wrong=partial(opened, ends=lambda ids, separator: ids == 2),
-        ),
-        Mistake(
             "separator with the next phrase, in both",
             f"{WITH_NEXT} Its place is the last of that phrase.",
             wrong=partial(opened, see=with_next, count=restarted),
         ),
         Mistake("last phrase left out", f"{LAST} In your results these tokens are missing.", wrong=last_left_out),
         Mistake("blocks that end too early", BLOCKS, wrong=partial(opened, see=within_blocks, count=in_blocks)),
-        Mistake(
-            "blocks that end too early; places right",
-            f"{BLOCKS} Your places are right.",
-            wrong=partial(opened, see=within_blocks),
-        ),
         *(
             Mistake(
                 f"{one}; {other}", f"Two things at once. {told} {also}", wrong=partial(opened, see=see, count=count)
