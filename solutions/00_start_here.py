@@ -25,7 +25,6 @@ plt.show()
 
 # %% [markdown]
 # Each lesson adds one idea to those before it, so the best order is the order of the numbers.
-# A dashed outline means that the lesson is still being written.
 
 # %% [markdown]
 # ## How to read a lesson
