@@ -217,11 +217,6 @@ CUTS: list[Way] = [
         {"edges": lambda corners, ends, size, side: cut(corners, (size[1], size[0]))},
     ),
     (
-        "cut at 1",
-        "You cut at 1 what is no share any more, but pixels.",
-        {"edges": lambda corners, ends, size, side: cut(corners, (1, 1))},
-    ),
-    (
         "cut before they are corners",
         "You cut the boxes while they are middle and size. A box whose middle lies inside may stick out all the same. "
         "Make corners first.",
@@ -286,6 +281,11 @@ EXERCISE = Exercise(
     mistakes=[
         *(Mistake(name, told, wrong=partial(opened, **made)) for name, told, made in (*CORNERS, *SCALES, *CUTS)),
         *(Mistake(name, TYPED.format(*types), wrong=partial(opened, types=types)) for name, types in TYPES.items()),
+        Mistake(
+            "one pair of labels for all",
+            "You return one pair of labels. Each of the N boxes has its own: (N, 2).",
+            wrong=lambda *given: (boxes_to_prompts(*given)[0], torch.tensor([TOP_LEFT, BOTTOM_RIGHT])),
+        ),
         *(
             Mistake(f"{name}; {other}", f"Two things at once. {told} {also}", wrong=partial(opened, **made, **more))
             for first, second in ((SCALES[:5], CUTS[:1]), (CORNERS[:3], CUTS[:1]), (CORNERS[:2], SCALES[:3]))
