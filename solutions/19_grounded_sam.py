@@ -211,7 +211,7 @@ print(f"{taught['scenes']} of 2,000 scenes are left")
 # - `ids`: (T,) int64, the numbers of the tokens of one caption, T at least 1.
 #   `separator`: the number of the token that ends a phrase.
 # - A separator belongs to the phrase that it *ends*, as its last token.
-#   Two separators in a row are possible: the second one is then a phrase of its own.
+#   Two separators in a row are possible: the second one is then a phrase of its own, and so is one at the very beginning.
 #   The caption need not end with a separator; what is left after the last one is a phrase, too.
 # - A token sees all tokens of its phrase, itself too, and no others.
 # - Returns two tensors.
@@ -282,6 +282,7 @@ for name, model in {"sub-sentences": net, "whole caption": mixed}.items():
 # %% [markdown]
 # With sub-sentences the score changes a little: the phrases do not see each other, but both are seen by the picture's cells, and by the queries.
 # With the whole caption it changes a lot.
+# (Its training captions all had four phrases or more, so one alone is strange to it.)
 # The same phrase about the same picture is found or not, depending on what else was asked.
 #
 # That is one phrase in one scene.
@@ -571,7 +572,7 @@ assert min(AP50["sub-sentence"][1]) > max(AP50["whole caption"][1]) > 0
 # The detector says boxes as shares of the picture; SAM wants corners, in the pixels of its own input.
 # Between them lie another form, another unit, and the picture's edge.
 #
-# - `boxes`: (N, 4), the middle's x and y, the width and the height, as shares of the picture's sides. N may be 0, and boxes may stick out of the picture.
+# - `boxes`: (N, 4), the middle's x and y, the width and the height, as shares of the picture's sides. N may be 0, and boxes may stick out of the picture, or lie outside of it.
 # - `size`: (H, W) of the picture. SAM sees it scaled by `side` / max(H, W), so that the longer side has `side` pixels;
 #   it lies in the left upper corner of a square of `side` × `side`. Do not round the sides.
 # - Returns `points` (N, 2, 2) floats: for each box the top-left and then the bottom-right corner, each as x, y, in SAM's pixels.
@@ -670,9 +671,6 @@ print(f"{'Mask R-CNN (12)':20}", mask_rcnn["box AP50"], mask_rcnn["mask AP50"])
 # It is slow and large; but it can *label*.
 # Give it pictures and a list of words, and it writes down boxes and masks, from which a small, fast detector learns.
 # This is what many people use Grounded SAM for.
-#
-# A label is worth something only if it is right.
-# So there are two thresholds, and a second opinion.
 
 # %% [markdown]
 # ### Exercise 6 · `auto_label`
