@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lib.ops.boxes import box_iou
+from lib.ops.dtypes import widened
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
@@ -77,6 +78,7 @@ def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: floa
         raise ValueError(f"idxs is {tuple(idxs.shape)}; expected one group number for each box, {tuple(scores.shape)}")
     if not len(boxes):
         return idxs.new_zeros(0, dtype=torch.int64)
+    boxes = widened(boxes)  # float16 would round the far places
     far = boxes.max() - boxes.min() + 1  # longer than any box, or any gap
     return nms(boxes + (idxs * far).to(boxes.dtype)[:, None], scores, iou_threshold)
 

@@ -85,3 +85,15 @@ def test_groups_do_not_touch_each_other(shift):
 def test_bad_input_is_named(call, start):
     with pytest.raises(ValueError, match=f"^{start}"):
         call()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_short_floats_are_judged_as_float32(dtype):
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.randint(100, (40, 2), generator=generator) * 4.0  # whole multiples of 4 are exact in bfloat16
+    boxes = torch.cat([corners, corners + 400], 1)  # areas of 160,000 are beyond float16
+    scores, groups = torch.linspace(1, 0.5, 40), torch.arange(40) % 20
+    boxes, scores = boxes.to(dtype), scores.to(dtype)
+    assert torch.equal(nms(boxes, scores, 0.6), nms(boxes.float(), scores.float(), 0.6))
+    assert torch.equal(batched_nms(boxes, scores, groups, 0.6), batched_nms(boxes.float(), scores.float(), groups, 0.6))
+    assert 1 < len(nms(boxes, scores, 0.6)) < 40
