@@ -70,7 +70,7 @@ def fit(
     Raises:
         ValueError: an argument is out of range, both or neither of `steps` and `seconds` are given, `batches` is empty,
             or `loss` gives something else than promised.
-        FloatingPointError: the loss became infinite or not a number. That step is not made.
+        FloatingPointError: the loss or its gradient became infinite or not a number. That step is not made.
 
     Sources: Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization"; the schedule is the "1cycle" policy of
     Smith & Topin 2018, "Super-Convergence", with a cosine down as in Loshchilov & Hutter 2017, "SGDR", equation 5.
