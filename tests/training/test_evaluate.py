@@ -55,6 +55,17 @@ def test_bad_input_is_named_and_the_mode_comes_back():
     assert model.training
 
 
+def test_frozen_parts_stay_in_eval_mode():
+    images, targets = case()
+    segments, detects = nn.Sequential(nn.Dropout(), Parrot()).train(), nn.Sequential(nn.Dropout(), Finder()).train()
+    segments[0].eval()
+    detects[0].eval()
+    evaluate_segmentation(segments, [(images, targets)], 4)
+    evaluate_detection(detects, [detection_case()])
+    for model in (segments, detects):
+        assert [module.training for module in model.modules()] == [True, False, True]
+
+
 class Finder(nn.Module):
     """Finds a box where the picture says: its first numbers are x1, y1, x2, y2 and the score."""
 
