@@ -33,8 +33,8 @@ def evaluate_segmentation(
     the classes.
 
     Args:
-        model: (B, C, H, W) pictures in, (B, num_classes, H, W) scores out. It and its parts come back in the mode
-            (train or eval) in which they came.
+        model: (B, C, H, W) pictures in, (B, num_classes, H, W) scores out; or, as torchvision's models do,
+            a dict with them under "out". It and its parts come back in the mode (train or eval) in which they came.
         batches: of (pictures, targets (B, H, W)); `Batches`, a list or a DataLoader.
         device: where to compute; the model is moved there. None: where the model is.
         boundary: whether to measure boundaries too, which takes the most time.
@@ -45,7 +45,7 @@ def evaluate_segmentation(
         two entries are missing.
 
     Raises:
-        ValueError: there is no batch, or the model gives another shape.
+        ValueError: there is no batch, or the model gives something else.
     """
     if device is None:
         device = next(model.parameters(), torch.empty(0)).device
@@ -53,12 +53,12 @@ def evaluate_segmentation(
     matrix, edges = torch.zeros(num_classes, num_classes, dtype=torch.int64), []
     with in_eval_mode(model):
         for images, targets in batches:
-            scores = model(images.to(device))  # (B, K, H, W)
-            if scores.shape != (len(targets), num_classes, *targets.shape[1:]):
-                raise ValueError(
-                    f"model gives {tuple(scores.shape)}; expected scores of shape "
-                    f"{(len(targets), num_classes, *targets.shape[1:])}"
-                )
+            answer = model(images.to(device))
+            scores = answer.get("out") if isinstance(answer, dict) else answer  # (B, K, H, W)
+            expected = (len(targets), num_classes, *targets.shape[1:])
+            if not isinstance(scores, Tensor) or scores.shape != expected:
+                came = tuple(scores.shape) if isinstance(scores, Tensor) else f"a {type(answer).__name__}"
+                raise ValueError(f"model gives {came}; expected scores of shape {expected}")
             predicted, targets = scores.argmax(1), targets.to(device)  # (B, H, W)
             matrix += confusion_matrix(predicted, targets, num_classes, ignore_index).cpu()
             if boundary:
