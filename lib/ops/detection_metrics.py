@@ -49,7 +49,8 @@ def average_precision(
         {label: AP}. A class without a true object does not count. nan where there is nothing to find.
 
     Raises:
-        ValueError: the two differ in length, an entry is missing, its shape does not fit, or there is no such iou_type.
+        ValueError: the two differ in length, an entry is missing, its shape does not fit, a label is no whole number,
+            or there is no such iou_type.
     """
     if iou_type not in ("bbox", "segm"):
         raise ValueError(f"iou_type is {iou_type!r}; expected 'bbox' or 'segm'")
@@ -189,7 +190,9 @@ def _numpy(where: str, picture: dict[str, Tensor], needed: tuple[str, ...]) -> d
             )
         if array.dtype.kind == "f" and np.isnan(array).any():
             raise ValueError(f"{where}[{name!r}] holds nan; expected numbers")
-        arrays[name] = array
+        if name == "labels" and (array.astype(np.int64) != array).any():
+            raise ValueError(f"{where}['labels'] is {array.tolist()}; expected whole numbers")
+        arrays[name] = array.astype(np.float64) if name == "scores" else array  # the minus of a uint8 is no minus
     arrays["shapes"] = arrays["masks"] > 0.5 if "masks" in needed else arrays["boxes"].astype(np.float64)
     if "scores" not in needed:
         arrays["area"] = arrays.get("area", _area(arrays["shapes"])).astype(np.float64)
