@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lib.ops.dtypes import widened
+
 # ------------------------------------------------------------------------------------------------ without weights
 
 
@@ -35,10 +37,12 @@ def bilinear_upsample(x: Tensor, factor: int) -> Tensor:
     """
     _check_map("x", x)
     _check_whole("factor", factor, at_least=1)
-    before, after, share = _neighbours(x.shape[2], factor, x)
-    x = x[:, :, before] * (1 - share[:, None]) + x[:, :, after] * share[:, None]  # (B, C, h·factor, w)
-    before, after, share = _neighbours(x.shape[3], factor, x)
-    return x[..., before] * (1 - share) + x[..., after] * share  # (B, C, h·factor, w·factor)
+    out = widened(x)  # float16 is too coarse for the places of many cells
+    before, after, share = _neighbours(x.shape[2], factor, out)
+    out = out[:, :, before] * (1 - share[:, None]) + out[:, :, after] * share[:, None]  # (B, C, h·factor, w)
+    before, after, share = _neighbours(x.shape[3], factor, out)
+    out = out[..., before] * (1 - share) + out[..., after] * share  # (B, C, h·factor, w·factor)
+    return out.to(x.dtype) if x.is_floating_point() else out
 
 
 def _neighbours(size: int, factor: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -229,7 +233,7 @@ def checkerboard_energy(image: Tensor, stride: int) -> Tensor:
     if image.ndim < 2 or 0 in image.shape or image.shape[-2] % stride or image.shape[-1] % stride:
         raise ValueError(f"image is {tuple(image.shape)}; expected (..., H, W) with multiples of {stride} for H and W")
     height, width = image.shape[-2:]
-    energy = torch.fft.fft2(image).abs().square()  # (..., H, W); [0, 0] is the mean
+    energy = torch.fft.fft2(widened(image)).abs().square()  # (..., H, W); [0, 0] is the mean
     flat = energy[..., 0, 0]
     total = energy.sum(dim=(-2, -1)) - flat
     repeating = energy[..., :: height // stride, :: width // stride].sum(dim=(-2, -1)) - flat
