@@ -169,7 +169,7 @@ def _checked(
     """The number of the picture of each box (K,), the boxes (K, 4) in the map's dtype, and the bins down and across."""
     if input.ndim != 4:
         raise ValueError(f"input is {tuple(input.shape)}; expected (B, C, h, w)")
-    size = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
+    size = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size, output_size)
     if len(size) != 2 or min(size) < 1:
         raise ValueError(f"output_size is {output_size!r}; expected one or two whole numbers of at least 1")
     if not spatial_scale > 0:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lib.ops.checks import check_whole
 from lib.ops.dtypes import widened
 
 # ------------------------------------------------------------------------------------------------ without weights
@@ -22,7 +23,7 @@ def nearest_upsample(x: Tensor, factor: int) -> Tensor:
     Equal to `F.interpolate(x, scale_factor=factor, mode="nearest")`.
     """
     _check_map("x", x)
-    _check_whole("factor", factor, at_least=1)
+    check_whole("factor", factor, at_least=1)
     height, width = x.shape[2:]
     rows = torch.arange(height * factor, device=x.device) // factor  # output row i copies input row i // factor
     columns = torch.arange(width * factor, device=x.device) // factor
@@ -36,7 +37,7 @@ def bilinear_upsample(x: Tensor, factor: int) -> Tensor:
     the outermost cells their value is repeated. Equal to `F.interpolate(..., mode="bilinear", align_corners=False)`.
     """
     _check_map("x", x)
-    _check_whole("factor", factor, at_least=1)
+    check_whole("factor", factor, at_least=1)
     out = widened(x)  # float16 is too coarse for the places of many cells
     before, after, share = _neighbours(x.shape[2], factor, out)
     out = out[:, :, before] * (1 - share[:, None]) + out[:, :, after] * share[:, None]  # (B, C, h·factor, w)
@@ -105,7 +106,7 @@ def transposed_size(size: int, kernel: int, stride: int, padding: int = 0, outpu
         ("padding", padding, 0),
         ("output_padding", output_padding, 0),
     ):
-        _check_whole(name, value, at_least=least)
+        check_whole(name, value, at_least=least)
     if output_padding and output_padding >= stride:
         raise ValueError(f"output_padding is {output_padding}; expected less than the stride, {stride}")
     cells = (size - 1) * stride + kernel - 2 * padding + output_padding
@@ -183,7 +184,7 @@ def bilinear_kernel(factor: int) -> Tensor:
     Returns:
         (k, k) float32; the sum is factor².
     """
-    _check_whole("factor", factor, at_least=1)
+    check_whole("factor", factor, at_least=1)
     side = 2 * factor - factor % 2
     middle = (side - 1) / 2
     slope = 1 - (torch.arange(side) - middle).abs() / factor  # (k,)
@@ -229,7 +230,7 @@ def checkerboard_energy(image: Tensor, stride: int) -> Tensor:
     Raises:
         ValueError: `stride` is out of range, or does not divide H and W.
     """
-    _check_whole("stride", stride, at_least=2)
+    check_whole("stride", stride, at_least=2)
     if image.ndim < 2 or 0 in image.shape or image.shape[-2] % stride or image.shape[-1] % stride:
         raise ValueError(f"image is {tuple(image.shape)}; expected (..., H, W) with multiples of {stride} for H and W")
     height, width = image.shape[-2:]
@@ -255,8 +256,3 @@ def _check_transposed(x: Tensor, weight: Tensor, stride: int, padding: int, bias
 def _check_map(name: str, value: Tensor) -> None:
     if value.ndim != 4 or 0 in value.shape[1:]:
         raise ValueError(f"{name} is {tuple(value.shape)}; expected four axes, none of them empty but the first")
-
-
-def _check_whole(name: str, value: int, at_least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
-        raise ValueError(f"{name} is {value!r}; expected a whole number of at least {at_least}")

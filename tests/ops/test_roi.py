@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -200,3 +201,10 @@ def test_no_regions_have_no_levels():
 def test_levels_name_bad_input(call, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         call()
+
+
+@pytest.mark.parametrize("pool", [roi_pool, roi_align])
+def test_an_output_size_may_be_numpys_or_a_list(pool):
+    maps, boxes = setting(0.5)
+    assert torch.equal(pool(maps, boxes, np.int64(3), 0.5), pool(maps, boxes, 3, 0.5))
+    assert torch.equal(pool(maps, boxes, [2, 3], 0.5), pool(maps, boxes, (2, 3), 0.5))

@@ -176,3 +176,8 @@ def test_a_large_tolerance_reaches_everywhere_and_no_further():
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         call()
+
+
+def test_the_number_of_classes_may_be_numpys():
+    classes = torch.tensor([[0, 2], [1, 1]])
+    assert torch.equal(confusion_matrix(classes, classes, np.int64(3)), confusion_matrix(classes, classes, 3))

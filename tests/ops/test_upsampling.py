@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -235,3 +236,9 @@ W = torch.zeros(2, 1, 2, 2)
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         call()
+
+
+def test_a_factor_may_be_numpys():
+    x = torch.rand(1, 2, 3, 4)
+    for upsample in (nearest_upsample, bilinear_upsample):
+        assert torch.equal(upsample(x, np.int64(2)), upsample(x, 2))

@@ -2,6 +2,7 @@ import math
 from functools import partial
 from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 
@@ -244,3 +245,10 @@ def test_frames_of_a_clip_with_depth_and_who_is_who():
     assert len(clip_segments(clip)[1]) == 6
     _, mirrored = next(iter(Batches(images, targets, batch_size=3, shuffle=True, flip=True, seed=1)))
     assert all((one["depth"][one["masks"][one["labels"] == 0].any(dim=0)] == math.inf).all() for one in mirrored)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_batch_size_may_be_numpys(shuffle):
+    images, targets = torch.rand(4, 3, 2, 2), torch.zeros(4, 2, 2, dtype=torch.int64)
+    (one, _), (other, _) = (next(iter(Batches(images, targets, size, shuffle=shuffle))) for size in (np.int64(3), 3))
+    assert torch.equal(one, other)
