@@ -15,6 +15,7 @@ A box whose right side lies left of its left side is no box; nothing here looks 
 import torch
 from torch import Tensor
 
+from lib.ops.checks import check_tensor
 from lib.ops.dtypes import widened
 
 FORMS = ("xyxy", "xywh", "cxcywh")
@@ -178,6 +179,7 @@ def remove_small_boxes(boxes: Tensor, min_size: float) -> Tensor:
 
 
 def _columns(name: str, boxes: Tensor) -> tuple[Tensor, ...]:
+    check_tensor(name, boxes, "(..., 4)")
     if boxes.ndim < 1 or boxes.shape[-1] != 4:
         raise ValueError(f"{name} is {tuple(boxes.shape)}; expected (..., 4): four numbers to a box")
     return widened(boxes).unbind(-1)
@@ -185,5 +187,6 @@ def _columns(name: str, boxes: Tensor) -> tuple[Tensor, ...]:
 
 def check_boxes(name: str, boxes: Tensor) -> None:
     """Raise ValueError, naming the argument `name`, unless `boxes` is a set of boxes (N, 4)."""
+    check_tensor(name, boxes, "(N, 4)")
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"{name} is {tuple(boxes.shape)}; expected (N, 4): one box a row, xyxy pixels")

@@ -17,6 +17,8 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
+from lib.ops.checks import check_tensor
+
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALL_POINTS = np.linspace(0, 1, 101)
 AREAS = {"": (0, 1e10), "_small": (0, 32**2), "_medium": (32**2, 96**2), "_large": (96**2, 1e10)}  # square pixels
@@ -182,6 +184,7 @@ def _numpy(where: str, picture: dict[str, Tensor], needed: tuple[str, ...]) -> d
     for name in needed + tuple(name for name in ("area", "iscrowd") if "scores" not in needed and name in picture):
         if name not in picture:
             raise ValueError(f"{where} has {', '.join(picture) or 'no entry'}; expected {', '.join(needed)}")
+        check_tensor(f"{where}[{name!r}]", picture[name], "with an entry for each box")
         array = picture[name].detach().cpu().numpy()
         expected = (len(picture["boxes"]), *{"boxes": (4,), "masks": array.shape[-2:]}.get(name, ()))
         if array.shape != expected:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lib.ops.checks import check_tensor
 from lib.ops.dtypes import widened
 
 
@@ -210,6 +211,8 @@ def _reduced(loss: Tensor, reduction: str) -> Tensor:
 
 def _check(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
     """Which pixels count, (B, H, W) bool, and the classes as int64 with 0 at those that do not."""
+    check_tensor("logits", logits, "(B, K, H, W)")
+    check_tensor("target", target, "(B, H, W)")
     if logits.ndim < 2 or not logits.is_floating_point():
         raise ValueError(f"logits is {tuple(logits.shape)} {logits.dtype}; expected floats (B, K, H, W)")
     if target.is_floating_point():

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lib.ops.boxes import box_iou
+from lib.ops.checks import check_tensor
 from lib.ops.dtypes import widened
 
 
@@ -31,8 +32,9 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     Raises:
         ValueError: the shapes do not fit, or the boxes are not floats.
     """
+    remover = suppressed_by(boxes, scores, iou_threshold)  # (N,)
     order = scores.argsort(descending=True, stable=True)  # (N,)
-    return order[suppressed_by(boxes, scores, iou_threshold)[order] == -1]  # (kept,)
+    return order[remover[order] == -1]  # (kept,)
 
 
 def suppressed_by(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
@@ -74,6 +76,7 @@ def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: floa
         ValueError: the shapes do not fit, or the boxes are not floats.
     """
     _check(boxes, scores)
+    check_tensor("idxs", idxs, "(N,)")
     if idxs.shape != scores.shape:
         raise ValueError(f"idxs is {tuple(idxs.shape)}; expected one group number for each box, {tuple(scores.shape)}")
     if not len(boxes):
@@ -84,6 +87,8 @@ def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: floa
 
 
 def _check(boxes: Tensor, scores: Tensor) -> None:
+    check_tensor("boxes", boxes, "(N, 4)")
+    check_tensor("scores", scores, "(N,)")
     if boxes.ndim != 2 or boxes.shape[1] != 4 or not boxes.is_floating_point():
         raise ValueError(f"boxes is {tuple(boxes.shape)} {boxes.dtype}; expected (N, 4) floats")
     if scores.shape != boxes.shape[:1]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lib.datasets.toyworld import CLASSES, PANOPTIC_DIVISOR, SEMANTIC_NAMES, Clip, Sample, Toyworld
-from lib.ops.checks import check_whole
+from lib.ops.checks import check_tensor, check_whole
 
 Target = dict[str, Tensor]  # the truth of one picture by name; `mirror` says which names there are
 Targets = TypeVar("Targets", Tensor, list[Target])
@@ -198,6 +198,7 @@ def mirror(target: Target, width: int) -> Target:
 
 
 def _check_images(images: Tensor, batch_size: int, shuffle: bool) -> None:
+    check_tensor("images", images, "(N, C, H, W)")
     if images.ndim != 4 or len(images) == 0:
         raise ValueError(f"images is {tuple(images.shape)}; expected (N, C, H, W) with at least one picture")
     check_whole("batch_size", batch_size, at_least=1)
@@ -217,6 +218,9 @@ def _check_dicts(targets: list[Target], images: Tensor) -> None:
     if len(targets) != len(images):
         raise ValueError(f"targets has {len(targets)} entries; expected one for each of {len(images)} pictures")
     for number, target in enumerate(targets):
+        if not isinstance(target, dict):
+            came = type(target).__name__
+            raise ValueError(f"targets has a {came} for picture {number}; expected a dict, or one tensor for all")
         for name, value in target.items():
             if name in BOXES and (value.ndim != 2 or value.shape[1] != 4):
                 raise ValueError(f"targets has {name} {tuple(value.shape)} for picture {number}; expected (n, 4)")

@@ -312,6 +312,8 @@ BOX = torch.tensor([[10.0, 10, 40, 40]])
     [
         (lambda model, x: model(x[0]), "images"),
         (lambda model, x: model([]), "images"),
+        (lambda model, x: model([x[0].numpy()]), r"images\[0\] is a ndarray; expected a tensor"),
+        (lambda model, x: model.loss(x, [None]), "targets has a NoneType;"),
         (lambda model, x: model.proposals(x[:, :2]), "images"),
         (lambda model, x: model.loss(x, []), "targets"),
         (lambda model, x: model.loss(x, [{"boxes": torch.zeros(1, 4), "labels": torch.tensor([1])}]), "targets"),

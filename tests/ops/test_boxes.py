@@ -120,6 +120,8 @@ def test_areas_equal_torchvision():
         (lambda: ours.box_iou(torch.zeros(1, 4), torch.zeros(1, 5)), "boxes2 "),
         (lambda: ours.generalized_box_iou(torch.zeros(1, 4), torch.zeros(0)), "boxes2 "),
         (lambda: ours.box_area(torch.zeros(2, 3)), "boxes "),
+        (lambda: ours.box_area([0, 0, 1, 1]), "boxes is a list; expected a tensor "),
+        (lambda: ours.box_iou(torch.zeros(1, 4), [[0, 0, 1, 1]]), "boxes2 is a list; expected a tensor "),
         (lambda: ours.box_convert(torch.zeros(1, 4), "xyhw", "xyxy"), "in_fmt "),
         (lambda: ours.box_convert(torch.zeros(1, 4), "xyxy", "yxyx"), "out_fmt "),
         (lambda: ours.box_convert(torch.zeros(1, 3), "xyxy", "xyxy"), "boxes "),

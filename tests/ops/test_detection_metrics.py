@@ -396,6 +396,11 @@ def test_scores_of_any_type_are_ranked_by_their_size(scores):
         ([one([], scores=[])], [one([[0, 0, 1, 1]], labels=[1, 1])], r"targets\[0\]\['labels'\] is \(2,\)"),
         ([one([[0, 0, 1, 1]], scores=[math.nan])], [one([])], r"predictions\[0\]\['scores'\] holds nan"),
         ([one([], scores=[])], [one([[0, 0, 1, 1]]) | {"labels": HALF}], r"targets\[0\]\['labels'\] is \[1.5\]"),
+        (
+            [one([[0, 0, 1, 1]]) | {"scores": [1.0]}],
+            [one([])],
+            r"predictions\[0\]\['scores'\] is a list; expected a te",
+        ),
         ([one([], scores=[])], [one([]) | {"area": torch.zeros(3)}], r"targets\[0\]\['area'\] is \(3,\)"),
     ],
 )

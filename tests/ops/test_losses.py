@@ -160,6 +160,8 @@ def test_small_types_of_target_and_another_number_to_ignore(loss):
         (torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 4), "target"),
         (torch.zeros(2, 3, 4, 4), torch.full((2, 4, 4), 3), "target"),
         (torch.zeros(2, 3, 4, 4), torch.full((2, 4, 4), -1), "target"),
+        (torch.zeros(1, 2, 1, 1).numpy(), torch.zeros(1, 1, 1, dtype=torch.int64), "logits"),
+        (torch.zeros(1, 2, 1, 1), [[[0]]], "target"),
         (torch.zeros(2, 3, 4, 4, dtype=torch.int64), torch.zeros(2, 4, 4, dtype=torch.int64), "logits"),
     ],
 )

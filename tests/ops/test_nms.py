@@ -79,6 +79,9 @@ def test_groups_do_not_touch_each_other(shift):
         (lambda: nms(torch.zeros(3, 4, dtype=torch.int64), torch.zeros(3), 0.5), "boxes "),
         (lambda: nms(torch.zeros(3, 4), torch.zeros(2), 0.5), "scores "),
         (lambda: suppressed_by(torch.zeros(3, 4), torch.zeros(3, 1), 0.5), "scores "),
+        (lambda: nms(torch.zeros(1, 4).numpy(), torch.zeros(1), 0.5), "boxes is a ndarray; expected a tensor "),
+        (lambda: nms(torch.zeros(1, 4), [0.5], 0.5), "scores is a list; expected a tensor "),
+        (lambda: batched_nms(torch.zeros(1, 4), torch.zeros(1), [0], 0.5), "idxs is a list; expected a tensor "),
         (lambda: batched_nms(torch.zeros(3, 4), torch.zeros(3), torch.zeros(2), 0.5), "idxs "),
     ],
 )

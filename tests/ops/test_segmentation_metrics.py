@@ -160,6 +160,7 @@ def test_a_large_tolerance_reaches_everywhere_and_no_further():
     [
         (lambda: confusion_matrix(GUESS.float(), TRUTH, 3), "predicted"),
         (lambda: confusion_matrix(GUESS, TRUTH.float(), 3), "target"),
+        (lambda: confusion_matrix(GUESS.numpy(), TRUTH, 3), "predicted is a ndarray;"),
         (lambda: confusion_matrix(GUESS[0], TRUTH, 3), "predicted"),
         (lambda: confusion_matrix(GUESS[0], TRUTH[0], 3), "target"),
         (lambda: confusion_matrix(GUESS, TRUTH, 2), "target"),

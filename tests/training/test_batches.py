@@ -204,6 +204,8 @@ def test_a_truth_is_not_mirrored_by_guessing():
         [THINGS[1][0] | {"proposals": torch.zeros(4)}] * 7,
         [THINGS[1][0] | {"points": torch.zeros(1, 3)}] * 7,
         [THINGS[1][0] | {"masks": torch.zeros(1, 8, 4)}] * 7,
+        [None] * 7,
+        np.zeros((7, 8, 6)),
     ],
 )
 @pytest.mark.parametrize("kind", [Batches, training])
@@ -218,6 +220,7 @@ def test_a_truth_that_does_not_fit_is_named(kind, targets):
     "call, named",
     [
         (lambda targets: Batches(IMAGES[0], targets), "images"),
+        (lambda targets: Batches(IMAGES.numpy(), targets), "images is a ndarray;"),
         (lambda targets: Batches(IMAGES[:0], targets[:0]), "images"),
         (lambda targets: Batches(IMAGES, targets, 0), "batch_size"),
         (lambda targets: training(IMAGES, targets, 8), "batch_size"),
