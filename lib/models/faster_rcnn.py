@@ -24,7 +24,7 @@ from lib.ops.anchors import AnchorGenerator
 from lib.ops.box_coder import BoxCoder
 from lib.ops.boxes import box_iou, clip_boxes_to_image, remove_small_boxes
 from lib.ops.matching import BalancedPositiveNegativeSampler, Matcher
-from lib.ops.targets import check_targets
+from lib.ops.targets import check_labels, check_targets
 
 Targets = list[dict[str, Tensor]]  # for each picture {"boxes": (N, 4) xyxy pixels, "labels": (N,) int64}
 
@@ -211,6 +211,7 @@ class FasterRCNN(nn.Module):
         anchors = rpn_anchor_generator or AnchorGenerator(one_size_a_level, ((0.5, 1.0, 2.0),) * 5)
         pool = box_roi_pool or MultiScaleRoIAlign(["0", "1", "2", "3"], output_size=7, sampling_ratio=2)
         channels, (rows, columns) = backbone.out_channels, pool.output_size
+        self.num_classes = num_classes
         self.transform = GeneralizedRCNNTransform(min_size, max_size, image_mean, image_std)
         self.backbone = backbone
         self.rpn = RegionProposalNetwork(
@@ -271,9 +272,10 @@ class FasterRCNN(nn.Module):
             {"loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg"}.
 
         Raises:
-            ValueError: an entry is missing or has the wrong shape.
+            ValueError: an entry is missing or has the wrong shape, a box is not finite, or a label is out of range.
         """
         check_targets(targets, len(images))
+        check_labels(targets, self.num_classes - 1)
         batch = self.transform(images)
         targets = self.transform.resize_targets(targets, batch)
         features = self.backbone(batch.tensors)  # by name (B, C, h, w)

@@ -17,7 +17,7 @@ from lib.layers.fpn import MultiScaleRoIAlign
 from lib.models.fast_rcnn import RoIPooling, TrainingSamples
 from lib.models.faster_rcnn import FasterRCNN, Targets, faster_rcnn_small, fasterrcnn_resnet50_fpn
 from lib.ops.masks import check_masks, paste_masks_in_image, project_masks_on_boxes
-from lib.ops.targets import check_targets
+from lib.ops.targets import check_labels, check_targets
 
 
 class MaskRCNNHeads(nn.Sequential):
@@ -96,6 +96,7 @@ class MaskRCNN(nn.Module):
         across_classes: bool = False,
     ):
         super().__init__()
+        self.num_classes = detector.num_classes
         self.transform, self.backbone = detector.transform, detector.backbone
         self.rpn, self.roi_heads = detector.rpn, detector.roi_heads
         self.mask_roi_pool, self.mask_head, self.mask_predictor = mask_roi_pool, mask_head, mask_predictor
@@ -148,9 +149,10 @@ class MaskRCNN(nn.Module):
                 N may be 0.
 
         Raises:
-            ValueError: an entry is missing or has the wrong shape.
+            ValueError: an entry is missing or has the wrong shape, a box is not finite, or a label is out of range.
         """
         check_targets(targets, len(images))
+        check_labels(targets, self.num_classes - 1)
         _check_target_masks(images, targets)
         batch = self.transform(images)
         targets = self.transform.resize_targets(targets, batch)

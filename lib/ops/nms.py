@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from lib.ops.boxes import box_iou
+from lib.ops.checks import check_tensor
+from lib.ops.dtypes import widened
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
@@ -30,8 +32,9 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     Raises:
         ValueError: the shapes do not fit, or the boxes are not floats.
     """
+    remover = suppressed_by(boxes, scores, iou_threshold)  # (N,)
     order = scores.argsort(descending=True, stable=True)  # (N,)
-    return order[suppressed_by(boxes, scores, iou_threshold)[order] == -1]  # (kept,)
+    return order[remover[order] == -1]  # (kept,)
 
 
 def suppressed_by(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
@@ -73,15 +76,19 @@ def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: floa
         ValueError: the shapes do not fit, or the boxes are not floats.
     """
     _check(boxes, scores)
+    check_tensor("idxs", idxs, "(N,)")
     if idxs.shape != scores.shape:
         raise ValueError(f"idxs is {tuple(idxs.shape)}; expected one group number for each box, {tuple(scores.shape)}")
     if not len(boxes):
         return idxs.new_zeros(0, dtype=torch.int64)
+    boxes = widened(boxes)  # float16 would round the far places
     far = boxes.max() - boxes.min() + 1  # longer than any box, or any gap
     return nms(boxes + (idxs * far).to(boxes.dtype)[:, None], scores, iou_threshold)
 
 
 def _check(boxes: Tensor, scores: Tensor) -> None:
+    check_tensor("boxes", boxes, "(N, 4)")
+    check_tensor("scores", scores, "(N,)")
     if boxes.ndim != 2 or boxes.shape[1] != 4 or not boxes.is_floating_point():
         raise ValueError(f"boxes is {tuple(boxes.shape)} {boxes.dtype}; expected (N, 4) floats")
     if scores.shape != boxes.shape[:1]:

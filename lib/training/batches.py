@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lib.datasets.toyworld import CLASSES, PANOPTIC_DIVISOR, SEMANTIC_NAMES, Clip, Sample, Toyworld
+from lib.ops.checks import check_tensor, check_whole
 
 Target = dict[str, Tensor]  # the truth of one picture by name; `mirror` says which names there are
 Targets = TypeVar("Targets", Tensor, list[Target])
@@ -123,7 +124,7 @@ class Batches(Generic[Targets]):
             _check_dicts(targets, images)
         if flip and not shuffle:
             raise ValueError("flip is True and shuffle is not; expected flip=True for shuffled batches alone")
-        self.images, self.batch_size = images, batch_size
+        self.images, self.batch_size = images, int(batch_size)
         self.targets: Targets = targets
         self.shuffle, self.flip, self.seed = shuffle, flip, seed
 
@@ -197,10 +198,10 @@ def mirror(target: Target, width: int) -> Target:
 
 
 def _check_images(images: Tensor, batch_size: int, shuffle: bool) -> None:
+    check_tensor("images", images, "(N, C, H, W)")
     if images.ndim != 4 or len(images) == 0:
         raise ValueError(f"images is {tuple(images.shape)}; expected (N, C, H, W) with at least one picture")
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size!r}; expected a whole number of at least 1")
+    check_whole("batch_size", batch_size, at_least=1)
     if shuffle and batch_size > len(images):
         raise ValueError(f"batch_size is {batch_size}; expected at most the {len(images)} pictures there are")
 
@@ -217,6 +218,9 @@ def _check_dicts(targets: list[Target], images: Tensor) -> None:
     if len(targets) != len(images):
         raise ValueError(f"targets has {len(targets)} entries; expected one for each of {len(images)} pictures")
     for number, target in enumerate(targets):
+        if not isinstance(target, dict):
+            came = type(target).__name__
+            raise ValueError(f"targets has a {came} for picture {number}; expected a dict, or one tensor for all")
         for name, value in target.items():
             if name in BOXES and (value.ndim != 2 or value.shape[1] != 4):
                 raise ValueError(f"targets has {name} {tuple(value.shape)} for picture {number}; expected (n, 4)")

@@ -14,6 +14,7 @@ from lib.ops.segmentation_metrics import (
     mean_iou,
     pixel_accuracy,
 )
+from lib.training.modes import in_eval_mode
 
 
 @torch.no_grad()
@@ -32,8 +33,8 @@ def evaluate_segmentation(
     the classes.
 
     Args:
-        model: (B, C, H, W) pictures in, (B, num_classes, H, W) scores out. It comes back in the mode (train or eval) in
-            which it came.
+        model: (B, C, H, W) pictures in, (B, num_classes, H, W) scores out; or, as torchvision's models do,
+            a dict with them under "out". It and its parts come back in the mode (train or eval) in which they came.
         batches: of (pictures, targets (B, H, W)); `Batches`, a list or a DataLoader.
         device: where to compute; the model is moved there. None: where the model is.
         boundary: whether to measure boundaries too, which takes the most time.
@@ -44,27 +45,24 @@ def evaluate_segmentation(
         two entries are missing.
 
     Raises:
-        ValueError: there is no batch, or the model gives another shape.
+        ValueError: there is no batch, or the model gives something else.
     """
     if device is None:
         device = next(model.parameters(), torch.empty(0)).device
-    was_training = model.training
-    model.to(device).eval()
+    model.to(device)
     matrix, edges = torch.zeros(num_classes, num_classes, dtype=torch.int64), []
-    try:
+    with in_eval_mode(model):
         for images, targets in batches:
-            scores = model(images.to(device))  # (B, K, H, W)
-            if scores.shape != (len(targets), num_classes, *targets.shape[1:]):
-                raise ValueError(
-                    f"model gives {tuple(scores.shape)}; expected scores of shape "
-                    f"{(len(targets), num_classes, *targets.shape[1:])}"
-                )
+            answer = model(images.to(device))
+            scores = answer.get("out") if isinstance(answer, dict) else answer  # (B, K, H, W)
+            expected = (len(targets), num_classes, *targets.shape[1:])
+            if not isinstance(scores, Tensor) or scores.shape != expected:
+                came = tuple(scores.shape) if isinstance(scores, Tensor) else f"a {type(answer).__name__}"
+                raise ValueError(f"model gives {came}; expected scores of shape {expected}")
             predicted, targets = scores.argmax(1), targets.to(device)  # (B, H, W)
             matrix += confusion_matrix(predicted, targets, num_classes, ignore_index).cpu()
             if boundary:
                 edges.append(boundary_f_score(predicted, targets, num_classes, ignore_index=ignore_index).cpu())
-    finally:
-        model.train(was_training)
     if not matrix.any():
         raise ValueError("batches gave no pixel to count; expected at least one batch with pixels that are not ignored")
     result: dict[str, Any] = {"mIoU": mean_iou(matrix), "pixel accuracy": pixel_accuracy(matrix)}
@@ -85,8 +83,8 @@ def evaluate_detection(
     """Compare the boxes, or the masks, that a model finds with the truth, by `average_precision`.
 
     Args:
-        model: pictures (B, 3, H, W) in, a list of {"boxes", "scores", "labels"} out. It comes back in the mode (train
-            or eval) in which it came.
+        model: pictures (B, 3, H, W) in, a list of {"boxes", "scores", "labels"} out. It and its parts come back in
+            the mode (train or eval) in which they came.
         batches: of (pictures, list of {"boxes", "labels", ...}); `Batches`, a list or a DataLoader.
         predict: how to ask a model that wants more than pictures: (model, pictures, targets) -> list of predictions,
             all on `device`. A detector that is given its proposals takes them from the targets. None: model(pictures).
@@ -101,10 +99,9 @@ def evaluate_detection(
     """
     if device is None:
         device = next(model.parameters(), torch.empty(0)).device
-    was_training = model.training
-    model.to(device).eval()
+    model.to(device)
     predictions, truth = [], []
-    try:
+    with in_eval_mode(model):
         for images, targets in batches:
             images = images.to(device)
             targets = [{name: value.to(device) for name, value in target.items()} for target in targets]
@@ -116,8 +113,6 @@ def evaluate_detection(
                 )
             predictions += [{name: value.cpu() for name, value in each.items()} for each in found]
             truth += [{name: value.cpu() for name, value in each.items()} for each in targets]
-    finally:
-        model.train(was_training)
     if not truth:
         raise ValueError("batches gave no picture; expected at least one batch")
     return average_precision(predictions, truth, iou_type)

@@ -2,6 +2,7 @@ import math
 from functools import partial
 from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 
@@ -203,6 +204,8 @@ def test_a_truth_is_not_mirrored_by_guessing():
         [THINGS[1][0] | {"proposals": torch.zeros(4)}] * 7,
         [THINGS[1][0] | {"points": torch.zeros(1, 3)}] * 7,
         [THINGS[1][0] | {"masks": torch.zeros(1, 8, 4)}] * 7,
+        [None] * 7,
+        np.zeros((7, 8, 6)),
     ],
 )
 @pytest.mark.parametrize("kind", [Batches, training])
@@ -217,6 +220,7 @@ def test_a_truth_that_does_not_fit_is_named(kind, targets):
     "call, named",
     [
         (lambda targets: Batches(IMAGES[0], targets), "images"),
+        (lambda targets: Batches(IMAGES.numpy(), targets), "images is a ndarray;"),
         (lambda targets: Batches(IMAGES[:0], targets[:0]), "images"),
         (lambda targets: Batches(IMAGES, targets, 0), "batch_size"),
         (lambda targets: training(IMAGES, targets, 8), "batch_size"),
@@ -244,3 +248,10 @@ def test_frames_of_a_clip_with_depth_and_who_is_who():
     assert len(clip_segments(clip)[1]) == 6
     _, mirrored = next(iter(Batches(images, targets, batch_size=3, shuffle=True, flip=True, seed=1)))
     assert all((one["depth"][one["masks"][one["labels"] == 0].any(dim=0)] == math.inf).all() for one in mirrored)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_batch_size_may_be_numpys(shuffle):
+    images, targets = torch.rand(4, 3, 2, 2), torch.zeros(4, 2, 2, dtype=torch.int64)
+    (one, _), (other, _) = (next(iter(Batches(images, targets, size, shuffle=shuffle))) for size in (np.int64(3), 3))
+    assert torch.equal(one, other)

@@ -45,6 +45,31 @@ def test_a_perfect_model_and_no_boundaries_wanted():
     assert "boundary F" not in evaluate_segmentation(Parrot(), [(targets[:, None].float(), targets)], 4, boundary=False)
 
 
+class Says(nn.Module):
+    """Says the same of all pictures."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, images):
+        return self.answer
+
+
+def test_scores_may_lie_in_a_dict_under_out():
+    images, targets = case()
+    with torch.no_grad():
+        scores = Parrot().eval()(images)
+    result = evaluate_segmentation(Says({"out": scores, "aux": 0 * scores}), [(images, targets)], 4)
+    assert result["mIoU"] == evaluate_segmentation(Parrot(), [(images, targets)], 4)["mIoU"]
+
+
+@pytest.mark.parametrize("answer, came", [({"aux": 0}, "a dict"), ([1], "a list"), (None, "a NoneType")])
+def test_an_answer_without_scores_is_named(answer, came):
+    with pytest.raises(ValueError, match=f"^model gives {came}; expected scores of shape "):
+        evaluate_segmentation(Says(answer), [case()], 4)
+
+
 def test_bad_input_is_named_and_the_mode_comes_back():
     images, targets = case()
     model = Parrot().train()
@@ -53,6 +78,17 @@ def test_bad_input_is_named_and_the_mode_comes_back():
     with pytest.raises(ValueError, match="^model "):
         evaluate_segmentation(model, [(images, targets)], 5)
     assert model.training
+
+
+def test_frozen_parts_stay_in_eval_mode():
+    images, targets = case()
+    segments, detects = nn.Sequential(nn.Dropout(), Parrot()).train(), nn.Sequential(nn.Dropout(), Finder()).train()
+    segments[0].eval()
+    detects[0].eval()
+    evaluate_segmentation(segments, [(images, targets)], 4)
+    evaluate_detection(detects, [detection_case()])
+    for model in (segments, detects):
+        assert [module.training for module in model.modules()] == [True, False, True]
 
 
 class Finder(nn.Module):

@@ -222,6 +222,20 @@ def test_a_loss_that_is_not_finite_names_the_step(bad):
     assert weights(model).isfinite().all() and not model.training
 
 
+@pytest.mark.parametrize("clip", [5.0, None])
+def test_a_step_with_a_gradient_that_is_not_finite_is_not_made(clip):
+    model = network()
+
+    def loss(model, batch):  # the root of 0 is 0, and its slope is infinite: times 0 it is NaN
+        return squares(model, batch) + (0 * model[0].weight).sqrt().sum()
+
+    with pytest.raises(FloatingPointError, match="^the gradient is not finite at step 1"):
+        quiet(model, loss=loss, clip=clip)
+    for parameter, before in zip(model.parameters(), network().parameters(), strict=True):
+        assert torch.equal(parameter, before)
+    assert not model.training
+
+
 def test_named_parts_are_added_and_remembered():
     def parts(model, batch):
         error = model(batch[0]) - batch[1]
