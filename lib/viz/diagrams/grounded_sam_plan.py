@@ -184,7 +184,7 @@ def _detector_stages(seen: Seen, image: Tensor) -> tuple[Stage, ...]:
               took["enhancer"], new=True, lesson="L14, L19"),
         Stage("selection: cells\nthat fit a word", _chosen(image, seen.fits, seen.begin.cells[0].cpu()),
               f"{queries} × {dim};\nbright: fits, dots: chosen", took["selection"], new=True, lesson="L19"),
-        Stage(f"decoder: boxes\nmended {_times(layers)}", _mended(seen, image),
+        Stage(f"decoder: a second\nlook, {_times(layers)}", _mended(seen, image),
               f"{queries} × 4; dotted:\nas they began", took["decoder"], new=True, lesson="L14, L19"),
         Stage("fit of each box\nand each word", _answers(image, found, seen.labels),
               f"{queries} × {tokens};\n{_many(len(found), 'box', 'boxes')} found", took["answers"], new=True,
@@ -422,6 +422,6 @@ def _frozen(paper: Axes, y: float) -> None:
     left, right = _left(2), _left(5) + SIDE
     paper.plot((left, right), (y, y), ":", color=OLD, linewidth=1.6)
     paper.text(
-        (left + right) / 2, y, "SAM stays as lesson 17 left it: no gradient reaches it", ha="center", va="center",
+        (left + right) / 2, y, "SAM learned before, without words: no gradient reaches it", ha="center", va="center",
         fontsize=7.5, color=INK, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
     )  # fmt: skip
