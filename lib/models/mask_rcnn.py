@@ -17,7 +17,7 @@ from lib.layers.fpn import MultiScaleRoIAlign
 from lib.models.fast_rcnn import RoIPooling, TrainingSamples
 from lib.models.faster_rcnn import FasterRCNN, Targets, faster_rcnn_small, fasterrcnn_resnet50_fpn
 from lib.ops.masks import check_masks, paste_masks_in_image, project_masks_on_boxes
-from lib.ops.targets import check_labels, check_targets
+from lib.ops.targets import check_labels, check_no_targets, check_targets
 
 
 class MaskRCNNHeads(nn.Sequential):
@@ -103,19 +103,21 @@ class MaskRCNN(nn.Module):
         self.aligned, self.across_classes = aligned, across_classes
         self.register_load_state_dict_pre_hook(_accept_torchvisions_names)
 
-    def forward(self, images: Tensor | list[Tensor]) -> list[dict[str, Tensor]]:
+    def forward(self, images: Tensor | list[Tensor], targets: None = None) -> list[dict[str, Tensor]]:
         """Detect, then draw: the mask branch looks at the boxes that the detector has settled on.
 
         Args:
             images: (B, 3, H, W), or a list of (3, H, W) of different sizes, 0..1.
+            targets: none; see `loss`.
 
         Returns:
             For each picture {"boxes": (N, 4) xyxy pixels, "scores": (N,) 0..1, "labels": (N,) 1..K-1, "masks":
             (N, H, W) 0..1}, best first. A pixel is the thing's where its mask is above 0.5.
 
         Raises:
-            ValueError: a picture has the wrong shape.
+            ValueError: a picture has the wrong shape, or there are targets.
         """
+        check_no_targets(targets)
         batch = self.transform(images)
         features = self.backbone(batch.tensors)  # by name (B, C, h, w)
         proposals = [one["boxes"] for one in self.rpn(batch, features)]  # (P, 4) each
@@ -220,10 +222,14 @@ def _accept_old_names(module: nn.Module, state_dict: dict, prefix: str, *_: obje
                 state_dict[f"{prefix}{number}.0.{kind}"] = state_dict.pop(old)
 
 
-def maskrcnn_resnet50_fpn(num_classes: int = 91) -> MaskRCNN:
-    """torchvision's model of the same name, with random weights; its published ones (COCO) load strictly."""
+def maskrcnn_resnet50_fpn(num_classes: int = 91, frozen_norms: bool = True) -> MaskRCNN:
+    """torchvision's model of the same name, with random weights; its published ones (COCO) load strictly.
+
+    Args:
+        frozen_norms: see `fasterrcnn_resnet50_fpn`.
+    """
     return MaskRCNN(
-        fasterrcnn_resnet50_fpn(num_classes),
+        fasterrcnn_resnet50_fpn(num_classes, frozen_norms),
         MultiScaleRoIAlign(["0", "1", "2", "3"], output_size=14, sampling_ratio=2),
         MaskRCNNHeads(256, (256, 256, 256, 256)),
         MaskRCNNPredictor(256, 256, num_classes),

@@ -36,6 +36,13 @@ def check_targets(targets: list[dict[str, Tensor]], count: int) -> None:
             raise ValueError(f"targets has a box without area in picture {number}; expected x1 < x2 and y1 < y2")
 
 
+def check_no_targets(targets: object) -> None:
+    """Raise ValueError if a detector was called with targets, as torchvision's are in training."""
+    if targets is not None:
+        came = type(targets).__name__
+        raise ValueError(f"targets is a {came}; expected none: the losses are those of `model.loss(images, targets)`")
+
+
 def check_labels(targets: list[dict[str, Tensor]], largest: int) -> None:
     """Raise ValueError unless all labels lie in 1..largest."""
     for number, target in enumerate(targets):

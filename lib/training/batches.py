@@ -15,7 +15,7 @@ Targets = TypeVar("Targets", Tensor, list[Target])
 BOXES = ("boxes", "proposals")  # (n, 4) xyxy pixels
 MAPS = ("masks", "amodal_masks", "semantic", "instance", "panoptic", "depth")  # (H, W), or (n, H, W)
 POINTS = ("points",)  # (n, 2) x, y pixels
-PLACELESS = ("labels", "track_ids")  # (n,); a mirror does not change them
+PLACELESS = ("labels", "track_ids", "area", "iscrowd", "image_id")  # (n,), or one number; a mirror changes none
 
 
 def toyworld_tensors(world: Toyworld) -> tuple[Tensor, Tensor]:
@@ -217,11 +217,15 @@ def _check_class_map(targets: Tensor, images: Tensor) -> None:
 def _check_dicts(targets: list[Target], images: Tensor) -> None:
     if len(targets) != len(images):
         raise ValueError(f"targets has {len(targets)} entries; expected one for each of {len(images)} pictures")
+    shapes = {"labels": "(n,)"} | dict.fromkeys(BOXES, "(n, 4)") | dict.fromkeys(POINTS, "(n, 2)")
+    shapes |= dict.fromkeys(MAPS, "(..., H, W)")
     for number, target in enumerate(targets):
         if not isinstance(target, dict):
             came = type(target).__name__
             raise ValueError(f"targets has a {came} for picture {number}; expected a dict, or one tensor for all")
         for name, value in target.items():
+            if name in shapes:
+                check_tensor(f"targets[{number}][{name!r}]", value, shapes[name])
             if name in BOXES and (value.ndim != 2 or value.shape[1] != 4):
                 raise ValueError(f"targets has {name} {tuple(value.shape)} for picture {number}; expected (n, 4)")
             if name in POINTS and (value.ndim != 2 or value.shape[1] != 2):
@@ -231,5 +235,6 @@ def _check_dicts(targets: list[Target], images: Tensor) -> None:
                 raise ValueError(f"targets has {name} {tuple(value.shape)} for picture {number}; expected {size}")
         given = [len(target[name]) for name in ("boxes", "masks", "labels") if name in target]
         if "labels" not in target or len(given) < 2 or len(set(given)) > 1:
-            came = ", ".join(f"{name} {tuple(value.shape)}" for name, value in target.items()) or "nothing"
+            tensors = {name: value for name, value in target.items() if isinstance(value, Tensor)}
+            came = ", ".join(f"{name} {tuple(value.shape)}" for name, value in tensors.items()) or "nothing"
             raise ValueError(f"targets has {came} for picture {number}; expected as many boxes or masks as labels")

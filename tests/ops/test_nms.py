@@ -72,6 +72,12 @@ def test_groups_do_not_touch_each_other(shift):
     assert len(kept) > len(nms(boxes, scores, 0.2))
 
 
+@pytest.mark.parametrize("groups", [[100_000, 100_000, 0], [-(10**12), -(10**12), 3], [10**18, 10**18, 10**18 + 1]])
+def test_far_groups_keep_their_small_boxes_apart(groups):
+    boxes = torch.tensor([[102.0, 102, 105, 105], [102, 102, 105, 105], [0, 0, 1333, 1333]])
+    assert batched_nms(boxes, torch.tensor([0.9, 0.8, 0.7]), torch.tensor(groups), 0.5).tolist() == [0, 2]
+
+
 @pytest.mark.parametrize(
     "call, start",
     [

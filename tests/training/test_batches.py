@@ -185,6 +185,17 @@ def test_mirroring_twice_changes_nothing_and_keeps_left_left():
     assert torch.equal(mirror(turned, 10)["boxes"], target["boxes"])
 
 
+def test_what_coco_notes_of_a_picture_goes_along():
+    targets = [
+        target | {"image_id": number, "area": torch.ones(len(target["labels"])), "iscrowd": target["labels"] * 0}
+        for number, target in enumerate(THINGS[1])
+    ]
+    _, batch = next(iter(Batches(THINGS[0], targets, 3, shuffle=True, flip=True)))
+    for target in batch:
+        before = targets[target["image_id"]]
+        assert target["area"] is before["area"] and target["iscrowd"] is before["iscrowd"]
+
+
 def test_a_truth_is_not_mirrored_by_guessing():
     with pytest.raises(ValueError, match="^target has 'uv'"):
         mirror({"uv": torch.zeros(2, 4, 4)}, 4)
@@ -204,6 +215,9 @@ def test_a_truth_is_not_mirrored_by_guessing():
         [THINGS[1][0] | {"proposals": torch.zeros(4)}] * 7,
         [THINGS[1][0] | {"points": torch.zeros(1, 3)}] * 7,
         [THINGS[1][0] | {"masks": torch.zeros(1, 8, 4)}] * 7,
+        [THINGS[1][0] | {"labels": torch.tensor([1, 2]), "image_id": 3}] * 7,
+        [THINGS[1][0] | {"boxes": [[0.0, 0, 4, 4]]}] * 7,
+        [THINGS[1][0] | {"labels": [1]}] * 7,
         [None] * 7,
         np.zeros((7, 8, 6)),
     ],
@@ -211,7 +225,7 @@ def test_a_truth_is_not_mirrored_by_guessing():
 @pytest.mark.parametrize("kind", [Batches, training])
 def test_a_truth_that_does_not_fit_is_named(kind, targets):
     images = IMAGES if isinstance(targets, torch.Tensor) else THINGS[0]
-    with pytest.raises(ValueError, match="^targets "):
+    with pytest.raises(ValueError, match=r"^targets( |\[0\]\[)"):
         kind(images, targets, 2)
 
 
