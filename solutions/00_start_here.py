@@ -25,7 +25,6 @@ plt.show()
 
 # %% [markdown]
 # Each lesson adds one idea to those before it, so the best order is the order of the numbers.
-# A dashed outline means that the lesson is still being written.
 
 # %% [markdown]
 # ## How to read a lesson
@@ -62,7 +61,8 @@ print("it shows a", ", a ".join(sample.phrases))
 
 # %% jupyter={"outputs_hidden": true}
 channels, height, width = sample.image.shape
-print(f"{height} × {width} pixels, values from {sample.image.min():.2f} to {sample.image.max():.2f}")
+print(f"{height} × {width} pixels,",
+      f"values from {sample.image.min():.2f} to {sample.image.max():.2f}")
 
 # %% [markdown]
 # A picture is always (3, H, W) here, with values from 0 to 1: black is 0, and 1 is as bright as a pixel can be.

@@ -31,7 +31,8 @@ plt.show()
 # %% [markdown]
 # The network was trained on pictures with **one label each**.
 # Nobody ever told it where anything is.
-# (A cell may score in several classes, so there is a faint purple on the cup as well; section 4 has the numbers.)
+# (A cell may score in several classes.
+# A score far below the best of its class hardly shows; section 4 has the numbers.)
 #
 # **You will be able to**
 #
@@ -191,7 +192,7 @@ print("ReLU first, then average:", cell_scores.relu().mean(dim=(1, 2)).tolist())
 # It is a convolution whose kernel is 1 cell high and 1 cell wide.
 
 # %%
-weight = classifier.weight[:, :, None, None]                    # (2, 2) -> (classes 2, channels 2, 1, 1)
+weight = classifier.weight[:, :, None, None]                    # (classes 2, channels 2, 1, 1)
 by_convolution = F.conv2d(tiny[None], weight, classifier.bias)  # (1, 2, 2, 2)
 print("equal to the loop:", torch.equal(by_convolution[0], cell_scores))
 
@@ -536,7 +537,8 @@ receptive_field = use(receptive_field)
 
 # %% jupyter={"outputs_hidden": true}
 size, step = receptive_field(windows)
-print(f"one cell of the last map sees {size} × {size} pixels; its neighbour the same, {step} pixels on")
+print(f"one cell of the last map sees {size} × {size} pixels;",
+      f"its neighbour the same, {step} pixels on")
 
 # %% [markdown]
 # Eight hundred and fifty-one pixels!
@@ -595,11 +597,12 @@ for side in (32, 64, 224, 448, 851):
     shares[side] = (influence[near, near].sum() / influence.sum()).item()
     print(f"the middle {side:>3} × {side:<3} pixels: {side**2 / 851**2:6.1%} of the window, "
           f"≈ {shares[side]:.0%} of the influence")
-assert 0.45 < shares[224] < 0.7
+assert 0.5 < shares[224] < 0.7
 
 # %%
 pixels = torch.arange(896) + 0.5
-balance = [(influence.sum(axis) @ pixels / influence.sum()).item() for axis in (1, 0)]      # row, column
+balance = [(influence.sum(axis) @ pixels / influence.sum()).item()      # row, column
+           for axis in (1, 0)]
 up, left = middle - balance[0], middle - balance[1]
 print(f"the influence is centred ≈ {up:.0f} pixels above",
       f"and ≈ {left:.0f} left of the window's middle")
@@ -689,14 +692,17 @@ from lib.datasets.windows import class_map, cut_windows
 
 world = Toyworld(split="train", length=600)
 held_out = Toyworld(split="val", length=200)
-train_windows, train_labels = cut_windows([world[i] for i in range(600)], size=32, count=6000, seed=0)
-val_windows, val_labels = cut_windows([held_out[i] for i in range(200)], size=32, count=1200, seed=0)
+train_windows, train_labels = cut_windows([world[i] for i in range(600)],
+                                          size=32, count=6000, seed=0)
+val_windows, val_labels = cut_windows([held_out[i] for i in range(200)],
+                                      size=32, count=1200, seed=0)
 names = ("nothing", *CLASSES)
 print(f"{len(train_windows)} windows to train on, {len(val_windows)} to test on")
 print("classes:", ", ".join(names))
 
 # %%
-examples = [train_windows[train_labels == label][example] for example in range(2) for label in range(6)]
+examples = [train_windows[train_labels == label][example]
+            for example in range(2) for label in range(6)]
 figure = show_images(examples, [*names, *[""] * 6], columns=6, size=1.5)
 for axis in figure.axes:
     axis.plot(15.5, 15.5, "+", color="white", markersize=10, markeredgewidth=2)
@@ -933,7 +939,8 @@ order = torch.randperm(32 * 32, generator=torch.Generator().manual_seed(0))
 shuffled_train = shuffle_pixels(train_windows, order)
 shuffled_val = shuffle_pixels(val_windows, order)
 chosen = torch.stack([(train_labels == label).nonzero()[0, 0] for label in range(6)])
-show_images([*train_windows[chosen], *shuffled_train[chosen]], [*names, *[""] * 6], columns=6, size=1.5)
+show_images([*train_windows[chosen], *shuffled_train[chosen]], [*names, *[""] * 6],
+            columns=6, size=1.5)
 plt.show()
 
 # %% [markdown]
@@ -952,7 +959,7 @@ def convolutional_network() -> nn.Module:
 
 # %%
 pixels = {"in place": (train_windows, val_windows), "shuffled": (shuffled_train, shuffled_val)}
-results = {}                                                    # (network, pixels) -> three accuracies
+results = {}                                                    # (network, pixels) -> accuracies
 runs = [(make, kind, seed) for make in (flattening_network, convolutional_network)
         for kind in pixels for seed in range(3)]
 for make, kind, seed in tqdm(runs, desc="twelve trainings"):
@@ -974,7 +981,9 @@ flat_cost, conv_cost = (100 * (means[network, "in place"] - means[network, "shuf
                         for network in ("flattening_network", "convolutional_network"))
 print(f"shuffling costs the flattening network ≈ {round(flat_cost)} points of 100")
 print(f"shuffling costs the convolutional network ≈ {round(conv_cost)} points of 100")
-assert abs(flat_cost) < 5 and conv_cost > 8
+lead = 100 * (means["convolutional_network", "in place"] - means["flattening_network", "in place"])
+assert abs(flat_cost) < 5 and lead > 10 and conv_cost > lead / 2
+assert means["convolutional_network", "shuffled"] > 0.3         # not yet guessing
 
 # %% jupyter={"outputs_hidden": true}
 figure, axis = plt.subplots(figsize=(7.5, 2.6), layout="constrained")
@@ -990,7 +999,7 @@ plt.show()
 
 # %% [markdown]
 # The flattening network does not notice: to it, the two tables are the same.
-# The convolutions lose much of their lead.
+# The convolutions lose more than half of their lead.
 # (They do not fall all the way to guessing: shuffled pixels still have their colours, and this network's last layer flattens too,
 # so it can learn some of the new places by heart.)
 # And 400 steps are not the end.
@@ -1070,11 +1079,12 @@ cat = crop_square(load_photo("chelsea"), 160).to(device)
 def heat_of(cat: torch.Tensor, top: int, left: int, side: int = 480) -> torch.Tensor:
     canvas = torch.full((3, side, side), 0.5, device=device)
     canvas[:, top:top + 160, left:left + 160] = cat
-    return class_heatmap(net.forward_features(prepare(canvas)), net.classifier, 285)[0]     # (15, 15)
+    features = net.forward_features(prepare(canvas))            # (1, 1280, h, w)
+    return class_heatmap(features, net.classifier, 285)[0]
 
 
 def centre_of(heat: torch.Tensor) -> torch.Tensor:
-    strong = (heat - 0.3 * heat.max()).clamp(min=0)             # only the cells that are clearly warm
+    strong = (heat - 0.3 * heat.max()).clamp(min=0)             # only cells that are clearly warm
     middles = torch.arange(15., device=device) * 32 + 31.5      # of the cells' windows, in pixels
     return (torch.stack([strong.sum(1) @ middles, strong.sum(0) @ middles]) / strong.sum()).cpu()
 
@@ -1092,7 +1102,8 @@ figure, axis = plt.subplots(figsize=(4.8, 5.2), layout="constrained")
 rows, columns = true_centres.T
 heat_rows, heat_columns = heat_centres.T
 axis.plot(torch.stack([columns, heat_columns]), torch.stack([rows, heat_rows]), color="#E69F00")
-axis.scatter(columns, rows, s=160, facecolors="none", edgecolors="black", label="centre of the cat")
+axis.scatter(columns, rows, s=160, facecolors="none", edgecolors="black",
+             label="centre of the cat")
 axis.scatter(heat_columns, heat_rows, s=50, color="#E69F00", label="centre of the heat")
 axis.set(xlim=(0, 480), ylim=(480, 0), xlabel="column, pixels", ylabel="row, pixels",
          title="the centres of nine cats and of their heat")
@@ -1126,7 +1137,7 @@ for name, shown in mirrored.items():
 # %%
 def pull_inwards(centres: torch.Tensor) -> torch.Tensor:
     offset = centres - true_centres                             # (9, 2): heat minus cat
-    moved = true_centres != 240                                 # rows and columns away from the middle
+    moved = true_centres != 240                                 # away from the canvas's middle
     return ((offset[4] - offset) * (true_centres - 240).sign())[moved]
 
 
@@ -1145,7 +1156,8 @@ print(f"pulled inwards by {pull.mean():.1f} pixels on average, {pull.max():.1f} 
 
 # %%
 free = heat_of(cat, 480, 480, side=1120)                        # (35, 35), no edge near the cat
-cuts = [free[15 - top // 32:30 - top // 32, 15 - left // 32:30 - left // 32] for top, left in places]
+cuts = [free[15 - top // 32:30 - top // 32, 15 - left // 32:30 - left // 32]
+        for top, left in places]
 cut_pull = pull_inwards(torch.stack([centre_of(cut) for cut in cuts]))
 print(f"by cutting alone: {cut_pull.mean():.1f} of the {pull.mean():.1f} pixels")
 print(f"so by padding:    {pull.mean() - cut_pull.mean():.1f}")
@@ -1202,12 +1214,15 @@ for scale in (1, 2, 3):
 figure, axes = plt.subplots(1, 3, figsize=(9.4, 2.9), layout="constrained")
 for axis, scale, heat in zip(axes, (1, 2, 3), scale_heats):
     drawn = axis.imshow(heat.cpu(), cmap="magma", vmin=0, vmax=22)
-    axis.set(title=f"{224 * scale} × {320 * scale} pixels: {heat.shape[0]} × {heat.shape[1]} cells\n"
-                   f"mean score {heat.mean():.1f}, highest {heat.max():.1f}", xticks=[], yticks=[])
+    rows, columns = heat.shape
+    axis.set(title=f"{224 * scale} × {320 * scale} pixels: {rows} × {columns} cells\n"
+                   f"mean score {heat.mean():.1f}, highest {heat.max():.1f}",
+             xticks=[], yticks=[])
 figure.colorbar(drawn, label="score for Egyptian cat")
 plt.show()
 means_by_scale = [heat.mean().item() for heat in scale_heats]
 assert means_by_scale[0] > means_by_scale[1] > means_by_scale[2]
+assert scale_heats[2].max() > scale_heats[0].max()              # some spots are hotter than ever
 
 # %% [markdown]
 # More cells, but not a sharper cat: the mean score falls, and the map breaks into spots, some of them hotter than ever.
@@ -1244,7 +1259,8 @@ assert means_by_scale[0] > means_by_scale[1] > means_by_scale[2]
 # put a 1×1 convolution with 21 outputs in the place of the last layer (the 20 classes of PASCAL VOC and background), and trained the whole on segmentation.
 # They report that one pass over a 500 × 500 picture gives a 10 × 10 grid of AlexNet's answers in 22 ms, where a single 227 × 227 crop takes 1.2 ms:
 # five times faster than a hundred crops.
-# With the upsampling and the skips of the next two lessons they raised the best mean IoU on PASCAL VOC 2012 by a fifth, to 62.2.
+# With the upsampling and the skips of the next two lessons they raised the best score on PASCAL VOC 2012 by a fifth, to 62.2.
+# (The score is *mean IoU*, which lesson 03 explains.)
 #
 # **What was simpler here.**
 # Nothing was trained for segmentation yet.

@@ -49,11 +49,12 @@ plt.show()
 #
 # | | |
 # | --- | --- |
-# | Time | 120 minutes to read and do, about half a minute of computing on two cores |
+# | Time | 2 hours: 84 minutes for the seven exercises, the rest to read; about half a minute of computing on two cores |
 # | Builds on | tensors and slices; no network in this lesson |
 # | Papers | Everingham et al. 2010, *The PASCAL Visual Object Classes Challenge* · Lin et al. 2014, *Microsoft COCO* · Rezatofighi et al. 2019, *Generalized Intersection over Union* · Bolya et al. 2020, *TIDE: A General Toolbox for Identifying Object Detection Errors* |
 #
 # A number printed with ≈ was measured, and may come out a little different on your machine.
+# The output of a cell that answers a *Predict* is folded: click on it to open it.
 
 # %% jupyter={"source_hidden": true}
 import contextlib
@@ -292,8 +293,9 @@ for side in (8, 16, 32, 64):
     print(f"{side:>2} × {side:<2} moved by 2 pixels: IoU {ious[4]:.2f}")
 axis.axhline(0.5, color="grey", linestyle=":")
 axis.text(3.8, 0.48, "below: not found", va="top", color="grey", fontsize=9)
-axis.set(title="IoU of a square box with its own place, after a move", xlim=(-0.2, 9.2), xticks=range(9),
-         xlabel="moved by … pixels, right and down; dots: by 2 pixels", ylabel="IoU")
+axis.set(title="IoU of a square box with its own place, after a move", ylabel="IoU",
+         xlabel="moved by … pixels, right and down; dots: by 2 pixels", xlim=(-0.2, 9.2),
+         xticks=range(9))
 plt.show()
 
 # %% [markdown]
@@ -464,7 +466,8 @@ print(len(raw["boxes"]), "boxes for", len(scene.boxes), "things")
 
 # %%
 middle = (26, 22, 94, 78)                                       # x1, y1, x2, y2 of what is shown
-draw_suppression(*nms_of_raw, {"after one round": (0.5, 1), "after two rounds": (0.5, 2)}, part=middle)
+draw_suppression(*nms_of_raw, {"after one round": (0.5, 1), "after two rounds": (0.5, 2)},
+                 part=middle)
 plt.show()
 
 # %% [markdown]
@@ -558,7 +561,8 @@ explore_nms(*nms_of_raw)
 # For readers without a live notebook, a low and a high threshold:
 
 # %% jupyter={"outputs_hidden": true}
-draw_suppression(*nms_of_raw, {"threshold 0.2": (0.2, None), "threshold 0.75": (0.75, None)}, part=middle)
+draw_suppression(*nms_of_raw, {"threshold 0.2": (0.2, None), "threshold 0.75": (0.75, None)},
+                 part=middle)
 plt.show()
 for threshold in (0.2, 0.75):
     kept = torchvision.ops.nms(raw["boxes"], raw["scores"], threshold)
@@ -882,7 +886,7 @@ def detect(scene, generator: torch.Generator) -> dict:
     other = torch.randint(1, 6, (count + 2,), generator=generator)
     labels = torch.where(torch.rand(count, generator=generator) < 0.1, other[:count], scene.labels)
     fit = pairwise_iou(boxes, scene.boxes).diagonal() * (labels == scene.labels)
-    fit = torch.cat([fit, torch.zeros(2)])                      # the last two have no thing of their own
+    fit = torch.cat([fit, torch.zeros(2)])                      # the last two: no thing of theirs
     scores = 0.5 * fit + 0.5 * torch.rand(count + 2, generator=generator)
     return {"boxes": torch.cat([boxes, anywhere(2, generator)]), "scores": scores,
             "labels": torch.cat([labels, other[count:]])}
@@ -936,7 +940,7 @@ with contextlib.redirect_stdout(io.StringIO()):                 # it talks a lot
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
-theirs = evaluation.stats                                       # (12,), −1 where nothing is to find
+theirs = evaluation.stats                                       # (12,), −1 where there is nothing
 mine = torch.tensor([ours[key] for key in ours if key != "AP_per_class"]).nan_to_num(nan=-1)
 difference = (mine - torch.tensor(theirs)).abs().max()
 print(f"AP: ours {ours['AP']:.4f}, pycocotools {theirs[0]:.4f}")
@@ -1211,7 +1215,8 @@ for title in ("as they were", "1 moved by 2 pixels", "2 given twice", "4 confide
           *(f"{gains[kind]:+.3f}" for kind in kinds))
 
 # %% jupyter={"outputs_hidden": true, "source_hidden": true}
-figure, axes = plt.subplots(1, 4, figsize=(9.4, 2.6), sharex=True, sharey=True, layout="constrained")
+figure, axes = plt.subplots(1, 4, figsize=(9.4, 2.6), sharex=True, sharey=True,
+                            layout="constrained")
 for axis, (title, budget) in zip(axes, budgets.items()):
     bars = axis.barh(list(budget), [gain for _, gain in budget.values()], color="#0072B2")
     said = [f"{gain:.3f} ({count} ×)" if count else "none" for count, gain in budget.values()]
@@ -1221,7 +1226,8 @@ axes[0].set(xlim=(0, 0.62), xticks=(0, 0.2, 0.4))
 axes[0].invert_yaxis()
 figure.supxlabel("AP50 gained by mending them; in brackets, how many there are", fontsize=9)
 plt.show()
-gain = {title: {kind: won for kind, (_, won) in budget.items()} for title, budget in budgets.items()}
+gain = {title: {kind: won for kind, (_, won) in budget.items()}
+        for title, budget in budgets.items()}
 assert gain["as they were"]["wrong name"] > 3 * gain["as they were"]["nothing there"]
 worst = ["wrong name", "badly placed", "duplicate", "missed"]
 assert [max(each, key=each.get) for each in gain.values()] == worst

@@ -23,7 +23,8 @@ photo = load_photo("astronaut")                                 # (3, 512, 512)
 names, marked = photo_boxes("astronaut")                        # 7 boxes, drawn by hand
 proposals = selective_search(photo)                             # (P, 4), the most promising first
 draw_proposals(photo, {f"all {len(proposals):,} proposals": proposals,
-                       "the first 100": proposals[:100]}, truth=marked, names=names, columns=2, size=4.5)
+                       "the first 100": proposals[:100]},
+               truth=marked, names=names, columns=2, size=4.5)
 plt.show()
 
 # %% [markdown]
@@ -37,11 +38,12 @@ plt.show()
 #
 # | | |
 # | --- | --- |
-# | Time | 90 minutes to read and do, about 50 seconds of computing on two cores |
+# | Time | 90 minutes: 56 for the six exercises, the rest to read; about 50 seconds of computing on two cores |
 # | Builds on | lesson 01 (the ImageNet network), 05 (IoU, NMS, AP) |
 # | Papers | Girshick, Donahue, Darrell & Malik 2014, *Rich feature hierarchies for accurate object detection and semantic segmentation* (R-CNN) · Uijlings et al. 2013, *Selective Search for Object Recognition* |
 #
 # A number printed with ≈ was measured, and may come out a little different on your machine.
+# The output of a cell that answers a *Predict* is folded: click on it to open it.
 
 # %% jupyter={"source_hidden": true}
 import copy
@@ -109,7 +111,7 @@ with torch.no_grad():
     per_box = milliseconds(lambda: network(prepare(some))) / 16
 print(f"a box of 128 × 128 pixels takes the network ≈ {per_box:.1f} ms")
 
-every_box = (512 * 513 // 2)**2                                 # pairs left < right, and top < bottom
+every_box = (512 * 513 // 2)**2                                 # left < right, and top < bottom
 grid = (512 // 8)**2 * 10 * 3                                   # every 8 pixels, 10 sizes, 3 shapes
 ways = {"every box": (every_box, "years", 365.25 * 86_400), "a coarse grid": (grid, "minutes", 60),
         "proposals": (len(proposals), "seconds", 1)}
@@ -140,7 +142,7 @@ def painted(picture: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
     sums = torch.zeros(len(counts), 3).index_add_(0, place, picture.flatten(1).T)
     colours = (sums / counts[:, None])[place].T.reshape(picture.shape)  # (3, H, W)
     large, small = (sign * F.max_pool2d(sign * numbers[None].float(), 3, 1, 1) for sign in (1, -1))
-    return colours.masked_fill(large != small, 1)                       # two patches within 3 × 3 pixels
+    return colours.masked_fill(large != small, 1)                       # two patches in 3 × 3
 
 show_images([photo, painted(photo, patches)],
             ["photo", f"{len(regions)} patches, each in its mean colour"], size=4)
@@ -473,7 +475,8 @@ found = sum(recall_at([30, 100, 300], boxes, scene.boxes) for boxes, scene in zi
 guessed = sum(recall_at([30, 100, 300], chance, scene.boxes) for scene in scenes)
 print(f"{things} things; found by the first 30, 100, 300:",
       *(f"≈ {share:.0%} " for share in found / things))
-print("by random boxes:                         ", *(f"≈ {share:.0%} " for share in guessed / things))
+print("by random boxes:                         ",
+      *(f"≈ {share:.0%} " for share in guessed / things))
 assert found[1] / things > 0.85 and guessed[1] / things < 0.5
 
 # %% [markdown]
@@ -572,7 +575,8 @@ for name, called in (("helmet", "football helmet"), ("shuttle", "space shuttle")
           f"overlaps the {name} by ≈ {overlap:.2f}")
     assert overlap > 0.5
 four = [*leaders[:3], int(place)]                               # the three surest, and the shuttle
-draw_boxes(photo, candidates[four], scores=best[four], names=[known[classes[index]] for index in four],
+draw_boxes(photo, candidates[four], scores=best[four],
+           names=[known[classes[index]] for index in four],
            title="three boxes that the classifier is surest of, and the shuttle", size=5)
 plt.show()
 
@@ -698,7 +702,8 @@ def keeping(work):
 
 # %%
 train_scenes = [train_world[index] for index in range(26)]
-parts_of, train_maps = keeping(lambda: [labelled(scene) for scene in tqdm(train_scenes, desc="scenes")])
+parts_of, train_maps = keeping(lambda: [labelled(scene)
+                                        for scene in tqdm(train_scenes, desc="scenes")])
 train = Regions(*(torch.cat(column) for column in zip(*parts_of)))
 words = {1: "examples", 0: "counterexamples", -1: "left out"}
 for name, column in zip(CLASSES, train.kinds.T):
@@ -732,8 +737,9 @@ weight, bias = cone_svm(others[drawn])
 
 # %%
 val_boxes = [boxes.to(device) for boxes in searches[:20]]
-val_features, val_maps = keeping(lambda: [detector.region_features(scene.image.to(device), boxes)
-                                          for scene, boxes in zip(scenes, tqdm(val_boxes, "scenes"))])
+val_features, val_maps = keeping(lambda: [
+    detector.region_features(scene.image.to(device), boxes)
+    for scene, boxes in zip(scenes, tqdm(val_boxes, "scenes"))])
 
 # %%
 scores = val_features[5].cpu() @ weight + bias                  # (P,): above 0 says "cone"
@@ -1014,7 +1020,8 @@ if stages["network"] < 0.5 * total:
     print("The network is not the slowest: you have a GPU, or your machine was busy.")
 figure, axis = plt.subplots(figsize=(8, 2.2), layout="constrained")
 bars = axis.barh(list(stages), list(stages.values()), color="#0072B2")
-axis.bar_label(bars, [f"{spent:.1f} ms, {spent / total:.0%}" for spent in stages.values()], padding=3)
+axis.bar_label(bars, [f"{spent:.1f} ms, {spent / total:.0%}" for spent in stages.values()],
+               padding=3)
 axis.invert_yaxis()
 axis.set(xlabel="milliseconds", xlim=(0, 1.25 * max(stages.values())),
          title=f"R-CNN on one scene of 96 × 96 pixels with {len(boxes)} proposals")
@@ -1129,26 +1136,29 @@ for name, score in three.items():
 # %% jupyter={"source_hidden": true}
 runs = json.loads((REPOSITORY / "data" / "checkpoints" / "06_finetune.json").read_text())["runs"]
 colours = {"frozen": "#0072B2", "tuned": "#D55E00"}
-ways = {"softmax": "softmax,\nexamples from IoU 0.5", "SVM from 0.5": "SVMs,\nexamples from IoU 0.5",
-        "SVM from 1": "SVMs,\nexamples of IoU 1"}
+ways = {"softmax": "softmax,\nexamples from IoU 0.5",
+        "SVM from 0.5": "SVMs,\nexamples from IoU 0.5", "SVM from 1": "SVMs,\nexamples of IoU 1"}
 
 def three_seeds(state: str, way: str, boxes: str, measure: str = "AP") -> torch.Tensor:
     return torch.tensor([run[state][way][boxes][measure] for run in runs])
 
 # %% jupyter={"source_hidden": true, "outputs_hidden": true}
-figure, axes = plt.subplots(1, 2, figsize=(9.2, 3.4), sharex=True, sharey=True, layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(9.2, 3.4), sharex=True, sharey=True,
+                            layout="constrained")
 for axis, boxes in zip(axes, ("boxes as proposed", "boxes moved")):
     for row, way in enumerate(ways):
         pair = {state: three_seeds(state, way, boxes) for state in colours}     # (3,) each
-        rows = row + torch.tensor([-0.2, 0, 0.2])                               # a line for each seed
+        rows = row + torch.tensor([-0.2, 0, 0.2])                               # one for each seed
         axis.hlines(rows, pair["frozen"], pair["tuned"], color="#BBBBBB", zorder=1)
         for state, colour in colours.items():
-            axis.plot(pair[state], rows, "o", color=colour, label=None if row else f"{state} network")
+            axis.plot(pair[state], rows, "o", color=colour,
+                      label=None if row else f"{state} network")
     axis.set(title=boxes, xlabel="AP", yticks=range(3), yticklabels=ways.values())
     axis.grid(axis="x", color="#EEEEEE")
 axes[0].invert_yaxis()
 figure.suptitle("a grey line joins the frozen and the tuned network of one seed", fontsize=10)
-figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2,
+              frameon=False)
 plt.show()
 
 # %% jupyter={"outputs_hidden": true}
@@ -1156,10 +1166,12 @@ for boxes in ("boxes as proposed", "boxes moved"):
     print(f"{boxes:<42}   AP  AP50")
     for state in colours:
         for way, title in ways.items():
-            ap, ap50 = (three_seeds(state, way, boxes, measure).mean() for measure in ("AP", "AP50"))
+            ap, ap50 = (three_seeds(state, way, boxes, measure).mean()
+                        for measure in ("AP", "AP50"))
             print(f"  {state + ', ' + title.replace(chr(10), ' '):<40}{ap:.3f} {ap50:.3f}")
-first, second, third = (torch.stack([three_seeds(state, way, "boxes as proposed") for state in colours])
-                        for way in ways)                        # (2, 3): frozen and tuned, three seeds
+first, second, third = (torch.stack([three_seeds(state, way, "boxes as proposed")
+                                     for state in colours])     # (2, 3): frozen, tuned; seeds
+                        for way in ways)
 assert (third > second + 0.015).all() and (first - second).abs().max() < 0.015
 assert all((way[1] > way[0] + 0.03).all() for way in (first, second, third))
 
@@ -1213,7 +1225,7 @@ assert hard > 3 * max(lost["without context"], lost["without regression"])
 
 # %% [markdown]
 # All three help, with each of the three seeds.
-# Context and regression are worth a point or two of AP; knowing what is *not* a thing is worth ten.
+# Context and regression are worth a point or two of AP; knowing what is *not* a thing is worth ten points.
 #
 # And one part cannot be put in at all.
 # The SVMs know what they would like to see: a feature that tells a cone from a cylinder.

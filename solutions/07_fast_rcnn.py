@@ -53,7 +53,7 @@ def all_at_once(boxes):
     return head.box_predictor(head.box_head(regions))
 
 # %% jupyter={"source_hidden": true}
-counts = (10, 25, 50, 100)                                      # proposals; section 11 draws them all
+counts = (10, 25, 50, 100)                                      # proposals; drawn in section 11
 slow = [milliseconds(lambda: crop_by_crop(proposals[:count])) for count in counts]
 quick = [milliseconds(lambda: all_at_once(proposals[:count]), repeats=20) for count in counts]
 crops = context_warp(picture, proposals, size=48, context=0).cpu()
@@ -82,11 +82,12 @@ print(f"crop by crop ≈ {slow[-1]:.0f} ms, all at once ≈ {quick[-1]:.1f} ms,"
 #
 # | | |
 # | --- | --- |
-# | Time | 90 minutes to read and do, about 45 seconds of computing on two cores |
+# | Time | 90 minutes: 53 for the five exercises, the rest to read; about 45 seconds of computing on two cores |
 # | Builds on | lesson 01 (one pass over the whole picture), 05 (IoU, AP), 06 (proposals, box targets) |
 # | Paper | Girshick 2015, *Fast R-CNN* |
 #
 # A number printed with ≈ was measured, and may come out a little different on your machine.
+# The output of a cell that answers a *Predict* is folded: click on it to open it.
 #
 # Two words from papers that stand everywhere from here on.
 # The part of a detector that turns the picture into a feature map is its **backbone** (or trunk).
@@ -409,7 +410,8 @@ def cells_of(box) -> int:
     return (right - left + 1) * (bottom - top + 1)
 
 
-cells = torch.tensor([cells_of(box) for sample in Toyworld("val", length=200) for box in sample.boxes])
+cells = torch.tensor([cells_of(box)
+                      for sample in Toyworld("val", length=200) for box in sample.boxes])
 print(f"{len(cells)} things; half of them have {cells.median()} cells or fewer,",
       f"{(cells >= 25).double().mean():.0%} have at least 25")
 
@@ -433,7 +435,7 @@ print(f"{len(cells)} things; half of them have {cells.median()} cells or fewer,"
 
 # %%
 cone = scene.boxes[4:5].to(device)                              # (1, 4)
-alive = (roi_pool(features, [cone], 3, 1 / 8)[0] > 0.05).all(dim=(1, 2))  # (96,): a winner in each bin
+alive = (roi_pool(features, [cone], 3, 1 / 8)[0] > 0.05).all(dim=(1, 2))    # (96,): all bins won
 liveliest = (features[0, :, 3:8, 2:7].std(dim=(1, 2)) * alive).argmax()
 watched = features[:, liveliest][:, None].clone().requires_grad_()      # (1, 1, 12, 12)
 roi_pool(watched, [cone], 3, 1 / 8).sum().backward()
@@ -442,7 +444,7 @@ numbers = watched.detach()[around].cpu().round(decimals=1)      # (7, 7)
 figure = show_numbers({f"channel {liveliest} of the map": numbers,
                        "gradient of the pooled cone": watched.grad[around].cpu()})
 for axis in figure.axes:
-    axis.add_patch(plt.Rectangle((0.5, 0.5), 5, 5, fill=False, linewidth=2.5))      # the cone's cells
+    axis.add_patch(plt.Rectangle((0.5, 0.5), 5, 5, fill=False, linewidth=2.5))  # the cone's
 plt.show()
 won = watched.grad[watched.grad > 0]
 print(f"{len(won)} cells have a gradient, together {won.sum():.0f}: one for each bin")
@@ -653,7 +655,8 @@ curves = {"half the square": 0.5 * differences ** 2,
           "smooth L1, β = 1": smooth_l1(differences, 1.0),
           "smooth L1, β = 1/9": smooth_l1(differences, 1 / 9)}
 figure, axes = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
-for (name, loss), colour, width in zip(curves.items(), ("#BBBBBB", "#0072B2", "#D55E00"), (7, 3.5, 1.3)):
+pens = (("#BBBBBB", 7), ("#0072B2", 3.5), ("#D55E00", 1.3))     # colour and width
+for (name, loss), (colour, width) in zip(curves.items(), pens):
     slope, = torch.autograd.grad(loss.sum(), differences)
     for axis, values in zip(axes, (loss.detach(), slope)):
         axis.plot(differences.detach(), values, color=colour, linewidth=width, label=name)
@@ -793,7 +796,8 @@ def targets_of_positives(target):
 
 spread = torch.cat([targets_of_positives(target) for target in train[1]]).std(dim=0)
 for name, value, weight in zip(("tx", "ty", "tw", "th"), spread.tolist(), (10, 10, 5, 5)):
-    print(f"{name} spreads by {value:.2f} (standard deviation), times {weight} by {weight * value:.1f}")
+    print(f"{name} spreads by {value:.2f} (standard deviation),",
+          f"times {weight} by {weight * value:.1f}")
 
 # %% [markdown]
 # A move is about a tenth of the proposal's width, a change of size about a fifth.
@@ -844,18 +848,19 @@ def my_loss(model, batch):
 # How many times does a picture go through the backbone in one step, here and there?
 # How much shorter is a step, forward and backward?
 
-# %% jupyter={"outputs_hidden": true}
+# %%
 fresh = fast_rcnn_small().to(device)
 most = sorted(range(150), key=lambda place: -len(train[1][place]["proposals"]))[:128]
 images = train[0][most].to(device) / 255                        # (128, 3, 96, 96)
 boxes = [train[1][place]["proposals"].to(device) for place in most]
-labels, moves = torch.zeros(128, dtype=torch.int64, device=device), torch.zeros(128, 4, device=device)
+labels = torch.zeros(128, dtype=torch.int64, device=device)
+moves = torch.zeros(128, 4, device=device)
 
-
+# %% jupyter={"outputs_hidden": true}
 def one_step(pictures: int, each: int) -> None:
     """Forward and backward, for `each` regions of each picture."""
     maps = fresh.backbone(images[:pictures])["0"]               # (pictures, 96, 12, 12)
-    regions = roi_pool(maps, [some[:each] for some in boxes[:pictures]], 5, 1 / 8)      # (128, 96, 5, 5)
+    regions = roi_pool(maps, [some[:each] for some in boxes[:pictures]], 5, 1 / 8)
     answers = fresh.roi_heads.box_predictor(fresh.roi_heads.box_head(regions))
     sum(two_task_loss(*answers, labels, moves)).backward()
 
@@ -1064,8 +1069,8 @@ assert with_both["AP75"] > without["AP75"] and with_both["AP50"] > without["AP50
 figure, axis = plt.subplots(figsize=(6.5, 3.4), layout="constrained")
 axis.plot(counts, slow, "o-", color="#D55E00", label="crop by crop")
 axis.plot(counts, quick, "o-", color="#0072B2", label="all at once")
-axis.set(title="time for a picture whose proposals are known", xlabel="proposals", ylabel="milliseconds",
-         xlim=(0, None), ylim=(0, None))
+axis.set(title="time for a picture whose proposals are known", xlabel="proposals",
+         ylabel="milliseconds", xlim=(0, None), ylim=(0, None))
 axis.legend()
 plt.show()
 for count, crops_ms, once_ms in zip(counts, slow, quick):
@@ -1073,7 +1078,7 @@ for count, crops_ms, once_ms in zip(counts, slow, quick):
           f"≈ {crops_ms / once_ms:.0f} times")
 
 # %% [markdown]
-# For R-CNN, twice the boxes take twice the time or a little more.
+# R-CNN pays for each box anew: its time grows in step with their number.
 # Fast R-CNN pays only for more pooling and more of the head; its backbone runs once, however many boxes there are.
 # (If one point jumps out, your machine was busy while it was measured.)
 #
@@ -1139,15 +1144,15 @@ explorer
 # </details>
 
 # %% jupyter={"outputs_hidden": true}
-of_class = {number: [] for number in range(1, 6)}               # (96,) for each thing: its largest cells
+of_class = {number: [] for number in range(1, 6)}               # (96,) a thing: its largest cells
 for image, target in zip(val[0].to(device), val[1]):
     maps = backbone(image[None] / 255)["0"]                     # (1, 96, 12, 12)
-    largest = roi_pool(maps, [target["boxes"].to(device)], 1, 1 / 8)[:, :, 0, 0]        # (things, 96)
+    largest = roi_pool(maps, [target["boxes"].to(device)], 1, 1 / 8)[:, :, 0, 0]    # (N, 96)
     for values, label in zip(largest, target["labels"].tolist()):
         of_class[label].append(values)
 means = torch.stack([torch.stack(values).mean(dim=0) for values in of_class.values()])  # (5, 96)
 for number, name in enumerate(CLASSES):
-    others = means[torch.arange(5) != number].max(dim=0).values     # (96,): the class that comes next
+    others = means[torch.arange(5) != number].max(dim=0).values     # (96,): the next class
     channel = (means[number] / (others + 0.1)).argmax()
     print(f"{name:<9} channel {channel:>2}: {means[number, channel]:.1f} on its own class,",
           f"{others[channel]:.1f} on the next")
@@ -1160,10 +1165,12 @@ for number, name in enumerate(CLASSES):
 # The figure's region is 2 cells wide (section 2).
 # What will its 5 columns of bins look like?
 
-# %% jupyter={"outputs_hidden": true}
+# %%
 two = scene.boxes[[0, 4]].to(device)                            # figure and cone
 regions = roi_pool(features, [two], 5, 1 / 8).cpu()             # (2, 96, 5, 5)
 differing = (regions[0] - regions[1]).abs().sum(dim=(1, 2)).topk(6).indices
+
+# %% jupyter={"source_hidden": true, "outputs_hidden": true}
 figure, axes = plt.subplots(2, 6, figsize=(9, 3.6), layout="constrained")
 for row, (axis_row, region) in enumerate(zip(axes, regions)):
     for axis, channel in zip(axis_row, differing):
@@ -1172,7 +1179,8 @@ for row, (axis_row, region) in enumerate(zip(axes, regions)):
     axis_row[0].set_ylabel(("figure", "cone")[row], fontsize=11)
 for axis, channel in zip(axes[0], differing):
     axis.set_title(f"channel {channel}", fontsize=10)
-figure.suptitle("5 × 5 bins: dark 0, yellow the channel's largest number in both regions", fontsize=10)
+figure.suptitle("5 × 5 bins: dark 0, yellow the channel's largest number in both regions",
+                fontsize=10)
 plt.show()
 assert torch.equal(regions[0, :, :, 0], regions[0, :, :, 1])
 assert torch.equal(regions[0, :, :, 3], regions[0, :, :, 4])

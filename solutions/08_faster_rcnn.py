@@ -52,11 +52,12 @@ plt.show()
 #
 # | | |
 # | --- | --- |
-# | Time | 90 minutes to read and do, about 40 seconds of computing on two cores |
+# | Time | 90 minutes: 57 for the five exercises, the rest to read; about 40 seconds of computing on two cores |
 # | Builds on | lesson 05 (IoU, NMS, recall, AP), 06 (selective search, box targets), 07 (RoI pooling, sampling, two losses) |
 # | Paper | Ren, He, Girshick & Sun 2015, *Faster R-CNN: Towards Real-Time Object Detection with Region Proposal Networks* |
 #
 # A number printed with ≈ was measured, and may come out a little different on your machine.
+# The output of a cell that answers a *Predict* is folded: click on it to open it.
 
 # %%
 import torch.nn.functional as F
@@ -113,7 +114,8 @@ for stage in fast_plan.stages[1:]:
     print(f"{name:<20} ≈ {human_time(ms / 1000)}, ≈ {ms / fast_plan.milliseconds:4.0%}")
 search_ms = fast_plan.stages[1].milliseconds
 learned_ms = plan.stages[1].milliseconds + plan.stages[2].milliseconds  # map and proposals
-print(f"and in this lesson: backbone and proposals together ≈ {human_time(learned_ms / 1000)}")
+print(f"and in this lesson: backbone and proposals together ≈ {human_time(learned_ms / 1000)},",
+      f"≈ {search_ms / learned_ms:.0f} times as quick as selective search")
 assert search_ms > fast_plan.milliseconds / 2 and learned_ms < search_ms
 
 # %% [markdown]
@@ -129,8 +131,8 @@ assert search_ms > fast_plan.milliseconds / 2 and learned_ms < search_ms
 def draw_sure(maps: dict[str, torch.Tensor]) -> None:
     """The picture, and objectness (12, 12) by name, each cell over the 8 × 8 pixels it covers."""
     side = min(3.0, 8.6 / (1 + len(maps)))                      # inches
-    figure, axes = plt.subplots(1, 1 + len(maps), figsize=(side * (1 + len(maps)) + 0.8, side + 0.3),
-                                layout="constrained")
+    size = (side * (1 + len(maps)) + 0.8, side + 0.3)
+    figure, axes = plt.subplots(1, 1 + len(maps), figsize=size, layout="constrained")
     axes[0].imshow(scene.image.permute(1, 2, 0), extent=(0, 96, 96, 0))
     axes[0].set_title("the picture", fontsize=10)
     for axis, (name, sure) in zip(axes[1:], maps.items()):
@@ -242,7 +244,7 @@ check(make_anchors)
 make_anchors = use(make_anchors)
 
 # %%
-anchors = make_anchors(12, 12, 8, sizes, ratios)                # (1296, 4)
+anchors = make_anchors(12, 12, 8, sizes, ratios)                # (places · 9, 4)
 centres = (anchors[::9, :2] + anchors[::9, 2:]) / 2             # (144, 2)
 place = 6 * 12 + 4                                              # row 6, column 4
 draw_anchors(scene.image, anchors[9 * place:9 * place + 9], centres, highlight=torch.arange(9),
@@ -716,8 +718,7 @@ assert of_ten[300] > 0.45 and of_ten[300] > of_ten[0] + 0.3
 # %% [markdown]
 # At the start it proposes whatever anchors its random weights happen to favour.
 # Then the boxes gather around things.
-# The recall of ten does not rise from each line to the next: on the way it falls back once
-# (at step 100 or at step 200 in the runs that we have seen; on your machine perhaps elsewhere).
+# The recall of ten does not rise from each line to the next: now and then it falls back a little.
 # So one score from the middle of a training says little; compare trainings at their ends.
 # That was a short run, of the first stage alone.
 #
@@ -759,7 +760,7 @@ class Detector(nn.Module):
         small = roi_pool(maps, regions, 5, 1 / 8)               # (R, C, 5, 5)
         return self.roi_heads["box_predictor"](self.roi_heads["box_head"](small))
 
-
+# %%
 def proposals_of(objectness: torch.Tensor, deltas: torch.Tensor) -> list[torch.Tensor]:
     """For each picture its best 100 proposals (P, 4)."""
     return [filter_proposals(decode_boxes(moves, anchors), sure, (96, 96), 300, 100, 0.7)
@@ -788,7 +789,7 @@ def regions_to_learn(proposals: torch.Tensor, target: dict) -> tuple:
     labels = torch.where(matches >= 0, target["labels"][nearest], 0)
     return boxes, labels, tenfold.encode_single(target["boxes"][nearest], boxes)
 
-
+# %%
 def detector_loss(model: nn.Module, batch: tuple) -> dict[str, torch.Tensor]:
     images, targets = batch
     maps, objectness, deltas = model.first(images)
@@ -813,7 +814,7 @@ def detect(model: nn.Module, images: torch.Tensor) -> list[dict[str, torch.Tenso
     return [choose(*parts)
             for parts in zip(proposals, scores.split(counts), deltas.split(counts))]
 
-
+# %%
 def choose(proposals, scores, deltas) -> dict[str, torch.Tensor]:
     """Of one picture: proposals (P, 4), scores (P, 6) and changes (P, 24) -> detections."""
     deltas = deltas.reshape(-1, 4) / deltas.new_tensor([10, 10, 5, 5])      # (P · 6, 4)
@@ -1151,7 +1152,7 @@ of_rcnn = load_checkpoint(rcnn, folder / "06_rcnn.safetensors")          # its r
 # %% jupyter={"source_hidden": true}
 plans = {"R-CNN": rcnn_plan(rcnn, picture, time_rcnn(rcnn, picture, search_ms)),
          "Fast R-CNN": fast_plan, "Faster R-CNN": plan}
-seconds = {name: drawn.milliseconds / 1000 for name, drawn in plans.items()}     # all stages together
+seconds = {name: drawn.milliseconds / 1000 for name, drawn in plans.items()}     # all stages
 
 
 def runs_of(name: str) -> dict:
@@ -1242,7 +1243,7 @@ assert min(aligned) > max(mean["Fast R-CNN"]["AP"], mean["Faster R-CNN"]["AP"])
 # What people use is `fasterrcnn_resnet50_fpn`: a ResNet-50 as backbone, five maps of different stride instead of one (lesson 11),
 # with one size of anchor each, and RoIAlign.
 # The stages, the rules and the names are those that you wrote, and `lib/models/faster_rcnn.py` has it.
-# Without a network connection we can still prove that it is torchvision's: give both the same random weights, and compare.
+# Offline we can still show that it is torchvision's: give both the same random weights, and compare.
 
 # %%
 from pathlib import Path
@@ -1278,7 +1279,7 @@ del theirs
 
 # %% [markdown]
 # Random weights find nonsense, but the same nonsense.
-# With a network connection, two lines load the weights that torchvision publishes, trained on COCO:
+# If you are online, two lines load the weights that torchvision publishes, trained on COCO:
 #
 # ```python
 # weights = detection.FasterRCNN_ResNet50_FPN_Weights.COCO_V1.get_state_dict(progress=True)     # 160 MB, once
@@ -1298,7 +1299,8 @@ if (Path(torch.hub.get_dir()) / "checkpoints" / Path(published.url).name).exists
         answer = ours([photo])[0]
     sure_ones = answer["scores"] > 0.6
     draw_boxes(photo, *(answer[name][sure_ones] for name in ("boxes", "labels", "scores")),
-               names=published.meta["categories"], title="a real photo, with published weights", size=6)
+               names=published.meta["categories"],
+               title="a real photo, with published weights", size=6)
     plt.show()
 else:
     print("The published weights are not on this disk.",

@@ -7,7 +7,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def data_dir() -> Path:
-    """The folder for downloads and caches: `data/` of this repository, or the folder named by `COURSE_DATA`."""
-    folder = Path(os.environ.get("COURSE_DATA") or REPOSITORY / "data")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    """The folder for downloads and caches: `data/` of this repository, or the folder named by `COURSE_DATA`.
+
+    `~` in it is the home folder. It need not be there: who writes into it makes it.
+    """
+    named = os.environ.get("COURSE_DATA")
+    return Path(named).expanduser() if named else REPOSITORY / "data"

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from skimage import data as skimage_data
 
+from lib.ops.checks import check_whole
+
 PHOTOS = ("chelsea", "coffee", "astronaut", "rocket", "motorcycle")
 
 # What one person marked on the photos, by eye and to within some pixels: x1, y1, x2, y2 at full size. Another person
@@ -100,8 +102,7 @@ def resize_photo(photo: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """
     _need_photo(photo)
     for argument, side in (("height", height), ("width", width)):
-        if not isinstance(side, int) or side < 1:
-            raise ValueError(f"{argument} is {side!r}; expected a positive whole number of pixels")
+        check_whole(argument, side, at_least=1)
     resized = F.interpolate(photo[None], (height, width), mode="bilinear", antialias=True, align_corners=False)
     return resized[0].clamp(0, 1)
 

@@ -7,6 +7,8 @@ Lesson 01 builds each of these by hand.
 import torch
 from torch import nn
 
+from lib.ops.checks import check_whole
+
 
 def linear_as_1x1_conv(linear: nn.Linear) -> nn.Conv2d:
     """The same layer, applied at every cell of a feature map instead of to one vector.
@@ -44,8 +46,7 @@ def flatten_fc_as_conv(fc: nn.Linear, channels: int, height: int, width: int) ->
     """
     _need_linear("fc", fc)
     for argument, size in (("channels", channels), ("height", height), ("width", width)):
-        if not isinstance(size, int) or size < 1:
-            raise ValueError(f"{argument} is {size!r}; expected a positive whole number")
+        check_whole(argument, size, at_least=1)
     if fc.in_features != channels * height * width:
         raise ValueError(
             f"fc takes {fc.in_features} features; expected channels · height · width = "

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lib.ops.checks import check_tensor
+
 
 class ImageList(NamedTuple):
     """A batch of pictures of different sizes."""
@@ -50,7 +52,8 @@ class GeneralizedRCNNTransform(nn.Module):
         """
         if len(images) == 0:
             raise ValueError("images is empty; expected at least one picture")
-        for image in images:
+        for number, image in enumerate(images):
+            check_tensor(f"images[{number}]", image, "(3, H, W)")
             if image.ndim != 3 or image.shape[0] != 3 or 0 in image.shape or not image.is_floating_point():
                 raise ValueError(f"images has a picture {tuple(image.shape)} {image.dtype}; expected (3, H, W) floats")
         resized = [self.resize(self.normalize(image)) for image in images]  # (3, h, w) each

@@ -20,7 +20,7 @@ from lib.layers.small_backbone import SmallBackbone
 from lib.ops.box_coder import BoxCoder
 from lib.ops.boxes import box_iou, clip_boxes_to_image, remove_small_boxes
 from lib.ops.matching import BalancedPositiveNegativeSampler, Matcher
-from lib.ops.targets import check_sets, check_targets
+from lib.ops.targets import check_labels, check_sets, check_targets
 
 
 class RoIPooling(nn.Module):
@@ -257,6 +257,7 @@ class FastRCNN(nn.Module):
         super().__init__()
         if num_classes < 2:
             raise ValueError(f"num_classes is {num_classes}; expected at least 2: background is one of them")
+        self.num_classes = num_classes
         self.transform = GeneralizedRCNNTransform(min_size, max_size, image_mean, image_std)
         self.backbone = backbone
         self.roi_heads = RoIHeads(
@@ -298,9 +299,10 @@ class FastRCNN(nn.Module):
             targets: for each picture {"boxes": (N, 4) xyxy, "labels": (N,) 1..K-1, "proposals": (P, 4) xyxy}.
 
         Raises:
-            ValueError: an entry is missing or has the wrong shape.
+            ValueError: an entry is missing or has the wrong shape, a box is not finite, or a label is out of range.
         """
         check_targets(targets, len(images))
+        check_labels(targets, self.num_classes - 1)
         check_sets("proposals", [target.get("proposals") for target in targets], len(images))
         batch = self.transform(images)
         targets = self.transform.resize_targets(targets, batch)

@@ -24,7 +24,7 @@ from lib.ops.anchors import AnchorGenerator
 from lib.ops.box_coder import BoxCoder
 from lib.ops.boxes import box_iou, clip_boxes_to_image, remove_small_boxes
 from lib.ops.matching import BalancedPositiveNegativeSampler, Matcher
-from lib.ops.targets import check_targets
+from lib.ops.targets import check_labels, check_no_targets, check_targets
 
 Targets = list[dict[str, Tensor]]  # for each picture {"boxes": (N, 4) xyxy pixels, "labels": (N,) int64}
 
@@ -211,6 +211,7 @@ class FasterRCNN(nn.Module):
         anchors = rpn_anchor_generator or AnchorGenerator(one_size_a_level, ((0.5, 1.0, 2.0),) * 5)
         pool = box_roi_pool or MultiScaleRoIAlign(["0", "1", "2", "3"], output_size=7, sampling_ratio=2)
         channels, (rows, columns) = backbone.out_channels, pool.output_size
+        self.num_classes = num_classes
         self.transform = GeneralizedRCNNTransform(min_size, max_size, image_mean, image_std)
         self.backbone = backbone
         self.rpn = RegionProposalNetwork(
@@ -238,18 +239,20 @@ class FasterRCNN(nn.Module):
             detections_per_img=box_detections_per_img,
         )
 
-    def forward(self, images: Tensor | list[Tensor]) -> list[dict[str, Tensor]]:
+    def forward(self, images: Tensor | list[Tensor], targets: None = None) -> list[dict[str, Tensor]]:
         """Detect.
 
         Args:
             images: (B, 3, H, W), or a list of (3, H, W) of different sizes, 0..1.
+            targets: none; see `loss`.
 
         Returns:
             For each picture {"boxes": (N, 4) xyxy pixels, "scores": (N,) 0..1, "labels": (N,) 1..K-1}, best first.
 
         Raises:
-            ValueError: a picture has the wrong shape.
+            ValueError: a picture has the wrong shape, or there are targets.
         """
+        check_no_targets(targets)
         batch = self.transform(images)
         features = self.backbone(batch.tensors)  # by name (B, C, h, w)
         proposals = [one["boxes"] for one in self.rpn(batch, features)]  # (P, 4) each
@@ -271,9 +274,10 @@ class FasterRCNN(nn.Module):
             {"loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg"}.
 
         Raises:
-            ValueError: an entry is missing or has the wrong shape.
+            ValueError: an entry is missing or has the wrong shape, a box is not finite, or a label is out of range.
         """
         check_targets(targets, len(images))
+        check_labels(targets, self.num_classes - 1)
         batch = self.transform(images)
         targets = self.transform.resize_targets(targets, batch)
         features = self.backbone(batch.tensors)  # by name (B, C, h, w)
@@ -289,12 +293,14 @@ def _accept_old_names(module: nn.Module, state_dict: dict, prefix: str, *_: obje
             state_dict[f"{prefix}conv.0.0.{kind}"] = state_dict.pop(f"{prefix}conv.{kind}")
 
 
-def fasterrcnn_resnet50_fpn(num_classes: int = 91) -> FasterRCNN:
+def fasterrcnn_resnet50_fpn(num_classes: int = 91, frozen_norms: bool = True) -> FasterRCNN:
     """torchvision's model of the same name, with random weights; its published ones (COCO) load strictly.
 
-    As there, the normalisations of the backbone are frozen: batches of two pictures say too little.
+    Args:
+        frozen_norms: whether the normalisations of the backbone stay as they are: batches of two pictures say too
+            little. So are torchvision's, with published weights; False, as there without, for a training from nothing.
     """
-    body = resnet50(norm_layer=partial(FrozenBatchNorm2d, eps=0.0))
+    body = resnet50(norm_layer=partial(FrozenBatchNorm2d, eps=0.0)) if frozen_norms else resnet50()
     return FasterRCNN(BackboneWithFPN(body, [256, 512, 1024, 2048], 256), num_classes)
 
 

@@ -17,7 +17,7 @@ from lib.layers.fpn import MultiScaleRoIAlign
 from lib.models.fast_rcnn import RoIPooling, TrainingSamples
 from lib.models.faster_rcnn import FasterRCNN, Targets, faster_rcnn_small, fasterrcnn_resnet50_fpn
 from lib.ops.masks import check_masks, paste_masks_in_image, project_masks_on_boxes
-from lib.ops.targets import check_targets
+from lib.ops.targets import check_labels, check_no_targets, check_targets
 
 
 class MaskRCNNHeads(nn.Sequential):
@@ -96,25 +96,28 @@ class MaskRCNN(nn.Module):
         across_classes: bool = False,
     ):
         super().__init__()
+        self.num_classes = detector.num_classes
         self.transform, self.backbone = detector.transform, detector.backbone
         self.rpn, self.roi_heads = detector.rpn, detector.roi_heads
         self.mask_roi_pool, self.mask_head, self.mask_predictor = mask_roi_pool, mask_head, mask_predictor
         self.aligned, self.across_classes = aligned, across_classes
         self.register_load_state_dict_pre_hook(_accept_torchvisions_names)
 
-    def forward(self, images: Tensor | list[Tensor]) -> list[dict[str, Tensor]]:
+    def forward(self, images: Tensor | list[Tensor], targets: None = None) -> list[dict[str, Tensor]]:
         """Detect, then draw: the mask branch looks at the boxes that the detector has settled on.
 
         Args:
             images: (B, 3, H, W), or a list of (3, H, W) of different sizes, 0..1.
+            targets: none; see `loss`.
 
         Returns:
             For each picture {"boxes": (N, 4) xyxy pixels, "scores": (N,) 0..1, "labels": (N,) 1..K-1, "masks":
             (N, H, W) 0..1}, best first. A pixel is the thing's where its mask is above 0.5.
 
         Raises:
-            ValueError: a picture has the wrong shape.
+            ValueError: a picture has the wrong shape, or there are targets.
         """
+        check_no_targets(targets)
         batch = self.transform(images)
         features = self.backbone(batch.tensors)  # by name (B, C, h, w)
         proposals = [one["boxes"] for one in self.rpn(batch, features)]  # (P, 4) each
@@ -148,9 +151,10 @@ class MaskRCNN(nn.Module):
                 N may be 0.
 
         Raises:
-            ValueError: an entry is missing or has the wrong shape.
+            ValueError: an entry is missing or has the wrong shape, a box is not finite, or a label is out of range.
         """
         check_targets(targets, len(images))
+        check_labels(targets, self.num_classes - 1)
         _check_target_masks(images, targets)
         batch = self.transform(images)
         targets = self.transform.resize_targets(targets, batch)
@@ -218,10 +222,14 @@ def _accept_old_names(module: nn.Module, state_dict: dict, prefix: str, *_: obje
                 state_dict[f"{prefix}{number}.0.{kind}"] = state_dict.pop(old)
 
 
-def maskrcnn_resnet50_fpn(num_classes: int = 91) -> MaskRCNN:
-    """torchvision's model of the same name, with random weights; its published ones (COCO) load strictly."""
+def maskrcnn_resnet50_fpn(num_classes: int = 91, frozen_norms: bool = True) -> MaskRCNN:
+    """torchvision's model of the same name, with random weights; its published ones (COCO) load strictly.
+
+    Args:
+        frozen_norms: see `fasterrcnn_resnet50_fpn`.
+    """
     return MaskRCNN(
-        fasterrcnn_resnet50_fpn(num_classes),
+        fasterrcnn_resnet50_fpn(num_classes, frozen_norms),
         MultiScaleRoIAlign(["0", "1", "2", "3"], output_size=14, sampling_ratio=2),
         MaskRCNNHeads(256, (256, 256, 256, 256)),
         MaskRCNNPredictor(256, 256, num_classes),

@@ -25,7 +25,7 @@ from lib.ops.box_coder import BoxCoder
 from lib.ops.boxes import box_iou, clip_boxes_to_image
 from lib.ops.losses import sigmoid_focal_loss
 from lib.ops.matching import Matcher
-from lib.ops.targets import check_labels, check_targets
+from lib.ops.targets import check_labels, check_no_targets, check_targets
 
 PRIOR = 0.01  # how probable a thing is at the start, section 3.3: so that the many backgrounds do not flood the loss
 
@@ -169,18 +169,20 @@ class RetinaNet(nn.Module):
         self.score_thresh, self.topk_candidates = score_thresh, topk_candidates
         self.nms_thresh, self.detections_per_img = nms_thresh, detections_per_img
 
-    def forward(self, images: Tensor | list[Tensor]) -> list[dict[str, Tensor]]:
+    def forward(self, images: Tensor | list[Tensor], targets: None = None) -> list[dict[str, Tensor]]:
         """Detect.
 
         Args:
             images: (N, 3, H, W), or a list of (3, H, W) of different sizes, 0..1.
+            targets: none; see `loss`.
 
         Returns:
             For each picture {"boxes": (n, 4) xyxy pixels, "scores": (n,) 0..1, "labels": (n,) 1..K-1}, best first.
 
         Raises:
-            ValueError: a picture has the wrong shape.
+            ValueError: a picture has the wrong shape, or there are targets.
         """
+        check_no_targets(targets)
         batch = self.transform(images)
         output = self.predict(batch.tensors)
         return self.transform.postprocess(self.postprocess_detections(output, batch.image_sizes), batch)
@@ -274,12 +276,15 @@ def _accept_old_names(module: nn.Module, state_dict: dict, prefix: str, *_: obje
                 state_dict[new] = state_dict.pop(old)
 
 
-def retinanet_resnet50_fpn(num_classes: int = 91) -> RetinaNet:
+def retinanet_resnet50_fpn(num_classes: int = 91, frozen_norms: bool = True) -> RetinaNet:
     """torchvision's model of the same name, with random weights; its published ones (COCO) load strictly.
 
-    As there, the pyramid begins at stride 8, and the normalisations of the backbone are frozen.
+    As there, the pyramid begins at stride 8.
+
+    Args:
+        frozen_norms: see `fasterrcnn_resnet50_fpn`.
     """
-    body = resnet50(norm_layer=partial(FrozenBatchNorm2d, eps=0.0))
+    body = resnet50(norm_layer=partial(FrozenBatchNorm2d, eps=0.0)) if frozen_norms else resnet50()
     return RetinaNet(BackboneWithFPN(body, [512, 1024, 2048], 256, LastLevelP6P7(256)), num_classes)
 
 

@@ -21,7 +21,7 @@ from lib.ops.box_coder import BoxCoder
 from lib.ops.boxes import box_cxcywh_to_xyxy, box_iou, clip_boxes_to_image
 from lib.ops.losses import hard_negatives
 from lib.ops.matching import Matcher
-from lib.ops.targets import check_labels, check_targets
+from lib.ops.targets import check_labels, check_no_targets, check_targets
 
 Targets = list[dict[str, Tensor]]  # for each picture {"boxes": (n, 4) xyxy pixels, "labels": (n,) int64}
 
@@ -220,18 +220,20 @@ class SSD(nn.Module):
         self.nms_thresh, self.detections_per_img = nms_thresh, detections_per_img
         self.neg_to_pos_ratio = neg_to_pos_ratio
 
-    def forward(self, images: Tensor | list[Tensor]) -> list[dict[str, Tensor]]:
+    def forward(self, images: Tensor | list[Tensor], targets: None = None) -> list[dict[str, Tensor]]:
         """Detect.
 
         Args:
             images: (N, 3, H, W), or a list of (3, H, W) of different sizes, 0..1.
+            targets: none; see `loss`.
 
         Returns:
             For each picture {"boxes": (n, 4) xyxy pixels, "scores": (n,) 0..1, "labels": (n,) 1..K-1}, best first.
 
         Raises:
-            ValueError: a picture has the wrong shape.
+            ValueError: a picture has the wrong shape, or there are targets.
         """
+        check_no_targets(targets)
         batch = self.transform(images)
         defaults, cls_logits, bbox_regression = self.predict(batch.tensors)
         answers = zip(cls_logits, bbox_regression, batch.image_sizes, strict=True)

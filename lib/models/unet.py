@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lib.ops.checks import check_whole
+
 
 class DoubleConv(nn.Sequential):
     """Twice: 3×3 convolution, BatchNorm, ReLU. Without padding each convolution takes one pixel off all four sides."""
@@ -133,8 +135,7 @@ class UNet(nn.Module):
             ("depth", depth),
             ("stem_stride", stem_stride),
         ):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}; expected a whole number of at least 1")
+            check_whole(name, value, at_least=1)
         if padding not in (0, 1) or padding == 0 and stem_stride > 1:
             raise ValueError(f"padding is {padding!r}; expected 1, or 0 with stem_stride 1")
         self.in_channels, self.stem_stride = in_channels, stem_stride

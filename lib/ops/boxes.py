@@ -8,11 +8,15 @@ stretch from i to i + 1, so the box (0, 0, 96, 96) is the whole of a 96 × 96 pi
     cxcywh   middle x, middle y, width, height: the form that networks predict
 
 Everything here takes and gives floats, keeps gradients, and equals the function of the same name in `torchvision.ops`.
+Numbers too short for an area or a sum are made longer first (`widened`): boxes in float16 give a float32.
 A box whose right side lies left of its left side is no box; nothing here looks for one.
 """
 
 import torch
 from torch import Tensor
+
+from lib.ops.checks import check_tensor
+from lib.ops.dtypes import widened
 
 FORMS = ("xyxy", "xywh", "cxcywh")
 
@@ -76,8 +80,7 @@ def box_convert(boxes: Tensor, in_fmt: str, out_fmt: str) -> Tensor:
         if form not in FORMS:
             raise ValueError(f"{name} is {form!r}; expected one of {', '.join(FORMS)}")
     if in_fmt == out_fmt:
-        _columns("boxes", boxes)
-        return boxes.clone()
+        return torch.stack(_columns("boxes", boxes), dim=-1)  # (..., 4)
     if in_fmt != "xyxy":
         boxes = {"xywh": box_xywh_to_xyxy, "cxcywh": box_cxcywh_to_xyxy}[in_fmt](boxes)
     if out_fmt != "xyxy":
@@ -131,6 +134,7 @@ def generalized_box_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     Source: Rezatofighi et al. 2019, "Generalized Intersection over Union", algorithm 1.
     """
     intersection, union = _intersection_and_union(boxes1, boxes2)
+    boxes1, boxes2 = widened(boxes1), widened(boxes2)
     top_left = torch.minimum(boxes1[:, None, :2], boxes2[:, :2])  # (N, M, 2)
     bottom_right = torch.maximum(boxes1[:, None, 2:], boxes2[:, 2:])  # (N, M, 2)
     around = (bottom_right - top_left).clamp(min=0).prod(-1)  # (N, M)
@@ -141,6 +145,7 @@ def _intersection_and_union(boxes1: Tensor, boxes2: Tensor) -> tuple[Tensor, Ten
     """The area that two boxes share and the area that they cover together: two times (N, M)."""
     for name, boxes in (("boxes1", boxes1), ("boxes2", boxes2)):
         check_boxes(name, boxes)
+    boxes1, boxes2 = widened(boxes1), widened(boxes2)
     top_left = torch.maximum(boxes1[:, None, :2], boxes2[:, :2])  # (N, M, 2)
     bottom_right = torch.minimum(boxes1[:, None, 2:], boxes2[:, 2:])  # (N, M, 2)
     sides = (bottom_right - top_left).clamp(min=0)  # a negative side is a gap: nothing is shared
@@ -174,12 +179,14 @@ def remove_small_boxes(boxes: Tensor, min_size: float) -> Tensor:
 
 
 def _columns(name: str, boxes: Tensor) -> tuple[Tensor, ...]:
+    check_tensor(name, boxes, "(..., 4)")
     if boxes.ndim < 1 or boxes.shape[-1] != 4:
         raise ValueError(f"{name} is {tuple(boxes.shape)}; expected (..., 4): four numbers to a box")
-    return boxes.unbind(-1)
+    return widened(boxes).unbind(-1)
 
 
 def check_boxes(name: str, boxes: Tensor) -> None:
     """Raise ValueError, naming the argument `name`, unless `boxes` is a set of boxes (N, 4)."""
+    check_tensor(name, boxes, "(N, 4)")
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"{name} is {tuple(boxes.shape)}; expected (N, 4): one box a row, xyxy pixels")

@@ -17,6 +17,8 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
+from lib.ops.checks import check_tensor
+
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALL_POINTS = np.linspace(0, 1, 101)
 AREAS = {"": (0, 1e10), "_small": (0, 32**2), "_medium": (32**2, 96**2), "_large": (96**2, 1e10)}  # square pixels
@@ -49,7 +51,8 @@ def average_precision(
         {label: AP}. A class without a true object does not count. nan where there is nothing to find.
 
     Raises:
-        ValueError: the two differ in length, an entry is missing, its shape does not fit, or there is no such iou_type.
+        ValueError: the two differ in length, an entry is missing, its shape does not fit, a label is no whole number,
+            or there is no such iou_type.
     """
     if iou_type not in ("bbox", "segm"):
         raise ValueError(f"iou_type is {iou_type!r}; expected 'bbox' or 'segm'")
@@ -181,6 +184,7 @@ def _numpy(where: str, picture: dict[str, Tensor], needed: tuple[str, ...]) -> d
     for name in needed + tuple(name for name in ("area", "iscrowd") if "scores" not in needed and name in picture):
         if name not in picture:
             raise ValueError(f"{where} has {', '.join(picture) or 'no entry'}; expected {', '.join(needed)}")
+        check_tensor(f"{where}[{name!r}]", picture[name], "with an entry for each box")
         array = picture[name].detach().cpu().numpy()
         expected = (len(picture["boxes"]), *{"boxes": (4,), "masks": array.shape[-2:]}.get(name, ()))
         if array.shape != expected:
@@ -189,7 +193,9 @@ def _numpy(where: str, picture: dict[str, Tensor], needed: tuple[str, ...]) -> d
             )
         if array.dtype.kind == "f" and np.isnan(array).any():
             raise ValueError(f"{where}[{name!r}] holds nan; expected numbers")
-        arrays[name] = array
+        if name == "labels" and (array.astype(np.int64) != array).any():
+            raise ValueError(f"{where}['labels'] is {array.tolist()}; expected whole numbers")
+        arrays[name] = array.astype(np.float64) if name == "scores" else array  # the minus of a uint8 is no minus
     arrays["shapes"] = arrays["masks"] > 0.5 if "masks" in needed else arrays["boxes"].astype(np.float64)
     if "scores" not in needed:
         arrays["area"] = arrays.get("area", _area(arrays["shapes"])).astype(np.float64)

@@ -8,6 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lib.ops.checks import check_tensor
+from lib.ops.dtypes import widened
+
 
 def cross_entropy(logits: Tensor, target: Tensor, ignore_index: int = 255, weight: Tensor | None = None) -> Tensor:
     """The mean surprise at the true class, -log of its softmax probability, over all pixels that count.
@@ -19,7 +22,7 @@ def cross_entropy(logits: Tensor, target: Tensor, ignore_index: int = 255, weigh
 
     Returns:
         One number, equal to `F.cross_entropy(logits, target, weight, ignore_index=ignore_index)`. If every pixel is
-        ignored it is 0, with gradients of 0, where `F.cross_entropy` gives nan.
+        ignored it is 0, with gradients of 0, where `F.cross_entropy` gives nan. float16 scores give a float32.
 
     Raises:
         ValueError: shapes do not fit, or a counted class is not in 0..K-1.
@@ -29,6 +32,7 @@ def cross_entropy(logits: Tensor, target: Tensor, ignore_index: int = 255, weigh
     counted, classes = _check(logits, target, ignore_index)
     if weight is not None and weight.shape != logits.shape[1:2]:
         raise ValueError(f"weight is {tuple(weight.shape)}; expected ({logits.shape[1]},), one number for each class")
+    logits = torch.where(counted[:, None], widened(logits), 0)  # (B, K, H, W); a NaN times 0 would stay a NaN
     log_probability = logits - logits.logsumexp(dim=1, keepdim=True)  # (B, K, H, W)
     of_truth = log_probability.gather(1, classes[:, None])[:, 0]  # (B, H, W)
     share = counted.to(logits.dtype)  # (B, H, W), 0 where ignored
@@ -66,6 +70,7 @@ def dice_loss(logits: Tensor, target: Tensor, ignore_index: int = 255, smooth: f
     counted, classes = _check(logits, target, ignore_index)
     if smooth < 0:
         raise ValueError(f"smooth is {smooth!r}; expected a number of at least 0")
+    logits = torch.where(counted[:, None], widened(logits), 0)  # (B, K, H, W), as in `cross_entropy`
     pixels = counted[:, None].to(logits.dtype)  # (B, 1, H, W), 0 where ignored
     probability = logits.softmax(dim=1) * pixels  # (B, K, H, W)
     truth = torch.zeros_like(logits).scatter(1, classes[:, None], pixels)  # (B, K, H, W), one-hot
@@ -206,6 +211,8 @@ def _reduced(loss: Tensor, reduction: str) -> Tensor:
 
 def _check(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
     """Which pixels count, (B, H, W) bool, and the classes as int64 with 0 at those that do not."""
+    check_tensor("logits", logits, "(B, K, H, W)")
+    check_tensor("target", target, "(B, H, W)")
     if logits.ndim < 2 or not logits.is_floating_point():
         raise ValueError(f"logits is {tuple(logits.shape)} {logits.dtype}; expected floats (B, K, H, W)")
     if target.is_floating_point():

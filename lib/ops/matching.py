@@ -8,6 +8,8 @@ thresholds, the best anchor of each box) and section 3.1.3 (the sampling).
 import torch
 from torch import Tensor
 
+from lib.ops.checks import check_whole
+
 
 class Matcher:
     """Gives every candidate the true box that it overlaps most, if it overlaps it enough.
@@ -84,8 +86,7 @@ class BalancedPositiveNegativeSampler:
     """
 
     def __init__(self, batch_size_per_image: int, positive_fraction: float):
-        if not isinstance(batch_size_per_image, int) or batch_size_per_image < 1:
-            raise ValueError(f"batch_size_per_image is {batch_size_per_image!r}; expected a whole number of at least 1")
+        check_whole("batch_size_per_image", batch_size_per_image, at_least=1)
         if not 0 <= positive_fraction <= 1:
             raise ValueError(f"positive_fraction is {positive_fraction!r}; expected a number from 0 to 1")
         self.batch_size_per_image, self.positive_fraction = batch_size_per_image, positive_fraction

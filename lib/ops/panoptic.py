@@ -10,6 +10,7 @@ Segmentation" (MaskFormer), section 3.4 and that paper's code; for instances the
 """
 
 from collections.abc import Set
+from numbers import Integral
 from typing import NotRequired, TypedDict
 
 import torch
@@ -212,5 +213,5 @@ def _check(class_logits: Tensor, mask_logits: Tensor) -> None:
 
 def _check_things(things: Set[int], class_logits: Tensor) -> None:
     last = class_logits.shape[1] - 2
-    if not all(isinstance(thing, int) and 0 <= thing <= last for thing in things):
+    if not all(isinstance(thing, Integral) and 0 <= thing <= last for thing in things):
         raise ValueError(f"things is {things!r}; expected a set of classes of 0..{last}")

@@ -23,4 +23,4 @@ def shuffle_pixels(images: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
     if order.shape != (pixels,) or not torch.equal(order.sort().values.cpu(), torch.arange(pixels)):
         raise ValueError(f"order is {tuple(order.shape)}; expected each of 0..{pixels - 1} once, shape ({pixels},)")
     flat = images.flatten(start_dim=2)  # (B, C, H·W)
-    return flat[:, :, order].view_as(images)  # (B, C, H, W)
+    return flat[:, :, order.long()].view_as(images)  # (B, C, H, W)

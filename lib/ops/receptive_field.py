@@ -9,6 +9,8 @@ For a whole network with branches, see `lib.viz.explorer.tracing`, which follows
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from lib.ops.checks import check_whole
+
 
 class Window(NamedTuple):
     """One sliding window, square, in cells of its own input: a convolution or a pooling layer."""
@@ -50,7 +52,7 @@ def feature_size(height: int, width: int, layers: Sequence[Window]) -> tuple[int
     _check_layers(layers)
     sizes = []
     for name, cells in (("height", height), ("width", width)):
-        _check_whole(name, cells, at_least=1)
+        check_whole(name, cells, at_least=1)
         for index, (kernel, stride, padding, dilation) in enumerate(layers):
             room = cells + 2 * padding - dilation * (kernel - 1) - 1  # how far the window can slide
             if room < 0:
@@ -86,9 +88,4 @@ def _check_layers(layers: Sequence[Window]) -> None:
         if not isinstance(layer, tuple) or len(layer) != 4:
             raise ValueError(f"layers[{index}] is {layer!r}; expected Window(kernel, stride, padding, dilation)")
         for name, value, least in zip(Window._fields, layer, (1, 1, 0, 1), strict=True):
-            _check_whole(f"layers[{index}].{name}", value, at_least=least)
-
-
-def _check_whole(name: str, value: int, at_least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
-        raise ValueError(f"{name} is {value!r}; expected a whole number of at least {at_least}")
+            check_whole(f"layers[{index}].{name}", value, at_least=least)

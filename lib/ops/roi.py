@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lib.ops.boxes import box_area, check_boxes
+from lib.ops.dtypes import widened
 
 
 def roi_pool(
@@ -32,7 +33,7 @@ def roi_pool(
         (K, C, *output_size). Equal to `torchvision.ops.roi_pool`.
 
     Raises:
-        ValueError: a shape does not fit, or a number is out of range.
+        ValueError: a shape does not fit, a number is out of range, or a box is not finite.
     """
     pictures, regions, (down, across) = _checked(input, boxes, output_size, spatial_scale)
     pooled = input.new_zeros(len(regions), input.shape[1], down, across)  # (K, C, down, across)
@@ -91,22 +92,23 @@ def roi_align(
 
     Returns:
         (K, C, *output_size). A point that lies more than a cell outside of the map counts as 0. Equal to
-        `torchvision.ops.roi_align`.
+        `torchvision.ops.roi_align`, for a map of finite numbers: one NaN spoils all regions of its picture.
 
     Raises:
-        ValueError: a shape does not fit, or a number is out of range.
+        ValueError: a shape does not fit, a number is out of range, or a box is not finite.
     """
-    pictures, regions, (down, across) = _checked(input, boxes, output_size, spatial_scale)
-    height, width = input.shape[2:]
-    pooled = [input.new_zeros(0, input.shape[1], down, across)]
+    maps = widened(input)  # float16 is too coarse for places between cells
+    pictures, regions, (down, across) = _checked(maps, boxes, output_size, spatial_scale)
+    height, width = maps.shape[2:]
+    pooled = [maps.new_zeros(0, input.shape[1], down, across)]
     for picture, region in zip(pictures.tolist(), regions * spatial_scale - (0.5 if aligned else 0.0)):
         left, top, right, bottom = region
         least = -torch.inf if aligned else 1.0
         row_weights = _mixing_weights(top, (bottom - top).clamp(min=least), down, sampling_ratio, height)
         column_weights = _mixing_weights(left, (right - left).clamp(min=least), across, sampling_ratio, width)
-        cut = row_weights @ input[picture] @ column_weights.T  # (C, down, across)
+        cut = row_weights @ maps[picture] @ column_weights.T  # (C, down, across)
         pooled.append(cut[None])
-    return torch.cat(pooled)
+    return torch.cat(pooled).to(input.dtype)
 
 
 def _mixing_weights(start: Tensor, length: Tensor, bins: int, sampling_ratio: int, cells: int) -> Tensor:
@@ -116,7 +118,7 @@ def _mixing_weights(start: Tensor, length: Tensor, bins: int, sampling_ratio: in
     if samples < 1 or not cells:  # no width, no points
         return start.new_zeros(bins, cells)
     bin_starts = start + torch.arange(bins, device=start.device) * width  # (bins,)
-    inside_bin = (torch.arange(samples, device=start.device) + 0.5) * width / samples  # (samples,)
+    inside_bin = (torch.arange(samples, dtype=start.dtype, device=start.device) + 0.5) * width / samples  # (samples,)
     points = bin_starts[:, None] + inside_bin  # (bins, samples)
     on_map = (points >= -1) & (points <= cells)
     points = points.clamp(0, cells - 1)  # up to a cell outside of the map, its rim is repeated
@@ -167,7 +169,7 @@ def _checked(
     """The number of the picture of each box (K,), the boxes (K, 4) in the map's dtype, and the bins down and across."""
     if input.ndim != 4:
         raise ValueError(f"input is {tuple(input.shape)}; expected (B, C, h, w)")
-    size = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
+    size = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size, output_size)
     if len(size) != 2 or min(size) < 1:
         raise ValueError(f"output_size is {output_size!r}; expected one or two whole numbers of at least 1")
     if not spatial_scale > 0:
@@ -188,4 +190,6 @@ def _checked(
         counts = torch.tensor([len(one) for one in boxes], dtype=torch.int64, device=input.device)
         pictures = torch.arange(len(boxes), device=input.device).repeat_interleave(counts)  # (K,)
         regions = torch.cat([input.new_zeros(0, 4), *boxes])  # (K, 4)
+    if not regions.isfinite().all():
+        raise ValueError("boxes holds infinite or NaN numbers; expected finite pixels")
     return pictures, regions.to(input).detach(), size

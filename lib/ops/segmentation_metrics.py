@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lib.ops.checks import check_tensor, check_whole
+
 __all__ = ["boundary_f_score", "confusion_matrix", "iou_per_class", "mean_iou", "pixel_accuracy"]
 
 
@@ -134,9 +136,9 @@ def _within(line: Tensor, tolerance: float) -> Tensor:
 
 
 def _check_maps(predicted: Tensor, target: Tensor, num_classes: int) -> None:
-    if not isinstance(num_classes, int) or num_classes < 1:
-        raise ValueError(f"num_classes is {num_classes!r}; expected a whole number of at least 1")
+    check_whole("num_classes", num_classes, at_least=1)
     for name, classes in (("predicted", predicted), ("target", target)):
+        check_tensor(name, classes, "(H, W) or (B, H, W)")
         if classes.is_floating_point() or classes.is_complex():
             raise ValueError(f"{name} is {classes.dtype}; expected class numbers (of scores, take argmax over classes)")
     if target.ndim not in (2, 3):

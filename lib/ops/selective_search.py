@@ -174,7 +174,7 @@ def regions_of(image: Tensor, patches: Tensor, space: str = "rgb") -> tuple[list
             f"patches is {tuple(patches.shape)} from {patches.min()}; expected "
             f"{tuple(image.shape[1:])} with numbers from 0"
         )
-    number = patches.cpu().numpy()
+    number = patches.long().cpu().numpy()  # (H, W)
     sizes = np.bincount(number.ravel())  # (N,)
     if not sizes.all():
         raise ValueError(f"patches misses the number {int(np.argmin(sizes))}; expected each at least once")

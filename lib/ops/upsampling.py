@@ -11,6 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lib.ops.checks import check_whole
+from lib.ops.dtypes import widened
+
 # ------------------------------------------------------------------------------------------------ without weights
 
 
@@ -20,7 +23,7 @@ def nearest_upsample(x: Tensor, factor: int) -> Tensor:
     Equal to `F.interpolate(x, scale_factor=factor, mode="nearest")`.
     """
     _check_map("x", x)
-    _check_whole("factor", factor, at_least=1)
+    check_whole("factor", factor, at_least=1)
     height, width = x.shape[2:]
     rows = torch.arange(height * factor, device=x.device) // factor  # output row i copies input row i // factor
     columns = torch.arange(width * factor, device=x.device) // factor
@@ -34,11 +37,13 @@ def bilinear_upsample(x: Tensor, factor: int) -> Tensor:
     the outermost cells their value is repeated. Equal to `F.interpolate(..., mode="bilinear", align_corners=False)`.
     """
     _check_map("x", x)
-    _check_whole("factor", factor, at_least=1)
-    before, after, share = _neighbours(x.shape[2], factor, x)
-    x = x[:, :, before] * (1 - share[:, None]) + x[:, :, after] * share[:, None]  # (B, C, h·factor, w)
-    before, after, share = _neighbours(x.shape[3], factor, x)
-    return x[..., before] * (1 - share) + x[..., after] * share  # (B, C, h·factor, w·factor)
+    check_whole("factor", factor, at_least=1)
+    out = widened(x)  # float16 is too coarse for the places of many cells
+    before, after, share = _neighbours(x.shape[2], factor, out)
+    out = out[:, :, before] * (1 - share[:, None]) + out[:, :, after] * share[:, None]  # (B, C, h·factor, w)
+    before, after, share = _neighbours(x.shape[3], factor, out)
+    out = out[..., before] * (1 - share) + out[..., after] * share  # (B, C, h·factor, w·factor)
+    return out.to(x.dtype) if x.is_floating_point() else out
 
 
 def _neighbours(size: int, factor: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -101,7 +106,7 @@ def transposed_size(size: int, kernel: int, stride: int, padding: int = 0, outpu
         ("padding", padding, 0),
         ("output_padding", output_padding, 0),
     ):
-        _check_whole(name, value, at_least=least)
+        check_whole(name, value, at_least=least)
     if output_padding and output_padding >= stride:
         raise ValueError(f"output_padding is {output_padding}; expected less than the stride, {stride}")
     cells = (size - 1) * stride + kernel - 2 * padding + output_padding
@@ -179,7 +184,7 @@ def bilinear_kernel(factor: int) -> Tensor:
     Returns:
         (k, k) float32; the sum is factor².
     """
-    _check_whole("factor", factor, at_least=1)
+    check_whole("factor", factor, at_least=1)
     side = 2 * factor - factor % 2
     middle = (side - 1) / 2
     slope = 1 - (torch.arange(side) - middle).abs() / factor  # (k,)
@@ -225,11 +230,11 @@ def checkerboard_energy(image: Tensor, stride: int) -> Tensor:
     Raises:
         ValueError: `stride` is out of range, or does not divide H and W.
     """
-    _check_whole("stride", stride, at_least=2)
+    check_whole("stride", stride, at_least=2)
     if image.ndim < 2 or 0 in image.shape or image.shape[-2] % stride or image.shape[-1] % stride:
         raise ValueError(f"image is {tuple(image.shape)}; expected (..., H, W) with multiples of {stride} for H and W")
     height, width = image.shape[-2:]
-    energy = torch.fft.fft2(image).abs().square()  # (..., H, W); [0, 0] is the mean
+    energy = torch.fft.fft2(widened(image)).abs().square()  # (..., H, W); [0, 0] is the mean
     flat = energy[..., 0, 0]
     total = energy.sum(dim=(-2, -1)) - flat
     repeating = energy[..., :: height // stride, :: width // stride].sum(dim=(-2, -1)) - flat
@@ -251,8 +256,3 @@ def _check_transposed(x: Tensor, weight: Tensor, stride: int, padding: int, bias
 def _check_map(name: str, value: Tensor) -> None:
     if value.ndim != 4 or 0 in value.shape[1:]:
         raise ValueError(f"{name} is {tuple(value.shape)}; expected four axes, none of them empty but the first")
-
-
-def _check_whole(name: str, value: int, at_least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
-        raise ValueError(f"{name} is {value!r}; expected a whole number of at least {at_least}")

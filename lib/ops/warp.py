@@ -61,7 +61,8 @@ def _sampled(image: Tensor, boxes: Tensor, size: int, fine: int, outside: Tensor
         ],
         dim=3,
     )  # (k, S, S, 2)
-    crops = F.grid_sample(image.expand(len(boxes), -1, -1, -1), grid, padding_mode="border", align_corners=False)
+    pictures = image.expand(len(boxes), -1, -1, -1)  # (k, 3, H, W)
+    crops = F.grid_sample(pictures, grid.to(image.dtype), padding_mode="border", align_corners=False)
     inside = ((x >= 0) & (x <= width))[:, None, None, :] & ((y >= 0) & (y <= height))[:, None, :, None]
     return F.avg_pool2d(torch.where(inside, crops, outside[:, None, None]), fine)  # (k, 3, size, size)
 

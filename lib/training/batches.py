@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lib.datasets.toyworld import CLASSES, PANOPTIC_DIVISOR, SEMANTIC_NAMES, Clip, Sample, Toyworld
+from lib.ops.checks import check_tensor, check_whole
 
 Target = dict[str, Tensor]  # the truth of one picture by name; `mirror` says which names there are
 Targets = TypeVar("Targets", Tensor, list[Target])
@@ -14,7 +15,7 @@ Targets = TypeVar("Targets", Tensor, list[Target])
 BOXES = ("boxes", "proposals")  # (n, 4) xyxy pixels
 MAPS = ("masks", "amodal_masks", "semantic", "instance", "panoptic", "depth")  # (H, W), or (n, H, W)
 POINTS = ("points",)  # (n, 2) x, y pixels
-PLACELESS = ("labels", "track_ids")  # (n,); a mirror does not change them
+PLACELESS = ("labels", "track_ids", "area", "iscrowd", "image_id")  # (n,), or one number; a mirror changes none
 
 
 def toyworld_tensors(world: Toyworld) -> tuple[Tensor, Tensor]:
@@ -123,7 +124,7 @@ class Batches(Generic[Targets]):
             _check_dicts(targets, images)
         if flip and not shuffle:
             raise ValueError("flip is True and shuffle is not; expected flip=True for shuffled batches alone")
-        self.images, self.batch_size = images, batch_size
+        self.images, self.batch_size = images, int(batch_size)
         self.targets: Targets = targets
         self.shuffle, self.flip, self.seed = shuffle, flip, seed
 
@@ -197,10 +198,10 @@ def mirror(target: Target, width: int) -> Target:
 
 
 def _check_images(images: Tensor, batch_size: int, shuffle: bool) -> None:
+    check_tensor("images", images, "(N, C, H, W)")
     if images.ndim != 4 or len(images) == 0:
         raise ValueError(f"images is {tuple(images.shape)}; expected (N, C, H, W) with at least one picture")
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size!r}; expected a whole number of at least 1")
+    check_whole("batch_size", batch_size, at_least=1)
     if shuffle and batch_size > len(images):
         raise ValueError(f"batch_size is {batch_size}; expected at most the {len(images)} pictures there are")
 
@@ -216,8 +217,15 @@ def _check_class_map(targets: Tensor, images: Tensor) -> None:
 def _check_dicts(targets: list[Target], images: Tensor) -> None:
     if len(targets) != len(images):
         raise ValueError(f"targets has {len(targets)} entries; expected one for each of {len(images)} pictures")
+    shapes = {"labels": "(n,)"} | dict.fromkeys(BOXES, "(n, 4)") | dict.fromkeys(POINTS, "(n, 2)")
+    shapes |= dict.fromkeys(MAPS, "(..., H, W)")
     for number, target in enumerate(targets):
+        if not isinstance(target, dict):
+            came = type(target).__name__
+            raise ValueError(f"targets has a {came} for picture {number}; expected a dict, or one tensor for all")
         for name, value in target.items():
+            if name in shapes:
+                check_tensor(f"targets[{number}][{name!r}]", value, shapes[name])
             if name in BOXES and (value.ndim != 2 or value.shape[1] != 4):
                 raise ValueError(f"targets has {name} {tuple(value.shape)} for picture {number}; expected (n, 4)")
             if name in POINTS and (value.ndim != 2 or value.shape[1] != 2):
@@ -227,5 +235,6 @@ def _check_dicts(targets: list[Target], images: Tensor) -> None:
                 raise ValueError(f"targets has {name} {tuple(value.shape)} for picture {number}; expected {size}")
         given = [len(target[name]) for name in ("boxes", "masks", "labels") if name in target]
         if "labels" not in target or len(given) < 2 or len(set(given)) > 1:
-            came = ", ".join(f"{name} {tuple(value.shape)}" for name, value in target.items()) or "nothing"
+            tensors = {name: value for name, value in target.items() if isinstance(value, Tensor)}
+            came = ", ".join(f"{name} {tuple(value.shape)}" for name, value in tensors.items()) or "nothing"
             raise ValueError(f"targets has {came} for picture {number}; expected as many boxes or masks as labels")

@@ -33,7 +33,7 @@ class Descent:
 
         Raises:
             ValueError: the loss is neither one number nor a dict of such.
-            FloatingPointError: it is infinite or not a number; the step is not made.
+            FloatingPointError: it or its gradient is infinite or not a number; the step is not made.
         """
         result = self.loss(self.model, batch)
         parts = result if isinstance(result, dict) else {"loss": result}
@@ -55,8 +55,13 @@ class Descent:
             group["lr"] = self.learning_rate * share
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
-        if self.clip is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        longest = math.inf if self.clip is None else self.clip
+        length = nn.utils.clip_grad_norm_(self.model.parameters(), longest)  # of the gradient before it is shortened
+        if not length.isfinite():
+            raise FloatingPointError(
+                f"the gradient is not finite at step {number}, though the loss is {value:.4g}; "
+                "look for the root of a zero, or for a division by zero in what `torch.where` leaves out"
+            )
         self.optimizer.step()
         return value, {name: part.item() for name, part in parts.items()} if isinstance(result, dict) else {}
 

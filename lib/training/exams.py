@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lib.training.ema import EMA
 from lib.training.history import History
+from lib.training.modes import in_eval_mode
 
 
 class Exams:
@@ -41,15 +42,14 @@ class Exams:
         Raises:
             ValueError: `validate` does not give a dict.
         """
-        self.model.eval()
         devices = [device] if device.type == "cuda" else []
         with (
+            in_eval_mode(self.model),
             self.averages.lent_to(self.model) if self.averages else nullcontext(),
             torch.no_grad(),
             torch.random.fork_rng(devices=devices),
         ):
             measured = self.validate(self.model) if self.validate else {}
-        self.model.train()
         if not isinstance(measured, dict):
             raise ValueError(f"validate gave a {type(measured).__name__}; expected a dict of numbers")
         history.metric_steps.append(history.steps)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.device import choose_device
+from lib.ops.checks import check_whole
 from lib.training.budget import Budget, Clock, Progress
 from lib.training.descent import Descent, endless, moved
 from lib.training.ema import EMA
@@ -70,7 +71,7 @@ def fit(
     Raises:
         ValueError: an argument is out of range, both or neither of `steps` and `seconds` are given, `batches` is empty,
             or `loss` gives something else than promised.
-        FloatingPointError: the loss became infinite or not a number. That step is not made.
+        FloatingPointError: the loss or its gradient became infinite or not a number. That step is not made.
 
     Sources: Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization"; the schedule is the "1cycle" policy of
     Smith & Topin 2018, "Super-Convergence", with a cosine down as in Loshchilov & Hutter 2017, "SGDR", equation 5.
@@ -128,8 +129,7 @@ def _budget(steps: int | None, seconds: float | None) -> Budget:
     if (steps is None) == (seconds is None):
         raise ValueError(f"steps is {steps!r} and seconds is {seconds!r}; expected exactly one of them as the budget")
     if steps is not None:
-        if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
-            raise ValueError(f"steps is {steps!r}; expected a whole number of at least 1")
+        check_whole("steps", steps, at_least=1)
         return Budget(steps, timed=False)
     if seconds is None or not 0 < seconds < math.inf:
         raise ValueError(f"seconds is {seconds!r}; expected a number above 0")
@@ -137,12 +137,12 @@ def _budget(steps: int | None, seconds: float | None) -> Budget:
 
 
 def _check(learning_rate: float, weight_decay: float, warmup: float, clip: float | None, validations: int) -> None:
+    check_whole("validations", validations, at_least=1)
     for name, value, fits, expected in (
         ("learning_rate", learning_rate, learning_rate > 0, "a number above 0"),
         ("weight_decay", weight_decay, weight_decay >= 0, "a number of at least 0"),
         ("warmup", warmup, 0 <= warmup < 1, "a number from 0 to below 1"),
         ("clip", clip, clip is None or clip > 0, "a number above 0, or None"),
-        ("validations", validations, isinstance(validations, int) and validations >= 1, "a whole number of at least 1"),
     ):
         if not fits:
             raise ValueError(f"{name} is {value!r}; expected {expected}")

@@ -26,10 +26,14 @@ clips
 prompts
     clicker: `Clicker`    still: `draw_prompts`, `draw_nested`, `draw_iou_by_clicks`
     looks: `draw_place_codes`, `draw_click_attention`, `draw_masked_patches`
+words
+    answers: `draw_phrases`, `draw_pairs`, `draw_labels_judged`    asker: `Asker`    hidden: `draw_sub_sentences`
+    looks: `draw_word_looks`, `draw_word_fits`    refined: `draw_refined`
 diagrams
     course_map: `draw_course_map`    fcn_plan: `draw_fcn_plan`    u_diagram: `draw_u`
     system: `draw_system`, the whole of a detector    rcnn_family, yolo_plan, retinanet_plan,
-    mask_rcnn_plan, new_heads_plan, detr_plan, maskformer_plan, uni_dvps_plan, sam_plan: its stages, model by model
+    mask_rcnn_plan, new_heads_plan, detr_plan, maskformer_plan, uni_dvps_plan, sam_plan,
+    grounded_sam_plan: its stages, model by model
 """
 
 from lib.viz.basics.draw import fingerprint, overlay, show_images

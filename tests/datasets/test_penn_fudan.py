@@ -66,6 +66,7 @@ def test_photos_come_in_the_order_of_their_names(original):
 
 def test_the_data_folder_of_the_course_is_the_default(fake, tmp_path, monkeypatch):
     home = tmp_path / "home"
+    home.mkdir()
     monkeypatch.setenv("COURSE_DATA", str(home))
     with pytest.raises(FileNotFoundError):
         load_penn_fudan()

@@ -304,15 +304,23 @@ def test_the_shipped_weights_fit_and_know_toyworld():
         assert one["recall, doubles from 0.5"]["5"] > made["recall of selective search"]["50"], "a tenth as many"
 
 
+BOX = torch.tensor([[10.0, 10, 40, 40]])
+
+
 @pytest.mark.parametrize(
     "call, named",
     [
         (lambda model, x: model(x[0]), "images"),
         (lambda model, x: model([]), "images"),
+        (lambda model, x: model([x[0].numpy()]), r"images\[0\] is a ndarray; expected a tensor"),
+        (lambda model, x: model.loss(x, [None]), "targets has a NoneType;"),
         (lambda model, x: model.proposals(x[:, :2]), "images"),
         (lambda model, x: model.loss(x, []), "targets"),
         (lambda model, x: model.loss(x, [{"boxes": torch.zeros(1, 4), "labels": torch.tensor([1])}]), "targets"),
         (lambda model, x: model.loss(x, [{"boxes": torch.zeros(0, 4)}]), "targets"),
+        (lambda model, x: model.loss(x, [{"boxes": BOX, "labels": torch.tensor([0])}]), "targets"),
+        (lambda model, x: model.loss(x, [{"boxes": BOX, "labels": torch.tensor([model.num_classes])}]), "targets"),
+        (lambda model, x: model.loss(x, [{"boxes": BOX * torch.nan, "labels": torch.tensor([1])}]), "targets"),
         (lambda model, x: FasterRCNN(SmallBackbone(4), 1), "num_classes"),
     ],
 )

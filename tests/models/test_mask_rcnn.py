@@ -372,6 +372,8 @@ def test_aligned_or_not_is_how_masks_are_pasted():
         ({"masks": torch.zeros(2, 1, 96, 96)}, r"targets\[0\]\['masks'\] is \(2, 1, 96, 96\)"),
         ({"masks": [1, 2]}, r"targets\[0\]\['masks'\] is \[1, 2\]"),
         ({"labels": torch.tensor([1])}, "targets has the labels "),
+        ({"labels": torch.tensor([1, 99])}, r"targets has the labels \[1, 99\] in picture 0; expected 1.."),
+        ({"boxes": torch.full((2, 4), torch.nan)}, "targets has a box that is infinite or not a number in picture 0"),
     ],
 )
 def test_bad_targets_are_named(change, said):

@@ -120,6 +120,8 @@ def test_areas_equal_torchvision():
         (lambda: ours.box_iou(torch.zeros(1, 4), torch.zeros(1, 5)), "boxes2 "),
         (lambda: ours.generalized_box_iou(torch.zeros(1, 4), torch.zeros(0)), "boxes2 "),
         (lambda: ours.box_area(torch.zeros(2, 3)), "boxes "),
+        (lambda: ours.box_area([0, 0, 1, 1]), "boxes is a list; expected a tensor "),
+        (lambda: ours.box_iou(torch.zeros(1, 4), [[0, 0, 1, 1]]), "boxes2 is a list; expected a tensor "),
         (lambda: ours.box_convert(torch.zeros(1, 4), "xyhw", "xyxy"), "in_fmt "),
         (lambda: ours.box_convert(torch.zeros(1, 4), "xyxy", "yxyx"), "out_fmt "),
         (lambda: ours.box_convert(torch.zeros(1, 3), "xyxy", "xyxy"), "boxes "),
@@ -145,3 +147,32 @@ def test_shares_of_a_picture_and_pixels_by_hand():
             function(torch.zeros(2, 3), size)
         with pytest.raises(ValueError, match="^size "):
             function(pixels, (3, 100, 200))
+
+
+@pytest.mark.parametrize("name", ["box_iou", "generalized_box_iou"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.uint8, torch.int16, torch.int64])
+def test_short_numbers_have_room_for_areas(name, dtype):
+    """In float16 the area of the first box would be infinite, in uint8 it would be taken modulo 256."""
+    first, second = torch.tensor([[0, 0, 240, 200], [0, 0, 20, 20]]), torch.tensor([[10, 0, 250, 200], [0, 0, 20, 10]])
+    if dtype.is_floating_point:
+        first, second = first * 2, second * 2  # bfloat16 holds these, too
+    result = getattr(ours, name)(first.to(dtype), second.to(dtype))
+    assert result.dtype == torch.float32
+    torch.testing.assert_close(result, getattr(peer, name)(first.float(), second.float()))
+    assert ours.box_area(first.to(dtype)).tolist() == peer.box_area(first).tolist()
+
+
+@pytest.mark.parametrize("in_fmt", FORMS)
+@pytest.mark.parametrize("out_fmt", FORMS)
+def test_short_numbers_have_room_for_sums(in_fmt, out_fmt):
+    boxes = torch.tensor([[200, 10, 220, 30], [0, 0, 254, 254]])
+    given = peer.box_convert(boxes, "xyxy", in_fmt)
+    expected = peer.box_convert(boxes.float(), "xyxy", out_fmt)
+    assert ours.box_convert(given.byte(), in_fmt, out_fmt).tolist() == expected.tolist()
+    huge = ours.box_xyxy_to_cxcywh(torch.tensor([32768.0, 0, 49152, 32]).half())
+    assert huge.tolist() == [40960, 16, 16384, 32], "the sum of the two sides is beyond float16"
+
+
+def test_boxes_of_float32_and_float64_keep_their_type():
+    for dtype in (torch.float32, torch.float64):
+        assert ours.box_convert(torch.zeros(1, 4, dtype=dtype), "xyxy", "cxcywh").dtype == dtype

@@ -377,6 +377,15 @@ def masked(picture, *shape):
     return picture | {"masks": torch.zeros(shape)}
 
 
+HALF = torch.tensor([1.5])
+
+
+@pytest.mark.parametrize("scores", [torch.tensor([0, 200]).byte(), torch.tensor([False, True])])
+def test_scores_of_any_type_are_ranked_by_their_size(scores):
+    found = one([[50, 50, 60, 60], [0, 0, 20, 20]]) | {"scores": scores}
+    assert average_precision([found], [one([[0, 0, 20, 20]])])["AP"] == pytest.approx(1)
+
+
 @pytest.mark.parametrize(
     "predictions, targets, start",
     [
@@ -386,6 +395,12 @@ def masked(picture, *shape):
         ([one([], scores=[0.5])], [one([])], r"predictions\[0\]\['scores'\] is \(1,\)"),
         ([one([], scores=[])], [one([[0, 0, 1, 1]], labels=[1, 1])], r"targets\[0\]\['labels'\] is \(2,\)"),
         ([one([[0, 0, 1, 1]], scores=[math.nan])], [one([])], r"predictions\[0\]\['scores'\] holds nan"),
+        ([one([], scores=[])], [one([[0, 0, 1, 1]]) | {"labels": HALF}], r"targets\[0\]\['labels'\] is \[1.5\]"),
+        (
+            [one([[0, 0, 1, 1]]) | {"scores": [1.0]}],
+            [one([])],
+            r"predictions\[0\]\['scores'\] is a list; expected a te",
+        ),
         ([one([], scores=[])], [one([]) | {"area": torch.zeros(3)}], r"targets\[0\]\['area'\] is \(3,\)"),
     ],
 )

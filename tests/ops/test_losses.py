@@ -115,6 +115,23 @@ def test_ignored_pixels_change_nothing_and_get_no_gradient(loss):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_at_an_ignored_pixel_changes_nothing(loss, wrong):
+    logits, target = case(4)
+    ignored = (target == 255)[:, None].expand_as(logits)
+    broken = torch.where(ignored, wrong, logits.detach()).requires_grad_()
+    assert loss(broken, target) == loss(logits, target)
+    grads = gradient(loss(broken, target), broken)
+    assert torch.equal(grads, gradient(loss(logits, target), logits)) and (grads[ignored] == 0).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_float16_counts_more_pixels_than_it_has_numbers(loss):
+    logits, target = case(8, shape=(1, 2, 300, 300), dtype=torch.float32)  # 90,000 pixels; float16 ends at 65,504
+    torch.testing.assert_close(loss(logits.half(), target), loss(logits, target), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
 def test_all_ignored_is_zero_with_a_gradient_of_zero(loss):
     logits, target = case(5, ignored=2.0)
     value = loss(logits, target)
@@ -143,6 +160,8 @@ def test_small_types_of_target_and_another_number_to_ignore(loss):
         (torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 4), "target"),
         (torch.zeros(2, 3, 4, 4), torch.full((2, 4, 4), 3), "target"),
         (torch.zeros(2, 3, 4, 4), torch.full((2, 4, 4), -1), "target"),
+        (torch.zeros(1, 2, 1, 1).numpy(), torch.zeros(1, 1, 1, dtype=torch.int64), "logits"),
+        (torch.zeros(1, 2, 1, 1), [[[0]]], "target"),
         (torch.zeros(2, 3, 4, 4, dtype=torch.int64), torch.zeros(2, 4, 4, dtype=torch.int64), "logits"),
     ],
 )

@@ -72,6 +72,12 @@ def test_groups_do_not_touch_each_other(shift):
     assert len(kept) > len(nms(boxes, scores, 0.2))
 
 
+@pytest.mark.parametrize("groups", [[100_000, 100_000, 0], [-(10**12), -(10**12), 3], [10**18, 10**18, 10**18 + 1]])
+def test_far_groups_keep_their_small_boxes_apart(groups):
+    boxes = torch.tensor([[102.0, 102, 105, 105], [102, 102, 105, 105], [0, 0, 1333, 1333]])
+    assert batched_nms(boxes, torch.tensor([0.9, 0.8, 0.7]), torch.tensor(groups), 0.5).tolist() == [0, 2]
+
+
 @pytest.mark.parametrize(
     "call, start",
     [
@@ -79,9 +85,24 @@ def test_groups_do_not_touch_each_other(shift):
         (lambda: nms(torch.zeros(3, 4, dtype=torch.int64), torch.zeros(3), 0.5), "boxes "),
         (lambda: nms(torch.zeros(3, 4), torch.zeros(2), 0.5), "scores "),
         (lambda: suppressed_by(torch.zeros(3, 4), torch.zeros(3, 1), 0.5), "scores "),
+        (lambda: nms(torch.zeros(1, 4).numpy(), torch.zeros(1), 0.5), "boxes is a ndarray; expected a tensor "),
+        (lambda: nms(torch.zeros(1, 4), [0.5], 0.5), "scores is a list; expected a tensor "),
+        (lambda: batched_nms(torch.zeros(1, 4), torch.zeros(1), [0], 0.5), "idxs is a list; expected a tensor "),
         (lambda: batched_nms(torch.zeros(3, 4), torch.zeros(3), torch.zeros(2), 0.5), "idxs "),
     ],
 )
 def test_bad_input_is_named(call, start):
     with pytest.raises(ValueError, match=f"^{start}"):
         call()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_short_floats_are_judged_as_float32(dtype):
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.randint(100, (40, 2), generator=generator) * 4.0  # whole multiples of 4 are exact in bfloat16
+    boxes = torch.cat([corners, corners + 400], 1)  # areas of 160,000 are beyond float16
+    scores, groups = torch.linspace(1, 0.5, 40), torch.arange(40) % 20
+    boxes, scores = boxes.to(dtype), scores.to(dtype)
+    assert torch.equal(nms(boxes, scores, 0.6), nms(boxes.float(), scores.float(), 0.6))
+    assert torch.equal(batched_nms(boxes, scores, groups, 0.6), batched_nms(boxes.float(), scores.float(), groups, 0.6))
+    assert 1 < len(nms(boxes, scores, 0.6)) < 40

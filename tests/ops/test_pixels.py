@@ -19,6 +19,12 @@ def test_the_inverse_order_undoes_it():
     assert torch.equal(shuffle_pixels(shuffle_pixels(images, order), order.argsort()), images)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
+def test_an_order_may_be_whole_numbers_of_any_type(dtype):
+    images, order = torch.arange(24.0).view(1, 2, 3, 4), torch.arange(12).flip(0)
+    assert torch.equal(shuffle_pixels(images, order.to(dtype)), images.flip(2, 3))
+
+
 @pytest.mark.parametrize(
     "images, order, named",
     [

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -96,6 +97,24 @@ def test_boxes_with_the_number_of_the_picture(pool):
 
 
 @pytest.mark.parametrize("pool", [roi_pool, roi_align])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_short_floats_come_back_as_they_came(pool, dtype):
+    maps, boxes = setting(0.5)
+    maps, boxes = maps.to(dtype), [one.to(dtype) for one in boxes]
+    result = pool(maps, boxes, 3, 0.5)
+    assert result.dtype == dtype
+    expected = pool(maps.float(), [one.float() for one in boxes], 3, 0.5)
+    torch.testing.assert_close(result, expected.to(dtype), rtol=0, atol=0)
+
+
+def test_roi_align_is_as_exact_as_its_numbers():
+    maps, boxes = setting(0.5)
+    maps, boxes = maps.double(), [one.double() for one in boxes]
+    ours, theirs = (align(maps, boxes, 7, 0.5, 2) for align in (roi_align, torchvision.ops.roi_align))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("pool", [roi_pool, roi_align])
 def test_nothing_gives_nothing(pool):
     assert pool(torch.zeros(2, 3, 5, 5), [torch.zeros(0, 4)] * 2, (2, 4)).shape == (0, 3, 2, 4)
     assert pool(torch.zeros(2, 3, 5, 5), torch.zeros(0, 5), 2).shape == (0, 3, 2, 2)
@@ -131,6 +150,8 @@ def test_roi_align_moves_smoothly_and_roi_pool_in_steps(aligned):
         ((torch.zeros(1, 3, 5, 5), [torch.zeros(1, 5)], 2), "boxes"),
         ((torch.zeros(2, 3, 5, 5), [torch.zeros(1, 4)], 2), "boxes"),
         ((torch.zeros(1, 3, 5, 5), torch.zeros(1, 4), 2), "boxes"),
+        ((torch.zeros(1, 3, 5, 5), [torch.tensor([[0.0, 0, torch.inf, 2]])], 2), "boxes"),
+        ((torch.zeros(1, 3, 5, 5), torch.tensor([[0.0, 0, torch.nan, 2, 2]]), 2), "boxes"),
         ((torch.zeros(1, 3, 5, 5), torch.tensor([[1.0, 0, 0, 2, 2]]), 2), "boxes"),
         ((torch.zeros(1, 3, 5, 5), [torch.zeros(1, 4)], 0), "output_size"),
         ((torch.zeros(1, 3, 5, 5), [torch.zeros(1, 4)], (2, 2, 2)), "output_size"),
@@ -180,3 +201,10 @@ def test_no_regions_have_no_levels():
 def test_levels_name_bad_input(call, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         call()
+
+
+@pytest.mark.parametrize("pool", [roi_pool, roi_align])
+def test_an_output_size_may_be_numpys_or_a_list(pool):
+    maps, boxes = setting(0.5)
+    assert torch.equal(pool(maps, boxes, np.int64(3), 0.5), pool(maps, boxes, 3, 0.5))
+    assert torch.equal(pool(maps, boxes, [2, 3], 0.5), pool(maps, boxes, (2, 3), 0.5))

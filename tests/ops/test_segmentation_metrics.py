@@ -160,6 +160,7 @@ def test_a_large_tolerance_reaches_everywhere_and_no_further():
     [
         (lambda: confusion_matrix(GUESS.float(), TRUTH, 3), "predicted"),
         (lambda: confusion_matrix(GUESS, TRUTH.float(), 3), "target"),
+        (lambda: confusion_matrix(GUESS.numpy(), TRUTH, 3), "predicted is a ndarray;"),
         (lambda: confusion_matrix(GUESS[0], TRUTH, 3), "predicted"),
         (lambda: confusion_matrix(GUESS[0], TRUTH[0], 3), "target"),
         (lambda: confusion_matrix(GUESS, TRUTH, 2), "target"),
@@ -176,3 +177,8 @@ def test_a_large_tolerance_reaches_everywhere_and_no_further():
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         call()
+
+
+def test_the_number_of_classes_may_be_numpys():
+    classes = torch.tensor([[0, 2], [1, 1]])
+    assert torch.equal(confusion_matrix(classes, classes, np.int64(3)), confusion_matrix(classes, classes, 3))

@@ -65,6 +65,16 @@ def test_regions_know_size_box_and_neighbours():
         assert one.colour.sum().item() == pytest.approx(1) and one.texture.sum().item() == pytest.approx(1)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
+def test_patches_may_be_whole_numbers_of_any_type(dtype):
+    image, patches = torch.rand(3, 40, 50), (torch.arange(2000) // 100).reshape(40, 50)  # 20 patches
+    regions, neighbours = regions_of(image, patches.to(dtype))
+    expected, touching = regions_of(image, patches)
+    assert len(regions) == 20 and neighbours == touching
+    for one, other in zip(regions, expected):
+        assert one.box == other.box and torch.equal(one.texture, other.texture)
+
+
 def test_texture_knows_the_direction_of_stripes():
     stripes = ((torch.arange(24) // 3) % 2).float().expand(3, 24, 24)
     none = torch.zeros(24, 24, dtype=torch.int64)

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -41,6 +42,18 @@ def test_nearest_and_bilinear_equal_interpolate(shape, factor):
     assert_same(nearest_upsample(x, factor), F.interpolate(x, scale_factor=factor, mode="nearest"), x)
     theirs = F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
     assert_same(bilinear_upsample(x, factor), theirs, x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("factor", [3, 4])
+def test_bilinear_knows_the_places_of_many_cells_in_short_floats(factor, dtype):
+    x = torch.arange(600.0).div(10).sin().reshape(1, 1, 1, 600).to(dtype)
+    theirs = F.interpolate(x.float(), scale_factor=factor, mode="bilinear").to(dtype)
+    torch.testing.assert_close(bilinear_upsample(x, factor), theirs)
+
+
+def test_bilinear_between_whole_numbers():
+    assert bilinear_upsample(torch.tensor([[[[0, 4]]]]), 2)[0, 0, 0].tolist() == [0, 1, 3, 4]
 
 
 @pytest.mark.parametrize("size, kernel, stride", [((4, 6), 2, 2), ((7, 5), 3, 2), ((5, 5), 3, 1), ((1, 3), 1, 1)])
@@ -162,6 +175,7 @@ def test_checkerboard_energy_of_a_pattern_of_a_gradient_and_of_nothing():
     assert 0 < checkerboard_energy(slope, 2).item() < 0.03
     assert checkerboard_energy(torch.full((3, 12, 18), 0.3), 2).tolist() == [0, 0, 0]
     image = torch.randn(12, 18)
+    torch.testing.assert_close(checkerboard_energy(image.half(), 2), checkerboard_energy(image, 2), atol=1e-3, rtol=0)
     brighter = checkerboard_energy(image * 7 + 2, 2)
     torch.testing.assert_close(brighter, checkerboard_energy(image, 2), atol=1e-5, rtol=1e-4)
 
@@ -222,3 +236,9 @@ W = torch.zeros(2, 1, 2, 2)
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=f"^{named} "):
         call()
+
+
+def test_a_factor_may_be_numpys():
+    x = torch.rand(1, 2, 3, 4)
+    for upsample in (nearest_upsample, bilinear_upsample):
+        assert torch.equal(upsample(x, np.int64(2)), upsample(x, 2))

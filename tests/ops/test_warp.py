@@ -34,6 +34,14 @@ def test_beyond_the_picture_is_the_colour_that_was_given():
         assert torch.equal(part, torch.tensor([0.1, 0.2, 0.3])[:, None, None].expand_as(part))
 
 
+def test_a_crop_has_the_type_of_its_picture():
+    torch.manual_seed(0)
+    image = torch.rand(3, 40, 60, dtype=torch.float64)
+    crops = context_warp(image, BOXES, 16, 2)
+    assert crops.dtype == torch.float64
+    torch.testing.assert_close(crops.float(), context_warp(image.float(), BOXES, 16, 2))
+
+
 def test_x_goes_with_width():
     image = torch.zeros(3, 20, 40)
     image[:, 5:9, 20:36] = 1

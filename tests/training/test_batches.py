@@ -2,6 +2,7 @@ import math
 from functools import partial
 from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 
@@ -184,6 +185,17 @@ def test_mirroring_twice_changes_nothing_and_keeps_left_left():
     assert torch.equal(mirror(turned, 10)["boxes"], target["boxes"])
 
 
+def test_what_coco_notes_of_a_picture_goes_along():
+    targets = [
+        target | {"image_id": number, "area": torch.ones(len(target["labels"])), "iscrowd": target["labels"] * 0}
+        for number, target in enumerate(THINGS[1])
+    ]
+    _, batch = next(iter(Batches(THINGS[0], targets, 3, shuffle=True, flip=True)))
+    for target in batch:
+        before = targets[target["image_id"]]
+        assert target["area"] is before["area"] and target["iscrowd"] is before["iscrowd"]
+
+
 def test_a_truth_is_not_mirrored_by_guessing():
     with pytest.raises(ValueError, match="^target has 'uv'"):
         mirror({"uv": torch.zeros(2, 4, 4)}, 4)
@@ -203,12 +215,17 @@ def test_a_truth_is_not_mirrored_by_guessing():
         [THINGS[1][0] | {"proposals": torch.zeros(4)}] * 7,
         [THINGS[1][0] | {"points": torch.zeros(1, 3)}] * 7,
         [THINGS[1][0] | {"masks": torch.zeros(1, 8, 4)}] * 7,
+        [THINGS[1][0] | {"labels": torch.tensor([1, 2]), "image_id": 3}] * 7,
+        [THINGS[1][0] | {"boxes": [[0.0, 0, 4, 4]]}] * 7,
+        [THINGS[1][0] | {"labels": [1]}] * 7,
+        [None] * 7,
+        np.zeros((7, 8, 6)),
     ],
 )
 @pytest.mark.parametrize("kind", [Batches, training])
 def test_a_truth_that_does_not_fit_is_named(kind, targets):
     images = IMAGES if isinstance(targets, torch.Tensor) else THINGS[0]
-    with pytest.raises(ValueError, match="^targets "):
+    with pytest.raises(ValueError, match=r"^targets( |\[0\]\[)"):
         kind(images, targets, 2)
 
 
@@ -217,6 +234,7 @@ def test_a_truth_that_does_not_fit_is_named(kind, targets):
     "call, named",
     [
         (lambda targets: Batches(IMAGES[0], targets), "images"),
+        (lambda targets: Batches(IMAGES.numpy(), targets), "images is a ndarray;"),
         (lambda targets: Batches(IMAGES[:0], targets[:0]), "images"),
         (lambda targets: Batches(IMAGES, targets, 0), "batch_size"),
         (lambda targets: training(IMAGES, targets, 8), "batch_size"),
@@ -244,3 +262,10 @@ def test_frames_of_a_clip_with_depth_and_who_is_who():
     assert len(clip_segments(clip)[1]) == 6
     _, mirrored = next(iter(Batches(images, targets, batch_size=3, shuffle=True, flip=True, seed=1)))
     assert all((one["depth"][one["masks"][one["labels"] == 0].any(dim=0)] == math.inf).all() for one in mirrored)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_batch_size_may_be_numpys(shuffle):
+    images, targets = torch.rand(4, 3, 2, 2), torch.zeros(4, 2, 2, dtype=torch.int64)
+    (one, _), (other, _) = (next(iter(Batches(images, targets, size, shuffle=shuffle))) for size in (np.int64(3), 3))
+    assert torch.equal(one, other)

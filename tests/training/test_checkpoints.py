@@ -1,9 +1,12 @@
+import hashlib
 import json
+import re
 
 import pytest
 import torch
 from torch import nn
 
+from lib.datasets.folders import REPOSITORY
 from lib.training.checkpoints import load_checkpoint, save_checkpoint
 
 
@@ -53,8 +56,24 @@ def test_tied_and_transposed_weights_are_saved(tmp_path):
     assert load_checkpoint(other, tmp_path / "tied.safetensors") == {} and same(model, other)
 
 
-def test_the_note_is_json_beside_it(saved):
-    assert json.loads(saved[1].with_suffix(".json").read_text(encoding="utf-8")) == MADE
+def test_the_note_is_json_beside_it_and_knows_the_weights(saved):
+    note = json.loads(saved[1].with_suffix(".json").read_text(encoding="utf-8"))
+    assert note == MADE | {"sha256": hashlib.sha256(saved[1].read_bytes()).hexdigest()}
+
+
+def test_a_note_without_a_checksum_is_enough(saved):
+    saved[1].with_suffix(".json").write_text(json.dumps(MADE))
+    model = network()
+    assert load_checkpoint(model, saved[1]) == MADE and same(model, saved[0])
+
+
+def test_each_shipped_checkpoint_is_the_one_that_its_note_knows():
+    shipped = sorted((REPOSITORY / "data" / "checkpoints").glob("*.safetensors"))
+    notes = [json.loads(path.with_suffix(".json").read_text(encoding="utf-8")) for path in shipped]
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in shipped]
+    assert {path.name: note.get("sha256") for path, note in zip(shipped, notes)} == dict(
+        zip([path.name for path in shipped], digests)
+    )
 
 
 def test_without_its_note_a_checkpoint_still_loads(saved):
@@ -80,17 +99,36 @@ def test_another_model_is_refused_and_unchanged(saved, model, message):
     assert all(torch.equal(a, b) for a, b in zip(before, model.state_dict().values()))
 
 
+TAKEN_BACK = ". If it is one of the course's, take it back with `git checkout -- data/checkpoints/unet.safetensors"
+
+
+@pytest.mark.parametrize("noted", [True, False], ids=["with a note", "without"])
 @pytest.mark.parametrize("damage", [lambda content: content[:-10], lambda content: b"", lambda content: b"x" * 500])
-def test_a_damaged_file_is_named(saved, damage):
+def test_a_damaged_file_is_named_with_its_cure(saved, damage, noted):
+    if not noted:
+        saved[1].with_suffix(".json").unlink()
     saved[1].write_bytes(damage(saved[1].read_bytes()))
-    with pytest.raises(ValueError, match="^path is 'unet.safetensors', which is damaged"):
+    with pytest.raises(ValueError, match="^path is 'unet.safetensors', which is damaged.*" + re.escape(TAKEN_BACK)):
         load_checkpoint(network(), saved[1])
 
 
-def test_a_damaged_note_leaves_the_model_unchanged(saved):
-    saved[1].with_suffix(".json").write_text("{")
+@pytest.mark.parametrize("place", [9, 60, -1])  # two in the list of tensors, one in the last number
+def test_one_wrong_bit_is_noticed_and_the_model_unchanged(saved, place):
+    content = bytearray(saved[1].read_bytes())
+    content[place] ^= 1
+    saved[1].write_bytes(content)
     model = network(5)
-    with pytest.raises(ValueError, match="^path .*unet.json"):
+    cure = TAKEN_BACK + " data/checkpoints/unet.json`"
+    with pytest.raises(ValueError, match="^path is .* its checksum is not the one in 'unet.json'.*" + re.escape(cure)):
+        load_checkpoint(model, saved[1])
+    assert same(model, network(5))
+
+
+@pytest.mark.parametrize("text", ["{", "[1]"])
+def test_a_damaged_note_leaves_the_model_unchanged(saved, text):
+    saved[1].with_suffix(".json").write_text(text)
+    model = network(5)
+    with pytest.raises(ValueError, match="^path .*'unet.json' is damaged.*git checkout -- data/checkpoints/unet.json`"):
         load_checkpoint(model, saved[1])
     assert same(model, network(5))
 
@@ -116,6 +154,8 @@ def test_a_failed_save_leaves_the_old_checkpoint(saved, monkeypatch):
         (lambda folder: save_checkpoint(network(), folder / "none.pth", {}), "path"),
         (lambda folder: save_checkpoint(network(), folder / "a.safetensors", {"loss": float("nan")}), "made"),
         (lambda folder: save_checkpoint(network(), folder / "a.safetensors", {"loss": torch.ones(1)}), "made"),
+        (lambda folder: save_checkpoint(network(), folder / "a.safetensors", {"sha256": "mine"}), "made"),
+        (lambda folder: save_checkpoint(network(), folder / "a.safetensors", [0.5]), "made"),
     ],
 )
 def test_bad_input_is_named(tmp_path, call, named):

@@ -38,11 +38,49 @@ def test_scores_are_those_of_all_pictures_together():
     assert model.training
 
 
+def test_pictures_of_several_sizes_are_segmented_one_by_one():
+    images, targets = case()
+    wide, tall = (images[:, :, :6], targets[:, :6]), (images[:, :, :, :7], targets[:, :, :7])
+    together = evaluate_segmentation(Parrot(), [wide, tall], 4)
+    mixed = [(list(wide[0]) + list(tall[0]), list(wide[1]) + list(tall[1]))]
+    for batches in (mixed, [tuple(zip(*zip(*mixed[0])))]):  # lists, and tuples as a `collate_fn` gives them
+        result = evaluate_segmentation(Parrot(), batches, 4)
+        assert torch.equal(result["matrix"], together["matrix"])
+        assert result["boundary F"] == pytest.approx(together["boundary F"])
+    with pytest.raises(ValueError, match="^batches has 2 pictures with 1 targets"):
+        evaluate_segmentation(Parrot(), [(list(images[:2]), list(targets[:1]))], 4)
+
+
 def test_a_perfect_model_and_no_boundaries_wanted():
     targets = case()[1].where(case()[1] != 255, 0)
     result = evaluate_segmentation(Parrot(), [(targets[:, None].float(), targets)], 4)
     assert result["mIoU"] == result["pixel accuracy"] == result["boundary F"] == 1
     assert "boundary F" not in evaluate_segmentation(Parrot(), [(targets[:, None].float(), targets)], 4, boundary=False)
+
+
+class Says(nn.Module):
+    """Says the same of all pictures."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, images):
+        return self.answer
+
+
+def test_scores_may_lie_in_a_dict_under_out():
+    images, targets = case()
+    with torch.no_grad():
+        scores = Parrot().eval()(images)
+    result = evaluate_segmentation(Says({"out": scores, "aux": 0 * scores}), [(images, targets)], 4)
+    assert result["mIoU"] == evaluate_segmentation(Parrot(), [(images, targets)], 4)["mIoU"]
+
+
+@pytest.mark.parametrize("answer, came", [({"aux": 0}, "a dict"), ([1], "a list"), (None, "a NoneType")])
+def test_an_answer_without_scores_is_named(answer, came):
+    with pytest.raises(ValueError, match=f"^model gives {came}; expected scores of shape "):
+        evaluate_segmentation(Says(answer), [case()], 4)
 
 
 def test_bad_input_is_named_and_the_mode_comes_back():
@@ -53,6 +91,17 @@ def test_bad_input_is_named_and_the_mode_comes_back():
     with pytest.raises(ValueError, match="^model "):
         evaluate_segmentation(model, [(images, targets)], 5)
     assert model.training
+
+
+def test_frozen_parts_stay_in_eval_mode():
+    images, targets = case()
+    segments, detects = nn.Sequential(nn.Dropout(), Parrot()).train(), nn.Sequential(nn.Dropout(), Finder()).train()
+    segments[0].eval()
+    detects[0].eval()
+    evaluate_segmentation(segments, [(images, targets)], 4)
+    evaluate_detection(detects, [detection_case()])
+    for model in (segments, detects):
+        assert [module.training for module in model.modules()] == [True, False, True]
 
 
 class Finder(nn.Module):
@@ -82,6 +131,22 @@ def test_detections_of_all_batches_are_counted_together():
         assert result == average_precision(model.eval()(images), targets)
     assert result["AP50"] == pytest.approx((34 + 33 * 2 / 3) / 101)  # right, wrong, right, of three objects
     assert evaluate_detection(model.train(), [(images, targets)]) == result and model.training
+
+
+class FinderInEach(Finder):
+    """The same for a list of pictures, whatever their sizes."""
+
+    def forward(self, images):
+        return [super(FinderInEach, self).forward(image[None])[0] for image in images]
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_pictures_of_several_sizes_with_their_numbers(kind):
+    images, targets = detection_case()
+    result = evaluate_detection(Finder(), [(images, targets)])
+    sizes = [image[:, :rows] for image, rows in zip(images, (1, 2, 1))]
+    numbered = [target | {"image_id": number, "file": "a.jpg"} for number, target in enumerate(targets)]
+    assert evaluate_detection(FinderInEach(), [(kind(sizes), kind(numbered))]) == result
 
 
 class Painter(Finder):

@@ -52,15 +52,15 @@ def draw_boxes(
         size: width of the picture in inches.
 
     Raises:
-        ValueError: `boxes` is not (N, 4), or another argument has another length.
+        ValueError: `boxes` is not (N, 4), another argument has another length, or a label is below 0.
     """
     boxes = check_boxes("boxes", boxes)
     for name, values in (("labels", labels), ("scores", scores)):
-        if values is not None and values.shape != boxes.shape[:1]:
-            raise ValueError(
-                f"{name} has the shape {tuple(values.shape)} for {len(boxes)} boxes; expected one number each"
-            )
+        if values is not None:
+            _check_one_each(name, values, boxes)
     numbers = list(range(1, len(boxes) + 1)) if labels is None else labels.tolist()
+    if min(numbers, default=0) < 0:
+        raise ValueError(f"labels has {min(numbers)}; expected numbers of classes, from 0")
     if names is not None and (len(names) < len(boxes) if labels is None else max(numbers, default=0) >= len(names)):
         raise ValueError(f"names has {len(names)} entries; expected one for each box, or with labels for each class")
     figure, (axis,) = panels(1, 1, size, image.shape[-2] / image.shape[-1])
@@ -98,13 +98,17 @@ def draw_detections(
         columns, size: pictures in a row, and the width of one in inches.
 
     Raises:
-        ValueError: no answers, another number of pictures, boxes that are not (N, 4), or a label without a name.
+        ValueError: no answers, another number of pictures, boxes that are not (N, 4), not one label and score for each
+            of them, or a label without a name.
     """
     images = _pictures(image, answers, "answers")
     figure, axes = panels(len(answers), columns, size, images[0].shape[-2] / images[0].shape[-1])
     present: set[int] = set()
     for axis, picture, (title, answer) in zip(axes, images, answers.items()):
         boxes, labels = check_boxes(f"answers[{title!r}]", answer["boxes"]), answer["labels"].cpu()
+        for name in ("labels", "scores"):
+            if name in answer:
+                _check_one_each(f"answers[{title!r}][{name!r}]", answer[name], boxes)
         if len(labels) and not 0 <= labels.min() <= labels.max() < len(names):
             raise ValueError(
                 f"answers[{title!r}] has labels in {labels.min()}..{labels.max()}; expected "
@@ -155,7 +159,7 @@ def draw_proposals(
         columns, size: pictures in a row, and the width of one in inches.
 
     Raises:
-        ValueError: no proposals, another number of pictures or of names, or boxes that are not (N, 4).
+        ValueError: no proposals, another number of pictures, of scores or of names, or boxes that are not (N, 4).
     """
     images = _pictures(image, proposals, "proposals")
     if names is not None and (not isinstance(truth, Tensor) or len(names) != len(truth)):
@@ -166,6 +170,7 @@ def draw_proposals(
     for axis, picture, wanted, (title, given) in zip(axes, images, truths, proposals.items()):
         boxes = given
         if isinstance(given, dict):
+            _check_one_each(f"proposals[{title!r}]['scores']", given["scores"], given["boxes"])
             boxes = given["boxes"][given["scores"].argsort(descending=True)]
         boxes = check_boxes(f"proposals[{title!r}]", boxes)[:top]
         show_picture(axis, picture, title, dim=0.35)
@@ -335,6 +340,12 @@ def _pictures(image: Tensor, given: dict, name: str) -> list[Tensor]:
     if image.ndim == 4 and len(image) not in (1, len(given)):
         raise ValueError(f"image holds {len(image)} pictures for {len(given)} {name}; expected one, or as many")
     return [image] * len(given) if image.ndim == 3 else list(image.expand(len(given), -1, -1, -1))
+
+
+def _check_one_each(name: str, values: Tensor, boxes: Tensor) -> None:
+    """Raise ValueError, naming the argument, unless there is one number for each box (N, 4)."""
+    if values.shape != boxes.shape[:1]:
+        raise ValueError(f"{name} has the shape {tuple(values.shape)} for {len(boxes)} boxes; expected one number each")
 
 
 def _swatch(colour: str, label: str) -> Patch:

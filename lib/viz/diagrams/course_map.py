@@ -1,4 +1,4 @@
-"""The whole course on one page: nineteen lessons, what each adds to the one before, and which are ready."""
+"""The whole course on one page: nineteen lessons, and what each adds to the one before."""
 
 from typing import NamedTuple
 
@@ -14,28 +14,27 @@ class Lesson(NamedTuple):
     title: str
     adds: str
     part: str
-    ready: bool = False
 
 
 LESSONS = (
-    Lesson(1, "FC = 1×1 conv", "a classifier that\nanswers at every place", "pixels", ready=True),
-    Lesson(2, "Upsampling", "from a coarse map back\nto every pixel", "pixels", ready=True),
-    Lesson(3, "FCN and skips", "deep maps know what,\nshallow maps know where", "pixels", ready=True),
-    Lesson(4, "U-Net", "a way back up that is as\nrich as the way down", "pixels", ready=True),
-    Lesson(5, "Boxes and AP", "how to say where, and how\nto measure if it is right", "boxes", ready=True),
-    Lesson(6, "R-CNN", "propose regions,\nclassify each", "boxes", ready=True),
-    Lesson(7, "Fast R-CNN", "one feature map\nfor all regions", "boxes", ready=True),
-    Lesson(8, "Faster R-CNN", "let the network propose:\nanchors", "boxes", ready=True),
-    Lesson(9, "YOLO", "no proposals: one look,\none answer per cell", "boxes", ready=True),
-    Lesson(10, "Focal loss", "do not drown in\neasy background", "boxes", ready=True),
-    Lesson(11, "FPN, RetinaNet", "every size at its\nown level", "boxes", ready=True),
-    Lesson(12, "Mask R-CNN", "a mask in every box,\nwithout rounding", "masks", ready=True),
-    Lesson(13, "New heads", "body surfaces and meshes\nfrom the same backbone", "masks", ready=True),
-    Lesson(14, "DETR", "a set of answers,\nno anchors, no NMS", "queries", ready=True),
-    Lesson(15, "MaskFormer", "one model for semantic,\ninstance and panoptic", "queries", ready=True),
-    Lesson(16, "Uni-DVPS", "the same in video,\nwith depth", "queries", ready=True),
-    Lesson(17, "SAM", "a mask for every\nclick", "prompts", ready=True),
-    Lesson(18, "SAM data engine", "a model that labels\nits own training data", "prompts", ready=True),
+    Lesson(1, "FC = 1×1 conv", "a classifier that\nanswers at every place", "pixels"),
+    Lesson(2, "Upsampling", "from a coarse map back\nto every pixel", "pixels"),
+    Lesson(3, "FCN and skips", "deep maps know what,\nshallow maps know where", "pixels"),
+    Lesson(4, "U-Net", "a way back up that is as\nrich as the way down", "pixels"),
+    Lesson(5, "Boxes and AP", "how to say where, and how\nto measure if it is right", "boxes"),
+    Lesson(6, "R-CNN", "propose regions,\nclassify each", "boxes"),
+    Lesson(7, "Fast R-CNN", "one feature map\nfor all regions", "boxes"),
+    Lesson(8, "Faster R-CNN", "let the network propose:\nanchors", "boxes"),
+    Lesson(9, "YOLO", "no proposals: one look,\none answer per cell", "boxes"),
+    Lesson(10, "Focal loss", "do not drown in\neasy background", "boxes"),
+    Lesson(11, "FPN, RetinaNet", "every size at its\nown level", "boxes"),
+    Lesson(12, "Mask R-CNN", "a mask in every box,\nwithout rounding", "masks"),
+    Lesson(13, "New heads", "body surfaces and meshes\nfrom the same backbone", "masks"),
+    Lesson(14, "DETR", "a set of answers,\nno anchors, no NMS", "queries"),
+    Lesson(15, "MaskFormer", "one model for semantic,\ninstance and panoptic", "queries"),
+    Lesson(16, "Uni-DVPS", "the same in video,\nwith depth", "queries"),
+    Lesson(17, "SAM", "a mask for every\nclick", "prompts"),
+    Lesson(18, "SAM data engine", "a model that labels\nits own training data", "prompts"),
     Lesson(19, "Grounded SAM", "type a phrase,\nget a mask", "prompts"),
 )
 COLUMNS = 4
@@ -44,7 +43,7 @@ PART_COLOURS = {"pixels": "#CDE8F7", "boxes": "#FBE3B5", "masks": "#CFEBDF", "qu
 
 
 def draw_course_map() -> Figure:
-    """The lessons as a road that runs left, right, left again. Lessons not written yet have a dashed edge."""
+    """The lessons as a road that runs left, right, left again."""
     figure, axis = plt.subplots(figsize=(11, 8), layout="constrained")
     rows = -(-len(LESSONS) // COLUMNS)
     places = [_place(index) for index in range(len(LESSONS))]
@@ -63,7 +62,6 @@ def draw_course_map() -> Figure:
                 boxstyle="round,pad=0.02,rounding_size=0.06",
                 facecolor=PART_COLOURS[lesson.part],
                 edgecolor="#333333",
-                linestyle="-" if lesson.ready else (0, (4, 3)),
             )
         )
         axis.text(

@@ -10,6 +10,7 @@ from matplotlib.patches import FancyBboxPatch
 from torch import Tensor
 
 from lib.models.fcn import FCN
+from lib.training.modes import in_eval_mode
 from lib.viz.basics.draw import to_pixels
 from lib.viz.explorer.feature_pictures import pca_colours
 
@@ -87,11 +88,10 @@ def _maps(net: FCN, image: Tensor) -> dict[str, Tensor]:
         for name in BOXES
         if name in layers
     ]
-    was_training = net.training
     try:
-        maps["answer"] = net.eval()(image[None].to(next(net.parameters()).device))[0].cpu()
+        with in_eval_mode(net):
+            maps["answer"] = net(image[None].to(next(net.parameters()).device))[0].cpu()
     finally:
-        net.train(was_training)
         for hook in hooks:
             hook.remove()
     return maps | {"picture": image.cpu()}

@@ -37,6 +37,7 @@ class Stage:
         new: whether it is what the lesson is about.
         after: number of the stage whose answer it takes, from 0; None: of the one before it.
         also: number of a second stage whose answer it takes; None: there is none.
+        lesson: which lesson built it, such as "L09", in the corner of the picture; "": is not said.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Stage:
     new: bool = False
     after: int | None = None
     also: int | None = None
+    lesson: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,13 +125,8 @@ def draw_system(
     longest = scale or slowest(stages)
     for number, stage in enumerate(stages):
         left = number * pitch + GAP / 2
-        panel = figure.add_axes((left / WIDTH, foot / height, side / WIDTH, side / height))
-        _panel(panel, stage)
-        middle, top = left + side / 2, foot + side
-        paper.text(middle, top + 0.06, stage.name, ha="center", va="bottom", fontsize=8.5, color=INK, weight="bold")
-        paper.text(middle, foot - 0.06, stage.words, ha="center", va="top", fontsize=7.5, color=INK, linespacing=1.1)
-        if stage.milliseconds is not None:
-            _bar(paper, stage, (middle, top + NAMES), longest)
+        middle = left + side / 2
+        place_stage(paper, stage, (left, foot), side, longest)
         if number:
             start = left - GAP if stage.after is None else left - GAP / 2
             arrow = {"arrowstyle": "-|>", "color": INK, "shrinkA": 2 if stage.after is None else 0}
@@ -151,7 +148,7 @@ def draw_system(
     for row, loss in enumerate(losses):
         ends = ((loss.at + 1) * pitch - GAP / 2, loss.back_to * pitch + GAP / 2)
         gaps = [((number + 1) * pitch - GAP / 2, number * pitch + GAP / 2) for number in loss.past]
-        _loss(paper, loss, ends, LOSS * (len(losses) - row - 0.5), LOSS_COLOURS[row % len(LOSS_COLOURS)], gaps)
+        draw_loss(paper, loss, ends, LOSS * (len(losses) - row - 0.5), LOSS_COLOURS[row % len(LOSS_COLOURS)], gaps)
     if timed:
         words, y = "how long it takes", foot + side + NAMES
         paper.text(GAP / 2, y, words, va="bottom", fontsize=7.5, color=INK, style="italic")
@@ -179,19 +176,44 @@ def without_times(stages: Sequence[Stage]) -> list[Stage]:
     return [replace(stage, milliseconds=None) for stage in stages]
 
 
+def place_stage(
+    paper: Axes, stage: Stage, corner: tuple[float, float], side: float, longest: float, bar: float = BARS - 0.28
+) -> None:
+    """One stage on the paper: its picture, its name above it, its words below, and its time.
+
+    Args:
+        paper: an axis over the whole figure, measured in inches.
+        corner: the lower left one of its picture. side: of the picture.
+        longest: milliseconds of the highest bar there may be. bar: its height.
+    """
+    (left, foot), width, height = corner, paper.get_xlim()[1], paper.get_ylim()[1]
+    panel = paper.figure.add_axes((left / width, foot / height, side / width, side / height))
+    _panel(panel, stage)
+    middle, top = left + side / 2, foot + side
+    paper.text(middle, top + 0.06, stage.name, ha="center", va="bottom", fontsize=8.5, color=INK, weight="bold")
+    paper.text(middle, foot - 0.06, stage.words, ha="center", va="top", fontsize=7.5, color=INK, linespacing=1.1)
+    if stage.milliseconds is not None:
+        _bar(paper, stage, (middle, top + NAMES), longest, bar)
+
+
 def _panel(axis: Axes, stage: Stage) -> None:
     stage.draw(axis)
     axis.set(xticks=[], yticks=[], title="", xlabel="", ylabel="")
     axis.axis("on")
     for edge in axis.spines.values():
         edge.set(visible=True, color=NEW if stage.new else OLD, linewidth=3 if stage.new else 0.8)
+    if stage.lesson:
+        axis.annotate(
+            stage.lesson, (0, 1), (2.5, -2.5), "axes fraction", "offset points", ha="left", va="top", fontsize=7,
+            color=INK, zorder=9, bbox={"facecolor": "white", "edgecolor": OLD, "linewidth": 0.6, "pad": 1.5},
+        )  # fmt: skip
 
 
-def _bar(paper: Axes, stage: Stage, foot: tuple[float, float], longest: float) -> None:
-    """A bar as high as its share of the longest stage, and the number above it."""
+def _bar(paper: Axes, stage: Stage, foot: tuple[float, float], longest: float, most: float) -> None:
+    """A bar as high as its share of the longest stage, which has the height `most`, and the number above it."""
     x, y = foot
     time = stage.milliseconds or 0.0
-    high = (BARS - 0.28) * time / longest if longest else 0.0
+    high = most * time / longest if longest else 0.0
     colour = NEW if stage.new else OLD
     paper.bar(x, high, width=0.4, bottom=y, color=colour)
     paper.plot((x - 0.2, x + 0.2), (y, y), color=colour, linewidth=1)
@@ -199,7 +221,7 @@ def _bar(paper: Axes, stage: Stage, foot: tuple[float, float], longest: float) -
     paper.text(x, y + high + 0.03, said, ha="center", va="bottom", fontsize=8, color=INK)
 
 
-def _loss(
+def draw_loss(
     paper: Axes, loss: Loss, ends: tuple[float, float], y: float, colour: str, gaps: Sequence[tuple[float, float]] = ()
 ) -> None:
     """A line from the judged stage back to the last that learns; its name covers the line's right end.

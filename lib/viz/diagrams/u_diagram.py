@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from lib.models.unet import UNet
+from lib.training.modes import in_eval_mode
 from lib.viz.basics.draw import PAGE, to_pixels
 from lib.viz.explorer.feature_pictures import pca_colours
 
@@ -117,12 +118,10 @@ def _run(model: UNet, image: Tensor) -> tuple[list[Step], list[Step], Tensor]:
         module.register_forward_hook(lambda module, inputs, output, name=name: maps.update({name: output[0]}))
         for name, (module, _) in parts.items()
     ]
-    was_training = model.training
     try:
-        with torch.no_grad():
-            scores = model.eval()(image[None].to(next(model.parameters()).device))  # (1, K, H, W)
+        with torch.no_grad(), in_eval_mode(model):
+            scores = model(image[None].to(next(model.parameters()).device))  # (1, K, H, W)
     finally:
-        model.train(was_training)
         for hook in hooks:
             hook.remove()
     steps = [Step(name, maps[name], level) for name, (_, level) in parts.items()]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from lib.training.modes import in_eval_mode
 from lib.viz.explorer.arranging import arrange
 from lib.viz.explorer.geometry import Geometry
 from lib.viz.explorer.tracing import Tracer
@@ -86,11 +87,9 @@ def record(model: nn.Module, image: Tensor, max_bytes: int = MAX_BYTES) -> Recor
     batch = check_image(image)
     parameter = next(model.parameters(), None)
     batch = batch.to(batch.device if parameter is None else parameter.device)
-    modes = {module: module.training for module in model.modules()}
     hooks = []
     try:
-        model.eval()
-        with torch.no_grad(), Tracer(batch) as tracer:
+        with torch.no_grad(), in_eval_mode(model), Tracer(batch) as tracer:
             recorder = _Recorder(model, tracer, batch, max_bytes)
             for name, module in model.named_modules():
                 if not isinstance(module, torch.jit.ScriptModule):  # its hooks would have to be scripts, too
@@ -99,8 +98,6 @@ def record(model: nn.Module, image: Tensor, max_bytes: int = MAX_BYTES) -> Recor
     finally:
         for hook in hooks:
             hook.remove()
-        for module, mode in modes.items():
-            module.training = mode
     if not recorder.maps:
         raise ValueError(
             f"model is a {type(model).__name__} of which no module gives a map; expected at least one "

@@ -8,10 +8,10 @@ from torch import Tensor
 from lib.viz.basics.draw import panels
 from lib.viz.detection.boxes import box_patch, check_boxes, class_colour, show_picture, thin_boxes
 
-COLUMNS = 4
+COLUMNS = 5
 
 
-def draw_refined(image: Tensor, layers: Sequence[Tensor], titles: Sequence[str], size: float = 2.3) -> Figure:
+def draw_refined(image: Tensor, layers: Sequence[Tensor], titles: Sequence[str], size: float = 1.95) -> Figure:
     """The boxes of the same queries after the selection and after each decoder layer, side by side.
 
     A query has the same colour in all pictures. Where its box was in the picture before is dotted.

@@ -135,8 +135,10 @@ def test_helpers_render_the_same_and_a_failing_one_is_replaced(folder, monkeypat
             assert_same(toyworld_cache.render_with_helpers("val", 20, 32, 2), pack("val", range(20), 32))
 
 
-def test_a_folder_that_takes_nothing_is_no_obstacle(folder):
+@pytest.mark.parametrize("named", [".", "toyworld"])  # by COURSE_DATA: the folder around the file, or the file
+def test_a_folder_that_takes_nothing_is_no_obstacle(folder, named, monkeypatch):
     folder.write_text("a file where the folder should be")
+    monkeypatch.setenv("COURSE_DATA", str(folder.parent / named))
     with pytest.warns(UserWarning, match="could not be stored"):
         assert len(Toyworld("val", 2, 32)) == 2
 

@@ -150,6 +150,7 @@ def test_anchors_of_one_shape_share_a_colour():
 
 
 EMPTY = torch.zeros(0, dtype=torch.int64)
+ONE = torch.ones(1, dtype=torch.int64)  # too few
 
 
 @pytest.mark.parametrize(
@@ -160,11 +161,15 @@ EMPTY = torch.zeros(0, dtype=torch.int64)
         (lambda: draw_boxes(IMAGE, BOXES, scores=torch.ones(3)), "scores"),
         (lambda: draw_boxes(IMAGE, BOXES, TRUTH["labels"], names=["a"]), "names"),
         (lambda: draw_boxes(IMAGE, BOXES, names=["a"]), "names"),
+        (lambda: draw_boxes(IMAGE, BOXES, torch.tensor([1, -1]), names=["ground", "sphere"]), "labels has -1"),
         (lambda: draw_detections(IMAGE, {}), "answers"),
+        (lambda: draw_detections(IMAGE, {"a": TRUTH | {"labels": ONE}}), r"answers\['a'\]\['labels'\]"),
+        (lambda: draw_detections(IMAGE, {"a": TRUTH | {"scores": ONE}}), r"answers\['a'\]\['scores'\]"),
         (lambda: draw_detections(torch.zeros(2, 3, 9, 9), {"a": TRUTH, "b": TRUTH, "c": TRUTH}), "image"),
         (lambda: draw_detections(IMAGE, {"a": TRUTH}, names=["ground", "sphere"]), r"answers\['a'\]"),
         (lambda: draw_detections(IMAGE, {"a": {"boxes": torch.zeros(4), "labels": EMPTY}}), r"answers\['a'\]"),
         (lambda: draw_proposals(IMAGE, {}), "proposals"),
+        (lambda: draw_proposals(IMAGE, {"a": {"boxes": BOXES, "scores": ONE}}), r"proposals\['a'\]\['scores'\]"),
         (lambda: draw_proposals(IMAGE, {"a": torch.zeros(3)}), r"proposals\['a'\]"),
         (lambda: draw_proposals(IMAGE, {"a": BOXES}, truth=BOXES, names=["cup"]), "names"),
         (lambda: draw_proposals(IMAGE, {"a": BOXES}, names=["cup"]), "names"),

@@ -6,17 +6,14 @@ from lib.viz.diagrams.course_map import COLUMNS, LESSONS, PART_COLOURS, draw_cou
 ROOT = Path(__file__).parents[3]
 
 
-def test_a_lesson_is_ready_when_its_source_is_there():
+def test_every_lesson_of_the_map_has_its_source():
     written = {int(path.name[:2]) for path in (ROOT / "solutions").glob("[0-9][0-9]_*.py")} - {0}
-    assert {lesson.number for lesson in LESSONS if lesson.ready} == written
+    assert {lesson.number for lesson in LESSONS} == written
 
 
-def test_the_readme_prints_the_ready_lessons_in_bold():
-    rows = re.findall(r"^\| (\d\d)(?:–(\d\d))? \| (.*?) \|", (ROOT / "README.md").read_text(), flags=re.M)
-    named = {
-        number: "**" in title for first, last, title in rows for number in range(int(first), int(last or first) + 1)
-    }
-    assert named == {lesson.number: lesson.ready for lesson in LESSONS}
+def test_the_readme_lists_every_lesson():
+    rows = re.findall(r"^\| (\d\d) \| .+? \|", (ROOT / "README.md").read_text(), flags=re.M)
+    assert [int(number) for number in rows] == [lesson.number for lesson in LESSONS]
 
 
 def test_the_map_shows_every_lesson_in_order_without_overlap():

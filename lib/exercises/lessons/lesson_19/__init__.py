@@ -1,0 +1,1 @@
+"""The exercises of lesson 19, one a file."""
