@@ -6,8 +6,8 @@ lesson 15's weights; the depth head is drawn at random. A query that is to say "
 - "tuning": short runs of one seed, judged on validation clips. Two learning rates: the smaller one is a little better
   in mIoU and VPQ, the larger one in depth; the smaller one is taken. And a depth loss that weighs ten times less, and
   ten times more, at that rate.
-- "both": masks and depth, with a gate for each task. Seeds 0 and 1; the weights of 0 are kept, in half precision.
-- "both, no gate": both tasks get the same features. Seeds 0 and 1.
+- "both": masks and depth, with a gate for each task. Seeds 0, 1 and 2; the weights of 0 are kept, in half precision.
+- "both, no gate": both tasks get the same features. Seeds 0, 1 and 2.
 - "masks alone" and "depth alone": two networks of full size, without gates, each taught one task; seed 0. The second is
   not told which query is to answer for what: it learns that `picture_depth` be right, with the loss and the pixels of
   "both", each true mask counting once. "two specialists" puts their answers together.
@@ -24,7 +24,7 @@ are paired by somebody who knows these two frames alone; how many were found by 
 and how many have the same number from a tracker that saw all frames and forgets nothing. It says so of all, and of
 those with rivals, where the class alone does not decide.
 
-The frames lie in a file beside the course's data. About two hours of one idle processor core. A run that is in
+The frames lie in a file beside the course's data. About three hours of one idle processor core. A run that is in
 16_runs.json already is not made again, so a recipe that was cut off goes on where it was; delete the file to begin
 anew.
 
@@ -78,7 +78,7 @@ from lib.training.runs import once
 
 HERE = Path(__file__).parent
 STORE = HERE / "16_runs.json"
-SEEDS, BATCH, STEPS, TUNING_STEPS = (0, 1), 16, 1000, 300
+SEEDS, BATCH, STEPS, TUNING_STEPS = (0, 1, 2), 16, 1000, 300
 RATES, LEARNING_RATE = (5e-4, 1e-3), 5e-4
 NOTHING, DISCOUNT = 0.4, 0.5
 CLASSES = len(SEMANTIC_NAMES)  # K: sky, ground and five kinds of things
