@@ -4,7 +4,7 @@
 # Three phrases are typed, and three masks come back.
 # This network has no list of classes.
 # It knows words, and it was taught to bring words and pictures together.
-# One of the phrases is special: *no picture of its training showed such a thing.*
+# One of the phrases is special: *no scene in which its detector learned showed such a thing.*
 
 # %%
 import json
@@ -45,10 +45,12 @@ masks = masks_in_boxes(segmenter, image, found["boxes"]).cpu()  # (n, 96, 96)
 boxes, scores, labels = (found[name].cpu() for name in ("boxes", "scores", "labels"))
 draw_phrases(sample.image, PHRASES, boxes, scores, labels, masks)
 plt.show()
-print("never seen in training:", [phrase for phrase in PHRASES if held_out(phrase)])
+print("not seen by the detector in training:", [phrase for phrase in PHRASES if held_out(phrase)])
 
 # %% [markdown]
-# (A scene in which all goes well. How often it does is measured below.)
+# Things that were found keep their colours, and all else is grey.
+# (A scene in which nearly all goes well; how often it does is measured below.
+# Look closely: the cone's mask takes a piece of the sphere with it.)
 #
 # **You will be able to**
 #
@@ -61,7 +63,7 @@ print("never seen in training:", [phrase for phrase in PHRASES if held_out(phras
 #
 # | | |
 # | --- | --- |
-# | Time | 150 minutes to read and do, about half a minute of computing on two cores |
+# | Time | 155 minutes: 115 for the six exercises, the rest to read; about half a minute of computing on two cores |
 # | Builds on | lesson 14 (DETR), 10 (focal loss), 17 (SAM) |
 # | Papers | Liu et al. 2023, *Grounding DINO*; Ren et al. 2024, *Grounded SAM* |
 #
@@ -89,7 +91,8 @@ from lib.viz.words.refined import draw_refined
 
 # %% [markdown]
 # The whole system, on two of the phrases.
-# (Do not try to understand all of it now: each block has its section, or had its lesson, as the small numbers say.)
+# Do not try to understand all of it now; come back to its upper row with each section.
+# (Small numbers name the lesson that built a part. Lines between the rows say how far back each loss teaches; where one is dotted, it passes a part by.)
 
 # %%
 CAPTION = "red cone . blue figure ."
@@ -101,7 +104,7 @@ plt.show()
 #
 # Every detector so far ended in a layer with one row of weights for each class.
 # The score of a class is the inner product of its row with what the network knows of a place.
-# What has no row cannot be said.
+# A class without a row cannot be named.
 # To add "cone", somebody has to collect pictures of cones, and train again.
 #
 # Now let the rows come from a second network, which reads.
@@ -160,12 +163,13 @@ check(contrastive_logits)
 contrastive_logits = use(contrastive_logits)
 
 # %% [markdown]
-# √D and the bias are an addition of later work; Grounding DINO takes the bare product.
-# The bias is learned, and begins near −4.6: a probability of 0.01 for every word, as in RetinaNet (lesson 10).
+# A logit of −∞ is a probability of 0, and never the largest of several.
+# (Grounding DINO takes the bare product. GLIP before it, and others after it, add a bias;
+# ours begins near −4.6, a probability of 0.01 for every word, as in RetinaNet, lesson 10.)
 #
 # Have you seen this operation before?
 # For a map of cells it is a **1×1 convolution**, as in lesson 01, with a kernel for each class.
-# Only that these kernels were typed a moment ago.
+# The only difference: these kernels were typed a moment ago.
 
 # %%
 cells, tokens = torch.rand(1, 96, 12, 12), torch.rand(6, 96)    # a map, and six words
@@ -178,7 +182,8 @@ print("the same")
 # %% [markdown]
 # **What does it buy?**
 # Things in our world have one of eight colours and one of five shapes: 40 pairs.
-# Five pairs are held out: of 2,000 training scenes, all that show one of them were put aside before any training.
+# Five pairs are held out: of 2,000 training scenes, all that show one of them were put aside, and no detector learned from them.
+# (SAM, in section 8, had masks of all scenes, and no names with them.)
 
 # %%
 taught = stored["taught with"]
@@ -200,7 +205,8 @@ print(f"{taught['scenes']} of 2,000 scenes are left")
 # Several things are asked for at once, in one **caption**, with a full stop after each phrase: "red cone . blue figure ."
 # Each word is a **token**, and each full stop, too, and has a vector of 96 numbers.
 # A small transformer encoder (lesson 14) lets tokens look at each other.
-# (The paper's is BERT, which has read many books. Ours has 15 words, and learns them together with the detector.)
+# (Such captions come from GLIP, Li et al. 2022. There, and in Grounding DINO, the encoder is BERT, which has read many books.
+# Ours has 15 words, and learns them together with the detector.)
 #
 # "red" should make a difference to "cone", and none to "figure".
 # So each token sees the tokens of its own phrase only, and its place is counted from the beginning of its phrase.
@@ -272,7 +278,7 @@ print("places:", dict(enumerate(places.tolist())))
 # Both are asked for "red cone", alone and beside other phrases.
 #
 # **Predict.**
-# For which of the two does the score of "red cone" change more?
+# Scores go from 0 to 1. How much will that of "red cone" change: by 0.02, by 0.1 or by 0.3? For each of the two?
 
 # %% jupyter={"outputs_hidden": true}
 mixed = grounding_small(WORDS, sub_sentence=False).to(device)
@@ -288,9 +294,8 @@ for name, model in {"sub-sentences": net, "whole caption": mixed}.items():
     print(f"{name:16}", *(f"{f'≈ {score:.2f}':>10}" for score in best))
 
 # %% [markdown]
-# With sub-sentences the score changes a little: the phrases do not see each other, but both are seen by the picture's cells, and by the queries.
+# With sub-sentences the score changes a little: the phrases do not see each other, but the picture's cells see both, and so do the queries.
 # With the whole caption it changes a lot.
-# (Its training captions all had four phrases or more, so one alone is strange to it.)
 # The same phrase about the same picture is found or not, depending on what else was asked.
 #
 # That is one phrase in one scene.
@@ -305,13 +310,37 @@ for name, several in change.items():
 assert min(change["whole caption"]) > 2 * max(change["sub-sentence"])
 
 # %% [markdown]
-# **If words see their own phrase only, what is asked beside it matters less than half as much.**
+# That test is a little unfair: in training every caption had four phrases or more, so a phrase alone is strange to both.
+# So here are seven companions against seven *other* ones.
+
+# %%
+PAIRS = [f"{colour} {kind}" for colour in COLOURS for kind in CLASSES]
+
+
+def best_score(model, scene, phrases: list[str]) -> float:
+    """Of the first phrase, asked together with the others."""
+    found = find_phrases(model, scene.image.to(device), phrases, at_once=8, threshold=0)
+    return found["scores"][found["labels"] == 0].max().item()
+
+
+changes = {"sub-sentences": [], "whole caption": []}
+for scene in (world[number] for number in range(15)):
+    for phrase in scene.phrases:
+        for name, model in zip(changes, (net, mixed)):
+            one = best_score(model, scene, [phrase, *PAIRS[:7]])
+            other = best_score(model, scene, [phrase, *PAIRS[-7:]])
+            changes[name].append(abs(one - other))
+print({name: f"≈ {np.mean(several):.3f}" for name, several in changes.items()})
+assert np.mean(changes["whole caption"]) > 1.3 * np.mean(changes["sub-sentences"])
+
+# %% [markdown]
+# **If words see their own phrase only, what is asked beside it matters much less.**
 # Section 7 shows what this is worth.
 #
 # ## 3. Words and picture look at each other
 #
 # So far the words know nothing of the picture, and the picture nothing of the words.
-# The **feature enhancer** changes that before anything is sought.
+# The **feature enhancer** changes that before the search begins.
 # Each of its two layers has three steps:
 #
 # 1. *Fusion.* One table of scores, cells by tokens, serves both sides.
@@ -319,7 +348,29 @@ assert min(change["whole caption"]) > 2 * max(change["sub-sentence"])
 # 2. The words look at each other, each within its phrase.
 # 3. The cells look at each other.
 #
-# Here is where the words look in the last fusion.
+# Steps 2 and 3 are lesson 14's encoder layers.
+# The fusion is new (it comes from GLIP), and short. Here it is for the first of four heads, with the network's own weights:
+
+# %%
+fusion = net.encoder[0].fusion_layer
+features, _, _ = net.backbone(net.transform(image[None]))       # (1, 96, 12, 12)
+start = net.input_proj_vision(features).flatten(2).transpose(1, 2)
+cells = fusion.layer_norm_vision(start)                         # (1, 144, 96)
+heard = fusion.layer_norm_text(net.text_encoder(text))          # (1, T, 96)
+q = fusion.attn.vision_proj(cells)[0, :, :24]                   # (144, 24), the first of four heads
+k = fusion.attn.text_proj(heard)[0, :, :24]                     # (T, 24)
+scores = q @ k.T / 24**0.5                                      # (144, T), one table for both
+cells_look, words_look = scores.softmax(dim=1), scores.T.softmax(dim=1)         # at words; at cells
+
+# %%
+theirs = fusion.attn(cells, heard)
+torch.testing.assert_close(cells_look, theirs.vision_maps[0, 0])
+torch.testing.assert_close(words_look, theirs.text_maps[0, 0])
+print(f"a cell looks at {cells_look.shape[1]} tokens, a token looks at {words_look.shape[1]} cells")
+
+# %% [markdown]
+# What each side looks at is then added to it, as in any attention.
+# And here is where the words look in the last fusion (the mean of the four heads).
 
 # %%
 seen = look(net, image, CAPTION, 0.3)                           # the network, step by step
@@ -329,15 +380,16 @@ plt.show()
 
 # %% [markdown]
 # Nobody taught the words where to look; the loss speaks about boxes and words only.
-# "cone" looks at the cone, "figure" and "blue" at the figure.
-# "red" looks at the sphere first, which is red as well.
-# Each word looks at a few cells in the middle of things, not at all of a thing.
+# "cone" looks most at the cone, "figure" and "blue" at the figure.
+# "red" looks most at the sphere, which is red as well.
+# Half of the attention or nearly so goes to a few cells in the middle of things; the rest is spread thinly over the picture.
 #
 # ## 4. Where to begin
 #
 # DETR's queries were learned, and are the same for each picture.
 # Here they are *chosen*, for each picture and each caption: a cell that fits some word well is a good place to begin.
 # The paper calls this **language-guided query selection**.
+# (There, a chosen cell gives a query its first box, and what the query knows at first is learned, as in DETR. Our queries take that from their cells, too.)
 
 # %% [markdown]
 # ### Exercise 3 · `select_queries`
@@ -350,7 +402,7 @@ plt.show()
 # - `logits`: (h · w, T), how well each cell fits each token; T is at least 1.
 #   They are −∞ where a token is no word; at least one is a word.
 # - The cells of the map, `size` = (h, w), are numbered row by row.
-#   A cell counts as much as its *best* word; no two cells are alike in this.
+#   A cell counts as much as its *best* word; there are no ties.
 # - Returns two tensors for the `num_queries` best cells, the best one first; `num_queries` is 0 to h · w.
 #   `cells`: (num_queries,) int64, their numbers.
 #   `boxes`: (num_queries, 4) floats, middle x and y, width and height, as shares of the picture, 0..1.
@@ -399,12 +451,13 @@ outputs = net(image[None], [CAPTION])
 fits = outputs["cell_logits"][0].cpu()                          # (T, 12, 12)
 cells, starts = select_queries(fits.flatten(1).T, 16, (12, 12), 0.3)
 boxes = box_cxcywh_normalized_to_xyxy(starts, (96, 96))
-draw_word_fits(sample.image, [read[place] for place in shown], fits[shown], cells, boxes)
+draw_word_fits(sample.image, [read[place] for place in shown], fits[shown], cells, boxes, columns=5)
 plt.show()
 
 # %% [markdown]
-# A cell in the middle of a thing fits, and its neighbours do not: one query for each thing is enough.
-# Here both words of a phrase fit the same cell, and "red" no longer means the sphere: words have looked at their phrase once more.
+# A cell in the middle of a thing fits, and its neighbours do not.
+# (In training, matching, lesson 14, lets one cell answer for each thing; all others are told no.)
+# Both words of a phrase fit the same cell, and "red" no longer the sphere.
 # The other chosen cells fit nothing well; there are always 16.
 #
 # ## 5. From words to a phrase
@@ -416,6 +469,7 @@ plt.show()
 # But there is no softmax over classes.
 # For each query and each *word* there is a yes or a no, with the focal loss of lesson 10.
 # For a query that is matched to the red cone, "red" and "cone" of *this phrase* are true, and all other words of the caption are not.
+# The chosen cells get this loss, too, and so does each layer of the decoder that follows.
 #
 # And what is the score for a phrase?
 
@@ -429,7 +483,7 @@ plt.show()
 #
 # - `logits`: (Q, T) floats, one for each query and token; −inf where the token is no word. Q may be 0.
 # - `phrases`: (T,) int64, to which phrase each token belongs, from 0; −1: no word (a separator, or padding).
-#   There are P phrases, one more than the largest number, and P may be 0.
+#   There are P phrases, one more than the largest number, and P may be 0; T is at least 1.
 #   Each has at least one word; they need not have equally many.
 # - The score of a query and a phrase is the mean, over the words of the phrase, of the probabilities (the sigmoid of the logits).
 # - Every pair of a query and a phrase with a score of *at least* `threshold` is found: several queries may answer to one phrase, and one query to several.
@@ -499,12 +553,12 @@ for query, label in zip(queries.tolist(), labels.tolist()):
 # (A line for each query that found something, and what it found.)
 #
 # No: the two words of a phrase always say nearly the same.
-# After two transformers the token "cone" of "blue cone" does not stand for cones.
+# After the text encoder and the enhancer, the token "cone" of "blue cone" does not stand for cones.
 # It stands for its whole phrase, because that is what it was asked in training: is the phrase true that I belong to?
-# (So the mean, the largest and the smallest probability give nearly the same score here; the paper's code takes the largest.)
+# (So the mean, the largest and the smallest probability give nearly the same score here. The authors' demo takes the largest, their evaluation on COCO the mean.)
 #
-# For the blue *figure*, "blue cone" gets a score of nearly 0.2: half of it is true.
-# This is why there is a threshold.
+# "blue cone" is believed a little at the figure, and hardly at the cone.
+# What is half true may get some of a score; this is why there is a threshold.
 #
 # ## 6. A second look
 #
@@ -534,18 +588,21 @@ def answered(layer: dict) -> dict:
     return {"boxes": corners, "labels": labels, "scores": scores}
 
 
-answers, truths = {name: [] for name in steps[1:]}, []
+answers, truths, shifts = {name: [] for name in steps[1:]}, [], np.zeros(4)
 for scene in (world[number] for number in range(100)):
     given = net(scene.image[None].to(device), [" . ".join(CLASSES)])
     truths.append(phrase_truth(scene, CLASSES))
-    for name, layer in zip(answers, (given["enc_outputs"], *given["aux_outputs"], given)):
+    layers = given["enc_outputs"], *given["aux_outputs"], given
+    for name, layer in zip(answers, layers):
         answers[name].append(answered(layer))
-for name, several in answers.items():
-    print(f"{name:8} AP50 ≈ {average_precision(several, truths)['AP50']:.3f}")
+    first = layers[0]["pred_boxes"]
+    shifts += [96 * (layer["pred_boxes"] - first).abs().mean().item() for layer in layers]
+for (name, several), moved in zip(answers.items(), shifts):
+    ap = average_precision(several, truths)["AP50"]
+    print(f"{name:8} AP50 ≈ {ap:.3f}, boxes have moved by ≈ {moved / 100:.2f} pixels")
 
 # %% [markdown]
-# They judge.
-# Each layer makes the scores a little better, and leaves the boxes where they are.
+# They improve the scores, a little with each layer, and leave the boxes where they are.
 #
 # In the paper the layers do mend boxes, and ours are built like those.
 # Why do they not, here?
@@ -555,10 +612,11 @@ for name, several in answers.items():
 #
 # ## 7. Never seen together
 #
-# All was trained three times, with three seeds, and measured on 400 test scenes.
+# Everything was trained three times, with three seeds, and measured on 400 test scenes.
 # AP at an IoU of 0.5 is taken over the 35 pairs that training showed, and over the 5 that it did not.
 # The closed-set detector is a YOLO (lesson 09) with 40 classes, trained on the same scenes.
-# (Its trunk is where the detectors that read began, so nothing in them has seen a held-out pair.)
+# (The detectors that read started from its trunk, the convolutions before its head, so nothing in them has seen a held-out pair.)
+# Detectors that read are asked for all 40 pairs in five captions of eight, in the order of the list.
 
 # %%
 AP50 = {name: {part: [run[name][part]["AP50"] for run in runs] for part in ("seen", "held out")}
@@ -590,9 +648,9 @@ plt.show()
 # The closed-set detector does not find a single one, and cannot: for those five rows every example in training said no.
 # On pairs that it knows it is a little better than the one that reads.
 #
-# And the sub-sentences are what it takes.
+# And this needs sub-sentences.
 # If all words of a caption see each other, both get worse, and the new pairs more: 0.28 and 0.47.
-# A phrase is then read together with what stands beside it, and of such combinations training shows only a few.
+# Our guess: a phrase is then read together with what stands beside it, and of such combinations training shows only a few.
 #
 # ## 8. From boxes to masks
 #
@@ -604,6 +662,7 @@ plt.show()
 # Ours was asked by clicks, boxes and words for parts, things, groups and the ground, and its masks in boxes are poor: an IoU of 0.57.
 # So it was given practice: 1,500 steps more, with boxes around things and nothing else, each moved a little.
 # Now it is 0.72, on 200 validation scenes, with true boxes.
+# (It practised on all 2,000 training scenes, so also on red cones; but for SAM they are just shapes in boxes.)
 
 # %% [markdown]
 # ### Exercise 5 · `boxes_to_prompts`
@@ -693,7 +752,8 @@ for share in (0.0, 0.1, 0.2, 0.3, 0.5):
 # %% [markdown]
 # No, if a box is off by a tenth: SAM practised with boxes that were moved a little.
 # From a fifth on, the mask gets worse with the box.
-# (And even a perfect box gets no perfect mask: our SAM draws on 48 × 48 cells, and things are small.)
+# And even a perfect box gets no perfect mask. (These are 40 other scenes, hence 0.69.)
+# Nothing keeps a mask inside its box, either: that was the piece of the sphere on the first picture.
 #
 # And how good are such masks?
 # The five shapes are asked for by name in 400 test scenes.
@@ -701,16 +761,16 @@ for share in (0.0, 0.1, 0.2, 0.3, 0.5):
 
 # %%
 NAMES = ("box", "mask", "mask in true boxes")
-print(f"{'AP50':28}", *NAMES, sep="  ")
+print(f"{'AP50':24}", *(f"{name:>8}" for name in NAMES))
 for title, key in {"SAM as in lesson 17": "masks, lesson 17", "SAM with practice": "masks"}.items():
     several = [[run[key][name]["AP50"] for run in runs] for name in NAMES]
-    print(f"{title:28}", *(f"{np.mean(one):.3f}" for one in several))
+    print(f"{title:24}", *(f"{np.mean(one):8.3f}" for one in several))
 mask_rcnn = json.loads((folder / "12_mask_rcnn.json").read_text())["test"]
-print(f"{'Mask R-CNN, lesson 12':28}", f"{mask_rcnn['box AP50']:.3f} {mask_rcnn['mask AP50']:.3f}")
+print(f"{'Mask R-CNN, lesson 12':24} {mask_rcnn['box AP50']:8.3f} {mask_rcnn['mask AP50']:8.3f}")
 
 # %% [markdown]
 # Practice pays: mask AP50 rises from 0.38 to 0.59, with the same boxes.
-# With true boxes it would be 0.75: the detector and SAM each lose a part of what is missing.
+# With true boxes and true names it would be 0.75: the detector and SAM each lose a part of what is missing.
 #
 # Mask R-CNN is far better at these five kinds.
 # It learned nothing else, boxes and masks together, from all 2,000 scenes; and it cannot be asked for anything else.
@@ -718,7 +778,7 @@ print(f"{'Mask R-CNN, lesson 12':28}", f"{mask_rcnn['box AP50']:.3f} {mask_rcnn[
 # ## 9. Labels that nobody drew
 #
 # What is such a system good for?
-# It is slow and large; but it can *label*.
+# The published one is slow and large; but it can *label*.
 # Give it pictures and a list of words, and it writes down boxes and masks, from which a small, fast detector learns.
 # This is what many people use Grounded SAM for.
 
@@ -728,7 +788,7 @@ print(f"{'Mask R-CNN, lesson 12':28}", f"{mask_rcnn['box AP50']:.3f} {mask_rcnn[
 # *25 minutes · ★★★*
 #
 # Detector and SAM together can label pictures that nobody has labelled, and a small network can be trained on that.
-# A label is worth something only if it is right, so we keep what both agree on, and each thing once.
+# A label is worth something only if it is right, so we keep only what both agree on, and each thing only once.
 # The mask is a second opinion; the label is the detector's box.
 #
 # - `boxes`: (N, 4) xyxy in pixels, the detector's; `scores`: (N,), no two alike; `labels`: (N,) int64.
@@ -737,7 +797,7 @@ print(f"{'Mask R-CNN, lesson 12':28}", f"{mask_rcnn['box AP50']:.3f} {mask_rcnn[
 #   the IoU of the box with the **tight** box around its mask is at least `agree`.
 #   The tight box ends behind the last pixel: x2 is the last column + 1, y2 the last row + 1.
 # - Then NMS, among the good ones alone, on the detector's boxes: the best score is kept, and all whose IoU with it is *above* `same` are dropped; and so on.
-#   Labels do not matter here: a thing answers to one phrase, the best.
+#   Labels do not matter here: each thing keeps one label, the best.
 # - Returns the detector's boxes of the kept ones, (K, 4) floats, and their labels (K,) int64, best score first. K may be 0.
 # - Helpers: `box_iou(boxes1, boxes2)` and `nms(boxes, scores, threshold)` of lesson 05; `masks_to_boxes(masks)` of lesson 12,
 #   which gives the *last pixel* as x2 and y2, and refuses empty masks.
@@ -786,12 +846,12 @@ check(auto_label)
 auto_label = use(auto_label)
 
 # %%
-def labels_of(scene) -> tuple[torch.Tensor, torch.Tensor]:
+def labels_of(scene, agree: float = 0.3) -> tuple[torch.Tensor, torch.Tensor]:
     """What detector and SAM make of a scene: boxes (K, 4), and places in CLASSES (K,)."""
     found = find_phrases(net, scene.image.to(device), CLASSES)
     masks = masks_in_boxes(segmenter, scene.image.to(device), found["boxes"]).cpu()
     boxes, scores, labels = (found[name].cpu() for name in ("boxes", "scores", "labels"))
-    return auto_label(boxes, scores, labels, masks, threshold=0.4, same=0.5, agree=0.3)
+    return auto_label(boxes, scores, labels, masks, threshold=0.4, same=0.5, agree=agree)
 
 
 def compared(scene, made: torch.Tensor, kinds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -807,15 +867,14 @@ draw_labels_judged(scene.image, made, kinds, fits.any(1), scene.boxes[~fits.any(
 plt.show()
 
 # %% [markdown]
-# Five of six things are labelled, and rightly.
-# The yellow crate behind the figure is called a sphere: a wrong label, and so the crate has none.
-# It is no accident: yellow crates are one of the pairs that were held out.
+# Four of six things are labelled rightly.
+# The white figure has no label, and the yellow crate behind it is called a sphere.
 #
 # Now for all scenes that were put aside because they show a held-out pair.
-# The detector has seen none of them.
+# The detector has seen none of them. (SAM has practised on them; nobody has told it what they show.)
 
 # %%
-print("seed  scenes  labels  right   things with a label")
+print("seed  scenes  labels  right   things with a right label")
 for seed, run in enumerate(runs):
     made = run["labels"]
     shares = f"{made['right']:6.1%} {made['found']:10.1%}"
@@ -827,8 +886,8 @@ for seed, run in enumerate(runs):
 # **Predict.**
 # A YOLO with five classes (lesson 09) begins from nothing, and learns from these labels.
 # A second one learns from the *truth* of the same scenes, for as many steps.
-# A third one learns from the right ones of the labels, as if somebody had crossed out all that are wrong.
-# In which order do they end?
+# A third one learns only from the right labels, as if somebody had crossed out the wrong ones.
+# Which ends best, and which worst?
 
 # %% jupyter={"outputs_hidden": true}
 learned = {name: [run["labels"][name]["AP50"] for run in runs]
@@ -841,7 +900,8 @@ plt.show()
 
 # %% [markdown]
 # The truth teaches best: an AP50 of 0.74.
-# Labels that nobody drew come to 0.63, between 82 and 90 % of that, although every third one is wrong and nearly half of the things have none.
+# Labels that nobody drew come to 0.63, between 82 and 90 % of that.
+# And yet every third label is wrong, or more than that, and four or five of ten things have no right one.
 #
 # And the right ones alone teach *less*, in each run.
 # **Find out why.**
@@ -858,23 +918,53 @@ def judged(overlaps: torch.Tensor, same_kind: torch.Tensor) -> str:
     return "at a thing, poor box" if best >= 0.1 else "at nothing"
 
 
+scenes = [world[number] for number in range(60)]
 kinds_of_labels = Counter()
-for scene in (world[number] for number in range(60)):
+for scene in scenes:
     kinds_of_labels.update(judged(*label) for label in zip(*compared(scene, *labels_of(scene))))
 print({name: f"≈ {count}" for name, count in kinds_of_labels.most_common()})
-assert kinds_of_labels["at nothing"] < 0.1 * (kinds_of_labels.total() - kinds_of_labels["right"])
+assert kinds_of_labels["at nothing"] < 0.2 * (kinds_of_labels.total() - kinds_of_labels["right"])
 
 # %% [markdown]
+# (In 60 validation scenes; "at a thing" is an IoU of at least 0.1.)
 # Nearly every wrong label is *at* a thing: something is there, and only its name or its outline is wrong.
-# Who crosses it out says that nothing is there, and that is a worse lie.
-# For a detector, no label does not mean "not known": all that has no label is background, and is learned as background (lesson 10).
+# Crossing it out says that nothing is there, and that is a worse lie.
+# For a detector, no label does not mean "not known": whatever has no label counts as background, and is learned as background (lesson 10).
 # Lesson 18 found the same from another side: what is missing does more harm than what is wrong.
+#
+# Two things are left to ask.
+# Do labels miss most what the detector never saw?
+# And what is SAM's second opinion worth?
+
+# %%
+def share_labelled(agree: float) -> dict[str, float]:
+    """Which share of labels is right, and which share of things has a right one."""
+    right, seen, new = [], [], []
+    for scene in scenes:
+        overlaps, same_kind = compared(scene, *labels_of(scene, agree))
+        fits = (overlaps >= 0.5) & same_kind                    # (K, things)
+        right += fits.any(1).tolist()
+        for phrase, done in zip(scene.phrases, fits.any(0).tolist()):
+            (new if held_out(phrase) else seen).append(done)
+    shares = {"labels right": right, "things, seen": seen, "things, held out": new}
+    return {name: np.mean(share) for name, share in shares.items()}
+
+
+for agree, title in ((0.3, "with SAM's opinion"), (0.0, "without")):
+    print(f"{title:19}", {name: f"≈ {share:.2f}" for name, share in share_labelled(agree).items()})
+
+# %% [markdown]
+# Yes: of the things of held-out pairs fewer have a right label, although nobody asked for a colour here.
+# What the detector knows of a crate it learned from crates that were not yellow.
+#
+# And SAM's opinion is worth nothing here: as many labels are right without it, and more things have one.
+# SAM draws something into any box, and it mostly fills it, whether the box is right or not.
+# A second opinion helps only if it can differ from the first.
 #
 # ## 10. Your own, from end to end
 #
-# Your six functions are all that is special about Grounded SAM.
-# The rest you know: a trunk (09), attention (14), and SAM (17).
-# Here they are together, in four functions.
+# Here is Grounded SAM once more, in four functions, with five of yours in their places (the sixth makes labels).
+# What stands between them you know: a trunk (09), attention and box heads (14), SAM (17), and the fusion of section 3.
 
 # %%
 net, segmenter = net.cpu(), segmenter.cpu()             # where your functions make their tensors
@@ -883,7 +973,7 @@ net, segmenter = net.cpu(), segmenter.cpu()             # where your functions m
 def read_caption(caption: str):
     """A caption as tokens that see their own phrase: with your mask."""
     text = net.text_encoder.tokenize([caption])
-    hidden, places = sub_sentence_mask(text.ids[0], SEPARATOR)
+    hidden, places = sub_sentence_mask(text.ids[0], SEPARATOR)  # exercise 2
     return text._replace(hidden=hidden[None], places=places[None])
 
 
@@ -904,19 +994,19 @@ def find(image: torch.Tensor, caption: str, threshold: float = 0.3):
     words = text.phrases[0] >= 0
     vision, said, no_cell, codes = enhance(image, text)
     cells = net.enc_output_norm(net.enc_output(vision))[0]      # (144, 96)
-    fit = contrastive_logits(cells, said[0], words, net.encoder_output_class_embed.bias)
-    chosen, boxes = select_queries(fit, net.num_queries, (12, 12), net.first_side)
+    fit = contrastive_logits(cells, said[0], words, net.encoder_output_class_embed.bias)        # 1
+    chosen, boxes = select_queries(fit, net.num_queries, (12, 12), net.first_side)              # 3
     queries, boxes = cells[chosen], moved_boxes(boxes, net.encoder_output_bbox_embed(cells[chosen]))
     memory = vision, no_cell, codes, said, text.padding
     states, boxes = net.decoder(queries[None], boxes[None], *memory)
-    logits = contrastive_logits(states[-1, 0], said[0], words, net.class_embed.bias)
-    queries, labels, scores = phrase_labels(logits, text.phrases[0], threshold)
+    logits = contrastive_logits(states[-1, 0], said[0], words, net.class_embed.bias)            # 1
+    queries, labels, scores = phrase_labels(logits, text.phrases[0], threshold)                 # 4
     return boxes[-1, 0, queries], labels, scores
 
 
 def segment(image: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
     """A mask for each box: (n, 96, 96) bool."""
-    points, types = boxes_to_prompts(boxes, image.shape[1:], segmenter.image_encoder.img_size)
+    points, types = boxes_to_prompts(boxes, image.shape[1:], segmenter.image_encoder.img_size)  # 5
     low = segmenter(segmenter.encode(image[None]), points, types, pad=False).single().masks
     return F.interpolate(low, image.shape[1:], mode="bilinear")[:, 0] > 0
 
@@ -936,7 +1026,7 @@ assert masks.equal(masks_in_boxes(segmenter, scene, theirs["boxes"]))
 print("your Grounded SAM and the library's: the same boxes, scores, phrases and masks")
 
 # %% [markdown]
-# All of it is yours: a sentence goes in, and masks come out.
+# A sentence goes in, and masks come out.
 # The yellow crate and the red cone are pairs that no training scene of the detector showed; a blue sphere is not there, and is not found.
 #
 # ## 11. Type a phrase
@@ -951,12 +1041,12 @@ asker
 # %% [markdown]
 # Things to try:
 #
-# - Only a colour, or only a shape: "red".
+# - Only a colour: "red". Every phrase in training ended with a shape. What does it find, and with which score?
 # - A size with the wrong thing: "small red cone". Does the score fall?
 # - All five held-out pairs: "red cone . yellow crate . green figure . blue sphere . purple cylinder".
 # - A word that it never learned: "dog".
-#   All unknown words share one vector, which nobody taught.
-# - Move the threshold down to 0.05, and see what half fits.
+#   All unknown words share one vector, which nobody taught. It may find something all the same. Why?
+# - Move the threshold down to 0.05, and see which things fit only half.
 #
 # ## 12. Recap
 #
@@ -977,7 +1067,7 @@ asker
 #
 # **What the papers reported.**
 # Grounding DINO, trained without any picture of COCO, reaches an AP of 52.5 there.
-# On 35 other data sets that it was never trained for, from drones to X-rays, it is 26.1 on average.
+# A version that learned from more data reaches 26.1 on average on 35 other data sets, from drone pictures to blood cells, without training for any of them.
 # Grounded SAM, asked for the things in 25 data sets that neither of its parts was trained for, has a mask AP of 48.7 on average.
 # The authors combine it further: with a network that names what is in a picture, so that nobody has to type; with one that paints, to edit pictures by words;
 # and with one that finds the poses of bodies.
@@ -985,17 +1075,18 @@ asker
 # **What was simpler here.**
 # Fifteen words, learned with the detector, instead of BERT.
 # One map of 12 × 12 cells, and attention to all of it, instead of four maps and deformable attention.
-# 16 queries instead of 900, 3 decoder layers instead of 6, and no denoising (the *DN* of DINO).
+# 16 queries instead of 900, 2 and 3 layers instead of 6 and 6, and no denoising (the *DN* of DINO).
+# Queries begin with what their cells say.
 # "Never seen" means a new pair of known words in a drawn world; the papers mean new data sets, and words that were only ever read.
 #
 # **Words of this lesson.**
 # *Open-set* (also *open-vocabulary*): what can be asked for is not fixed in training.
 # *Closed-set*: it is.
-# *Zero-shot*: measured on something that was not trained for.
+# *Zero-shot*: tested on data, or on classes, that training did not contain.
 # *Grounding*: saying where in a picture the thing is that words name.
 # *Caption, phrase, token*: all that is asked; one thing that is asked; one word of it, or a separator.
 # *Sub-sentence representation*: tokens see their own phrase only.
-# *Contrastive*: an answer is how well two vectors fit, compared with others that do not belong together.
+# *Contrastive logit*: an answer is how well two vectors fit; in training, those that belong together are to fit, and others not.
 # *Feature enhancer, cross-modality fusion*: words and cells look at each other.
 # *Language-guided query selection*: queries begin in the cells that fit some word best.
 # *Pseudo-label, auto-labelling*: labels made by a model; making them.
@@ -1059,4 +1150,4 @@ progress("19")
 # %% [markdown]
 # **This is the end of the road.**
 # It began with a fully connected layer that turned out to be a convolution, and it ends with a convolution whose kernels are typed.
-# Everything in between you have built.
+# Most of what lies in between you have built.

@@ -11,8 +11,8 @@ def phrase_scores(token_logits: Tensor, phrase_of_token: Tensor, pool: str = "me
     Args:
         token_logits: (Q, T).
         phrase_of_token: (T,) int64, to which phrase a word belongs, from 0; -1: no word.
-        pool: "max": the best word counts, as in the paper's code, and so a red sphere may pass for a red cone where the
-            model doubts one word alone; "min": the worst word counts; "mean": all do.
+        pool: "max": the best word counts, as in the authors' demo; "min": the worst word counts; "mean": all do, as in
+            their evaluation on COCO.
 
     Returns:
         (Q, P) in 0..1.

@@ -422,6 +422,6 @@ def _frozen(paper: Axes, y: float) -> None:
     left, right = _left(2), _left(5) + SIDE
     paper.plot((left, right), (y, y), ":", color=OLD, linewidth=1.6)
     paper.text(
-        (left + right) / 2, y, "SAM learned before, without words: no gradient reaches it", ha="center", va="center",
+        (left + right) / 2, y, "SAM learned before: no gradient reaches it", ha="center", va="center",
         fontsize=7.5, color=INK, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
     )  # fmt: skip

@@ -4,6 +4,7 @@
 from collections.abc import Sequence, Set
 
 import matplotlib.pyplot as plt
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -12,9 +13,10 @@ from torch import Tensor
 
 from lib.datasets.toyworld.scene import CLASSES, COLOURS
 from lib.viz.basics.draw import panels
-from lib.viz.detection.boxes import box_patch, check_boxes, class_colour, place_tags, show_picture, thin_boxes
+from lib.viz.detection.boxes import box_patch, check_boxes, place_tags, show_picture, thin_boxes
 from lib.viz.masks.instances import paint_mask
 
+LINE = "white"  # boxes and edges of masks, as no phrase's colour is to be taken for a thing's
 SILENT = "#6A6A6A"  # phrases that found nothing
 RIGHT, WRONG, MISSED = "#009E73", "#E69F00", "white"  # labels, and things without one (colours of Okabe & Ito 2008)
 HELD = "#D55E00"  # the frame of a pair that is held out
@@ -30,7 +32,9 @@ def draw_phrases(
     title: str = "",
     size: float = 4.6,
 ) -> Figure:
-    """What was found: boxes and masks, a colour for each phrase; below the picture, phrases that found nothing.
+    """What was found: boxes, with their phrases, and masks; below the picture, what found nothing.
+
+    Phrases speak of colours, so nothing is painted over: all is grey, and things in their masks keep their own colours.
 
     Args:
         image: (3, H, W) floats 0..1.
@@ -44,18 +48,24 @@ def draw_phrases(
     """
     boxes = _check_found(len(phrases), boxes, labels, {"scores": scores, "masks": masks})
     figure, (axis,) = panels(1, 1, size, image.shape[-2] / image.shape[-1])
-    show_picture(axis, image, title, dim=0.4)
-    colours = [class_colour(1 + label) for label in labels.tolist()]
-    if masks is not None:
-        for mask, colour in zip(masks.detach().cpu().bool(), colours, strict=True):
-            paint_mask(axis, mask, colour, opacity=0.45)
-    for box, colour in zip(boxes, colours, strict=True):
-        box_patch(axis, box, colour, width=1.6)
+    masks = None if masks is None else masks.detach().cpu().bool()
+    show_picture(axis, image if masks is None else revealed(image, masks), title)
+    for mask in () if masks is None else masks:
+        paint_mask(axis, mask, LINE, opacity=0.0)
+    for box in boxes:
+        box_patch(axis, box, LINE, width=1.4)
     axis.set(xlim=(0, image.shape[-1]), ylim=(image.shape[-2], 0))
     said = [f"{phrases[label]} {score:.2f}" for label, score in zip(labels.tolist(), scores.tolist(), strict=True)]
-    place_tags(axis, boxes, said, colours, size)
+    place_tags(axis, boxes, said, [LINE] * len(said), size)
     _legend(figure, phrases, labels)
     return figure
+
+
+def revealed(image: Tensor, masks: Tensor) -> Tensor:
+    """A picture (3, H, W), 0..1, in grey, but for the pixels of masks (N, H, W) bool, which keep their colours."""
+    image = image.detach().cpu()
+    grey = 0.3 + 0.4 * image.mean(dim=0, keepdim=True)  # (1, H, W)
+    return torch.where(masks.any(0), image, grey)  # (3, H, W)
 
 
 def _check_found(count: int, boxes: Tensor, labels: Tensor, others: dict[str, Tensor | None]) -> Tensor:
@@ -71,17 +81,16 @@ def _check_found(count: int, boxes: Tensor, labels: Tensor, others: dict[str, Te
 
 
 def _legend(figure: Figure, phrases: Sequence[str], labels: Tensor) -> None:
-    """Each phrase in its colour with how often it was found, and in grey what found nothing."""
+    """Below the picture each phrase, with how often it was found, and in grey what found nothing."""
     counts = [int((labels == place).sum()) for place in range(len(phrases))]
-    found = [place for place, count in enumerate(counts) if count]
-    silent = [phrase for phrase, count in zip(phrases, counts, strict=True) if not count]
-    handles = [Line2D([], [], color=class_colour(1 + place), linewidth=5) for place in found]
-    names = [f"{phrases[place]} × {counts[place]}" if counts[place] > 1 else phrases[place] for place in found]
-    handles += [Line2D([], [], color="none") for _ in silent]
-    names += [f"not found: {phrase}" for phrase in silent]
-    legend = figure.legend(handles, names, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
-    for text in legend.get_texts()[len(found) :]:
-        text.set_color(SILENT)
+    pairs = sorted(zip(phrases, counts, strict=True), key=lambda pair: not pair[1])  # found ones first
+    names = [f"{phrase} × {count}" if count else f"not found: {phrase}" for phrase, count in pairs]
+    handles = [Line2D([], [], color="none") for _ in names]
+    legend = figure.legend(
+        handles, names, loc="outside lower center", ncols=2, frameon=False, fontsize=9, handlelength=0
+    )
+    for text, (_, count) in zip(legend.get_texts(), pairs, strict=True):
+        text.set_color("black" if count else SILENT)
 
 
 def draw_pairs(pairs_held_out: Set[tuple[str, str]], counts: Tensor, size: float = 6.4) -> Figure:

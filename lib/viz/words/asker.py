@@ -7,25 +7,33 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import ipywidgets
+import numpy as np
 import torch
 import traitlets
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import binary_erosion
 from torch import Tensor
 
 from lib.layers.text_encoder import split_caption
 from lib.models.grounding import GroundingDINO
 from lib.models.sam import Sam
 from lib.models.sam_predictor import SamPredictor
+from lib.viz.basics.draw import to_pixels
 from lib.viz.basics.picture_widget import PictureWidget
-from lib.viz.detection.boxes import class_colour, ink_on
-from lib.viz.engine.everything import counted, paint_everything
+from lib.viz.engine.everything import counted
 from lib.viz.explorer.still import FONT
 from lib.viz.prompts.paint import DENSITY, RIM
-from lib.viz.words.answers import SILENT, draw_phrases
+from lib.viz.words.answers import LINE, SILENT, draw_phrases, revealed
 
 LEAST = 0.05  # score: what is less sure is never shown
-SIDE, LIST, LINE, LETTERS = 576, 400, 34, 19  # pixels: longer side of the picture, width of the list, a line, letters
+SIDE, LIST, LINE_HIGH, LETTERS = (
+    576,
+    400,
+    34,
+    19,
+)  # pixels: the picture's longer side, the list's width, a line, letters
+INK = "#202020"
 Span = tuple[float, float, float, float]  # left, top, right, bottom
 
 
@@ -167,43 +175,53 @@ def _nothing() -> dict[str, Tensor]:
 
 
 def sheet(image: Tensor, found: Found) -> Image.Image:
-    """The picture with masks, boxes and scores, and a list of the phrases beside it, as pixels."""
-    colours = [class_colour(1 + label) for label in found.labels.tolist()]
-    picture = Image.fromarray(paint_everything(image, found.masks, colours))
-    picture.thumbnail((SIDE, SIDE))
+    """The picture, grey but for what was found, with boxes, phrases and scores; beside it a list of all phrases."""
+    picture = _outlined(image, found.masks)
     scale, font = picture.width / image.shape[-1], ImageFont.truetype(FONT, LETTERS)
     pen = ImageDraw.Draw(picture)
     taken: list[Span] = []
     spans = [tuple(scale * side for side in box) for box in found.boxes.tolist()]
-    for (left, top, right, bottom), colour in zip(spans, colours, strict=True):
-        for rim, width, ink in ((2, 7, "#202020"), (0, 3, colour)):
+    for left, top, right, bottom in spans:
+        for rim, width, ink in ((2, 7, INK), (0, 3, LINE)):
             far = max(right, left + 1) + rim, max(bottom, top + 1) + rim
             pen.rectangle((left - rim, top - rim, *far), outline=ink, width=width)
-    for span, score, colour in zip(spans, found.scores.tolist(), colours, strict=True):
-        words = f"{score:.2f}"
+    for span, score, label in zip(spans, found.scores.tolist(), found.labels.tolist(), strict=True):
+        words = f"{found.phrases[label]} {score:.2f}"
         spot = free_spot(span, (pen.textlength(words, font) + 8, LETTERS + 6), picture.size, taken)
         taken.append(spot)
-        pen.rectangle(spot, fill=colour, outline="#202020")
-        pen.text((spot[0] + 4, spot[3] - 5), words, fill=ink_on(colour), font=font, anchor="ls")
+        pen.rectangle(spot, fill=LINE, outline=INK)
+        pen.text((spot[0] + 4, spot[3] - 5), words, fill=INK, font=font, anchor="ls")
     drawn = Image.new(
-        "RGB", (SIDE + LIST + 3 * RIM, max(picture.height, LINE * (len(found.phrases) + 1)) + 2 * RIM), "white"
+        "RGB", (SIDE + LIST + 3 * RIM, max(picture.height, LINE_HIGH * (len(found.phrases) + 1)) + 2 * RIM), "white"
     )
     drawn.paste(picture, (RIM, RIM))
     _list(ImageDraw.Draw(drawn), found, font)
     return drawn
 
 
+def _outlined(image: Tensor, masks: Tensor) -> Image.Image:
+    """The picture as `revealed`, with a line along the edges of masks, SIDE pixels on its longer side."""
+    picture = Image.fromarray(to_pixels(revealed(image, masks)))
+    times = max(1, SIDE // max(picture.size))  # pixels of small pictures stay squares
+    picture = picture.resize((times * picture.width, times * picture.height), Image.Resampling.NEAREST)
+    pixels = np.array(picture)
+    for mask in masks.numpy():
+        large = mask.repeat(times, axis=0).repeat(times, axis=1)
+        pixels[large & ~binary_erosion(large, iterations=2)] = 255
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((SIDE, SIDE))
+    return picture
+
+
 def _list(pen: ImageDraw.ImageDraw, found: Found, font: ImageFont.FreeTypeFont) -> None:
-    """Each phrase with its colour and how often it was found, in grey what found nothing."""
+    """Each phrase with how often it was found, in grey what found nothing."""
     left = SIDE + 2 * RIM
     said = counted(len(found.masks)) if found.phrases else "type what is to be found"
-    pen.text((left, RIM + 22), said, fill="#202020", font=font, anchor="ls")
+    pen.text((left, RIM + 22), said, fill=INK, font=font, anchor="ls")
     for place, phrase in enumerate(found.phrases):
-        count, foot = int((found.labels == place).sum()), RIM + 22 + LINE * (place + 1)
-        if count:
-            pen.rectangle((left, foot - 17, left + 18, foot + 1), fill=class_colour(1 + place), outline="#202020")
-        words = f"{phrase} × {count}" if count > 1 else phrase if count else f"{phrase}: nothing"
-        pen.text((left + 28, foot), words, fill="#202020" if count else SILENT, font=font, anchor="ls")
+        count, foot = int((found.labels == place).sum()), RIM + 22 + LINE_HIGH * (place + 1)
+        words = f"{phrase} × {count}" if count else f"{phrase}: nothing"
+        pen.text((left, foot), words, fill=INK if count else SILENT, font=font, anchor="ls")
 
 
 def free_spot(span: Span, size: tuple[float, float], paper: tuple[int, int], taken: Sequence[Span]) -> Span:

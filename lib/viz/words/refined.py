@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lib.viz.basics.draw import panels
-from lib.viz.detection.boxes import box_patch, check_boxes, class_colour, show_picture, thin_boxes
+from lib.viz.detection.boxes import box_patch, check_boxes, show_picture, thin_boxes
 
 COLUMNS = 5
 
@@ -14,7 +14,7 @@ COLUMNS = 5
 def draw_refined(image: Tensor, layers: Sequence[Tensor], titles: Sequence[str], size: float = 1.95) -> Figure:
     """The boxes of the same queries after the selection and after each decoder layer, side by side.
 
-    A query has the same colour in all pictures. Where its box was in the picture before is dotted.
+    Where a box was in the picture before is dotted.
 
     Args:
         image: (3, H, W) floats 0..1.
@@ -36,10 +36,9 @@ def draw_refined(image: Tensor, layers: Sequence[Tensor], titles: Sequence[str],
     figure, axes = panels(len(shown), COLUMNS, size, image.shape[-2] / image.shape[-1])
     for number, (axis, boxes, title) in enumerate(zip(axes, shown, titles, strict=True)):
         show_picture(axis, image, title, dim=0.4)
-        for query, box in enumerate(boxes):
-            colour = class_colour(1 + query)
-            if number:
-                thin_boxes(axis, shown[number - 1][query : query + 1], colour, 1.3, 1.0, ":")
-            box_patch(axis, box, colour, width=1.6)
+        if number:
+            thin_boxes(axis, shown[number - 1], "white", 1.3, 1.0, ":")
+        for box in boxes:
+            box_patch(axis, box, "white", width=1.4)
         axis.set(xlim=(0, image.shape[-1]), ylim=(image.shape[-2], 0))
     return figure

@@ -6,14 +6,12 @@ import io
 import numpy as np
 import pytest
 import torch
-from matplotlib.colors import to_rgb
 from PIL import Image
 
 from lib.datasets.toyworld.pairs import WORDS
 from lib.models.grounding import grounding_small
 from lib.models.sam import sam_small
 from lib.training.data_engine import masks_in_boxes
-from lib.viz.detection.boxes import class_colour
 from lib.viz.words.asker import LEAST, Asker, Found, free_spot, sheet
 
 IMAGE = torch.rand(3, 96, 96, generator=torch.Generator().manual_seed(0))
@@ -108,14 +106,16 @@ def test_a_picture_of_any_size_can_be_asked(model, sam):
     assert asker.found.masks.shape[1:] == (40, 72) and len(asker.found.masks) == len(asker.found.boxes) > 0
 
 
-def test_the_sheet_has_boxes_in_the_colour_of_their_phrase_and_grey_words():
-    found = Found(
-        ("cone", "sphere"), torch.tensor([[24.0, 24, 72, 72]]), torch.tensor([0.5]), torch.tensor([1]),
-        torch.zeros(1, 96, 96, dtype=torch.bool),
-    )  # fmt: skip
-    pixels = np.asarray(sheet(IMAGE, found)).astype(int)
-    colour = (255 * np.array(to_rgb(class_colour(2)))).round()
-    assert (pixels[9 + 6 * 48, 9 + 6 * 24 + 1] == colour).all(), "the left line of the box, six pixels for one"
+def test_the_sheet_shows_what_is_found_in_its_own_colours():
+    masks = torch.zeros(1, 96, 96, dtype=torch.bool)
+    masks[0, 40:60, 40:60] = True
+    boxes, phrases = torch.tensor([[24.0, 24, 72, 72]]), ("cone", "sphere")
+    pixels = np.asarray(sheet(IMAGE, Found(phrases, boxes, torch.tensor([0.5]), torch.tensor([1]), masks))).astype(int)
+    assert (pixels[9 + 6 * 48, 9 + 6 * 24 + 1] == 255).all(), "the left line of the box, six pixels for one"
+    assert (pixels[9 + 6 * 50, 9 + 6 * 40] == 255).all(), "the mask's edge"
+    own = 255 * IMAGE[:, 50, 50].numpy()
+    assert np.abs(pixels[9 + 6 * 50 + 3, 9 + 6 * 50 + 3] - own).max() <= 1, "inside"
+    assert np.ptp(pixels[9 + 6 * 80 + 3, 9 + 6 * 80 + 3]) <= 1, "grey outside"
 
 
 def test_tags_keep_off_the_edge_and_off_each_other():
