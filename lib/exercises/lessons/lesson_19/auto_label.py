@@ -1,27 +1,34 @@
 """What a grounded detector and SAM say of a picture, as labels: only what both agree on, each thing once."""
 
-from collections.abc import Callable
 from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import batched_nms, nms
 from torchvision.ops import box_iou as torchvision_iou
+from torchvision.ops import nms
 
 from lib.exercises.engine.box_pictures import compare_boxes
 from lib.exercises.engine.exercise import Case, Exercise, Mistake
 from lib.exercises.engine.inputs import boxes_of, different_scores, random_classes, random_uniform
 from lib.exercises.engine.kinds import Kind
+from lib.exercises.lessons.lesson_19._ways_to_label import (
+    ANY,
+    SINGLE,
+    UNCLEAR,
+    USUAL,
+    Labels,
+    opened,
+    some_of_all,
+    suppressed_first,
+    with_bounds,
+)
 from lib.ops.boxes import box_iou
 from lib.ops.masks import masks_to_boxes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Labels = tuple[Tensor, Tensor]  # boxes (K, 4), labels (K,)
 
 
 def auto_label(
@@ -29,13 +36,10 @@ def auto_label(
 ) -> Labels:
     """The course's own, as in `lib.training.grounding.auto_label`."""
     sure = ((scores >= threshold) & masks.flatten(1).any(1)).nonzero()[:, 0]  # (S,)
-    sure = sure[box_iou(boxes[sure], around(masks[sure])).diagonal() >= agree]
+    tight = masks_to_boxes(masks[sure]) + torch.tensor([0, 0, 1, 1])
+    sure = sure[box_iou(boxes[sure], tight).diagonal() >= agree]
     kept = sure[nms(boxes[sure], scores[sure], same)]  # (K,)
     return boxes[kept], labels[kept]
-
-
-def around(masks: Tensor, more: tuple[int, int, int, int] = (0, 0, 1, 1)) -> Tensor:
-    return masks_to_boxes(masks) + torch.tensor(more)
 
 
 # --- cases ------------------------------------------------------------------------------------------------------------
@@ -110,148 +114,9 @@ def one_by_one(
 
 # --- mistakes ---------------------------------------------------------------------------------------------------------
 
-Test = Callable[[Tensor, float], Tensor]  # values (n,) and a bound -> (n,) bool
-Things = dict[str, Tensor]  # boxes, scores, labels, masks; and tight, from masks
-
-
-def never_asked(values: Tensor, bound: float) -> Tensor:
-    return torch.ones(len(values), dtype=torch.bool)
-
-
-def with_its_own(things: Things) -> Tensor:
-    return box_iou(things["boxes"], things["tight"]).diagonal()
-
-
-def best_first(things: Things, same: float) -> Tensor:
-    return nms(things["boxes"], things["scores"], same)
-
-
-def chosen(things: Things, which: Tensor) -> Things:
-    return {name: part[which] for name, part in things.items()}
-
-
-def opened(
-    boxes: Tensor,
-    scores: Tensor,
-    labels: Tensor,
-    masks: Tensor,
-    threshold: float,
-    same: float,
-    agree: float,
-    sure: Test = torch.ge,
-    some: bool = True,
-    tight: Callable[[Tensor], Tensor] = around,
-    fit: Callable[[Things], Tensor] = with_its_own,
-    fits: Test = torch.ge,
-    early: Callable[[Things, float], Tensor] = lambda things, same: torch.arange(len(things["boxes"])),
-    different: Callable[[Things, float], Tensor] = best_first,
-    told: tuple[str, int, int] = ("boxes", 2, 2),
-) -> Labels:
-    """`auto_label` with its decisions open.
-
-    Args:
-        sure, fits: the tests of the scores, and of what `fit` says. some: whether empty masks are dropped.
-        tight: from masks to boxes around them. early: what else is dropped before `fits`.
-        different: which are kept in the end. told: which boxes are returned, and of which list they and the labels are:
-            0 is that of all N, 1 what passed the first tests, 2 what fits its mask.
-    """
-    things = {"boxes": boxes, "scores": scores, "labels": labels, "masks": masks}
-    good = sure(scores, threshold)
-    few = chosen(things, good & masks.flatten(1).any(1) if some else good)
-    few["tight"] = tight(few["masks"])
-    some_left = chosen(few, early(few, same))
-    fewer = chosen(some_left, fits(fit(some_left), agree))
-    kept = different(fewer, same)
-    name, of_boxes, of_labels = told
-    lists = things, few, fewer
-    return lists[of_boxes][name][kept], lists[of_labels]["labels"][kept]
-
-
-def suppressed_first(boxes: Tensor, scores: Tensor, labels: Tensor, masks: Tensor, *given: Any) -> Labels:
-    kept = nms(boxes, scores, given[1])
-    return opened(boxes[kept], scores[kept], labels[kept], masks[kept], *given)
-
-
-def with_any(things: Things) -> Tensor:
-    table = box_iou(things["boxes"], things["tight"])
-    return F.pad(table, (1, 0)).amax(1)  # one more column, as there may be none
-
-
-Way = tuple[str, str, dict[str, Any]]  # a name, words that are true beside others, decisions of `opened`
-
-USUAL: list[Way] = [  # any two of them at once
-    (
-        "NMS for each label alone",
-        "You compare boxes of the same label alone. A thing that answers to two phrases is then labelled twice: "
-        "compare all.",
-        {"different": lambda things, same: batched_nms(things["boxes"], things["scores"], things["labels"], same)},
-    ),
-    (
-        "no NMS",
-        "You drop no box because of another one. Of boxes whose IoU is above `same` only the best may stay.",
-        {"different": lambda things, same: best_first(things, 1.0)},
-    ),
-    (
-        "NMS on the tight boxes",
-        "You compare the tight boxes with each other. Compare those of the detector.",
-        {"different": lambda things, same: nms(things["tight"], things["scores"], same)},
-    ),
-    (
-        "the tight boxes returned",
-        "You return the tight boxes around the masks. They are a second opinion, for the IoU alone: return the "
-        "detector's boxes.",
-        {"told": ("tight", 2, 2)},
-    ),
-    (
-        "last pixel for edge",
-        "The x2 and y2 of your tight boxes are the places of the last pixels. A box ends one further on, and so the "
-        "IoU is another one.",
-        {"tight": partial(around, more=(0, 0, 0, 0))},
-    ),
-    (
-        "NMS before the masks are asked",
-        "You drop boxes for the sake of a better one before you know whether its mask fits. If it does not, both are "
-        "gone. NMS comes last.",
-        {"early": best_first},
-    ),
-]
-UNCLEAR = {"early", "different"}  # of these, one hides the other
-
-SINGLE: list[Way] = [
-    ("score strict", "A score of exactly `threshold` is high enough. Yours drops it.", {"sure": torch.gt}),
-    ("agreement strict", "An IoU of box and mask of exactly `agree` is enough. Yours drops it.", {"fits": torch.gt}),
-    (
-        "an IoU of exactly `same` drops",
-        "Two boxes whose IoU is exactly `same` are two things. Only above it the second one goes.",
-        {"different": lambda things, same: best_first(things, same - 1e-4)},
-    ),
-    ("scores not tested", "You do not test the scores. They must be at least `threshold`.", {"sure": never_asked}),
-    (
-        "agreement not tested",
-        "You do not ask whether a mask fits its box. Their IoU must be at least `agree`.",
-        {"fits": never_asked},
-    ),
-    (
-        "empty masks not dropped",
-        "A mask without any pixel has no box around it, and `masks_to_boxes` says so. Drop empty ones before.",
-        {"some": False},
-    ),
-    (
-        "all numbers of the tight boxes plus 1",
-        "You add 1 to all four numbers of the tight boxes. Only x2 and y2 lie one further on.",
-        {"tight": partial(around, more=(1, 1, 1, 1))},
-    ),
-    (
-        "any mask will do",
-        "A box counts as agreeing if any of the masks fits it. It must be its own: the diagonal of the table of IoUs.",
-        {"fit": with_any},
-    ),
-    (
-        "in the order of the list",
-        "The right ones, but in the order of the list. The best score comes first.",
-        {"different": lambda things, same: best_first(things, same).sort().values},
-    ),
-]
+BOUNDS = ("threshold", "same", "agree")
+TESTS = ("the score", "the IoU of two boxes", "the IoU of a box and its tight box")
+EXCHANGED = [(0, 0, 2), (0, 2, 2), (0, 1, 0), (0, 1, 1), (1, 1, 2), (2, 1, 2)]  # one of the three is another one
 
 OTHERS = "Your {} are those of other things: you look up places of a shortened list in {}. Shorten all lists alike."
 LISTS = ["that of all N", "one that was not shortened by the test of the masks"]
@@ -279,6 +144,17 @@ EXERCISE = Exercise(
     gives=(Kind.BOXES, Kind.CLASSES),
     mistakes=[
         *(Mistake(name, told, wrong=partial(opened, **made)) for name, told, made in [*USUAL, *SINGLE]),
+        *(
+            Mistake(
+                f"{BOUNDS[place]} for {BOUNDS[test]}",
+                f"You use `{BOUNDS[place]}` where `{BOUNDS[test]}` belongs: that is the bound of {TESTS[test]}.",
+                wrong=partial(with_bounds, places=places),
+            )
+            for places in EXCHANGED
+            for test, place in enumerate(places)
+            if test != place
+        ),
+        Mistake("any mask will do, also of a low score", ANY, wrong=some_of_all),
         Mistake("NMS first of all", USUAL[-1][1], wrong=suppressed_first),
         *(
             Mistake(

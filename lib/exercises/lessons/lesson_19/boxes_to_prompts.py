@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from itertools import product
+from math import ceil, floor
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -51,7 +52,7 @@ def cases() -> list[Case]:
         "boxes of the whole picture, and larger": (
             torch.tensor([[0.5, 0.5, 1, 1], [0.5, 0.5, 1.5, 1.25]]),
             (50, 70),
-            112,
+            100,
         ),
         "boxes outside of the picture": (outside, (21, 35), 50),
         "all lengths are 4": (scattered(4, 4), (4, 4), 4),
@@ -95,6 +96,19 @@ def cut(corners: Tensor, ends: Sides) -> Tensor:
     return torch.minimum(corners.clamp(min=0), torch.tensor(2 * ends))
 
 
+def rounded_sides(size: Size, side: int, how: Callable[[float], int]) -> Sides:
+    width, height = seen_by_sam(size, side)
+    return how(width), how(height)
+
+
+def in_the_middle(corners: Tensor, ends: Sides, size: Size, side: int, edge: bool | None) -> Tensor:
+    """The picture lies in the middle of the square; cut at its edges, or those of the square (False), or not."""
+    margins = torch.tensor([side - end for end in 2 * ends]) / 2
+    if edge:
+        corners = cut(corners, ends)
+    return (corners + margins).clamp(0, side) if edge is False else corners + margins
+
+
 def opened(
     boxes: Tensor,
     size: Size,
@@ -117,6 +131,9 @@ def opened(
     return point(made.reshape(-1, 2, 2)), torch.tensor([types]).repeat(len(boxes), 1)
 
 
+ROUNDED = (
+    "You round the sides of the picture as SAM sees it. Here they need not be whole numbers: leave out the rounding."
+)
 SCALED = "The picture's longer side becomes `side`, and the other one shrinks or grows by the same factor."
 CUT = "A corner is cut at the picture's edges, as SAM sees them."
 
@@ -188,6 +205,10 @@ SCALES: list[Way] = [
         "You scale by side / H. That is right only for pictures that are higher than wide: divide by the longer side.",
         {"scale": lambda size, side: (size[1] * side / size[0], side)},
     ),
+    *(
+        (f"sides {name}", ROUNDED, {"scale": partial(rounded_sides, how=how)})
+        for name, how in (("rounded", round), ("rounded down", floor), ("rounded up", ceil))
+    ),
     (
         "scaled the wrong way",
         "You divide by the factor from the picture to SAM's input, side / max(H, W). Multiply by it.",
@@ -241,6 +262,22 @@ CUTS: list[Way] = [
         "cut at the left and at the top alone",
         "Your corners are never below 0, but they reach past the other two edges. Cut there, too.",
         {"edges": lambda corners, ends, size, side: corners.clamp(min=0)},
+    ),
+    *(
+        (
+            f"picture in the middle, cut at {edge}",
+            "You put the picture in the middle of SAM's square. It lies in the left upper corner: nothing is added.",
+            {"edges": partial(in_the_middle, edge=cut_there)},
+        )
+        for edge, cut_there in (("its edges", True), ("the square", False), ("nothing", None))
+    ),
+    *(
+        (
+            f"cut at sides rounded {name}",
+            ROUNDED,
+            {"edges": lambda corners, ends, size, side, how=how: cut(corners, rounded_sides(size, side, how))},
+        )
+        for name, how in (("down", floor), ("up", ceil))
     ),
     (
         "each corner cut at two edges",

@@ -145,6 +145,7 @@ FITS: list[Way] = [  # a name, words that are true beside others, decisions of `
         {"fit": lambda x, n, bias: x},
     ),
 ]
+TIMES = "You multiply by −∞ where no word is. Below 0 that gives +∞, and 0 · ∞ is NaN. Write −∞ to these places."
 HIDDEN: list[Way] = [
     (
         "`words` not used",
@@ -166,6 +167,7 @@ HIDDEN: list[Way] = [
         "Tokens that are no words get +∞ from you, a probability of 1. Mind the sign.",
         {"hide": lambda logits, words: logits.masked_fill(~words, inf)},
     ),
+    ("times −∞", TIMES, {"hide": lambda logits, words: logits * torch.where(words, 1, -inf)}),
 ]
 RARE: list[Way] = [
     (
@@ -210,6 +212,14 @@ def hidden_before_bias(queries: Tensor, tokens: Tensor, words: Tensor, bias: flo
     return scaled((queries @ tokens.T).masked_fill(~words, 0), queries.shape[1] if root else 1, bias)
 
 
+def multiplied_before_bias(queries: Tensor, tokens: Tensor, words: Tensor, bias: float) -> Tensor:
+    return scaled(queries @ tokens.T * torch.where(words, 1, -inf), queries.shape[1], bias)
+
+
+def tokens_multiplied(queries: Tensor, tokens: Tensor, words: Tensor, bias: float) -> Tensor:
+    return scaled(queries @ (tokens * torch.where(words, 1, -inf)[:, None]).T, queries.shape[1], bias)
+
+
 def tokens_hidden(queries: Tensor, tokens: Tensor, words: Tensor, bias: float) -> Tensor:
     return scaled(queries @ tokens.masked_fill(~words[:, None], -inf).T, queries.shape[1], bias)
 
@@ -251,6 +261,8 @@ EXERCISE = Exercise(
             "divide the inner products by √D.",
             wrong=partial(hidden_before_bias, root=False),
         ),
+        Mistake("times −∞, before the bias", TIMES, wrong=multiplied_before_bias),
+        Mistake("tokens times −∞", TIMES, wrong=tokens_multiplied),
         Mistake(
             "tokens set to −∞",
             "You wrote −∞ into the vectors of tokens that are no words. Times a number below 0 that is +∞, and their "

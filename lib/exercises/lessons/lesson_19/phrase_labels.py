@@ -13,6 +13,7 @@ from lib.exercises.engine.exercise import Case, Exercise, Mistake
 from lib.exercises.engine.inputs import random_values
 from lib.exercises.engine.kinds import Kind
 from lib.exercises.engine.values import in_single_precision
+from lib.exercises.lessons.lesson_19._ways_to_score import SCORES, Score, Way
 from lib.ops.phrases import phrase_scores
 
 Found = tuple[Tensor, ...]  # queries (n,), labels (n,), scores (n,)
@@ -93,7 +94,6 @@ def pair_by_pair(logits: Tensor, phrases: Tensor, threshold: float) -> Found:
 
 # --- mistakes ---------------------------------------------------------------------------------------------------------
 
-Score = Callable[[Tensor, Tensor], Tensor]  # logits, phrases -> (Q, P)
 Choice = Callable[[Tensor, float], Tensor]  # scores (Q, P), threshold -> (Q, P) bool
 Telling = Callable[[Tensor, Tensor, Tensor], Any]  # queries, labels in order of the table; scores (Q, P)
 
@@ -110,29 +110,6 @@ def opened(
     scores = score(logits, phrases)
     queries, labels = choice(scores, threshold).nonzero(as_tuple=True)
     return told(queries, labels, scores)
-
-
-def of_words(pool: Callable[[Tensor], Tensor]) -> Score:
-    """Scores of phrases from what `pool` makes of the logits (Q, n) of a phrase's n words."""
-
-    def scores(logits: Tensor, phrases: Tensor) -> Tensor:
-        columns = [pool(logits[:, phrases == label]) for label in range(int(phrases.max()) + 1)]
-        return torch.stack(columns, 1) if columns else logits.new_zeros(len(logits), 0)
-
-    return scores
-
-
-summed = of_words(lambda words: words.sigmoid().sum(1))
-
-
-def with_its_separator(logits: Tensor, phrases: Tensor) -> Tensor:
-    before = torch.cat([phrases[:1], phrases[:-1]])
-    return phrase_scores(logits, torch.where(phrases < 0, before, phrases))
-
-
-def to_the_last_one(logits: Tensor, phrases: Tensor) -> Tensor:
-    count = int(phrases.max()) + 1
-    return phrase_scores(logits, phrases % count) if count else phrase_scores(logits, phrases)
 
 
 def best_of_row(scores: Tensor, threshold: float, axis: int = 1) -> Tensor:
@@ -166,66 +143,6 @@ def minus_1_too(logits: Tensor, phrases: Tensor, threshold: float, number: bool 
     queries, labels, scores = opened(logits, moved, threshold)
     return queries, labels if number else labels - (moved - phrases)[0], scores
 
-
-Way = tuple[str, str, dict[str, Any]]  # a name, words that are true beside others, decisions of `opened`
-
-SCORES: list[Way] = [
-    (
-        "the best word",
-        "Your score of a phrase is that of its best word. One word in which a thing agrees is not enough: take the "
-        "mean of all its words.",
-        {"score": partial(phrase_scores, pool="max")},
-    ),
-    (
-        "the worst word",
-        "Your score of a phrase is that of its worst word. Take the mean of all its words.",
-        {"score": partial(phrase_scores, pool="min")},
-    ),
-    (
-        "sigmoid of the mean",
-        "You take the mean of the logits, and then the sigmoid. Each word's probability comes first, their mean then.",
-        {"score": of_words(lambda words: words.mean(1).sigmoid())},
-    ),
-    (
-        "a sum of probabilities",
-        "You sum the probabilities of a phrase's words: a longer phrase gets more. Divide by how many words it has.",
-        {"score": summed},
-    ),
-    (
-        "softmax",
-        "You take a softmax over the tokens, so that words compete: two phrases can hardly fit both. Each word is a "
-        "question of its own: sigmoid.",
-        {"score": lambda logits, phrases: of_words(lambda words: words.mean(1))(logits.softmax(1), phrases)},
-    ),
-    (
-        "divided by all tokens",
-        "You divide by T, the number of all tokens. A phrase's mean is over its own words.",
-        {"score": lambda logits, phrases: summed(logits, phrases) / len(phrases)},
-    ),
-    (
-        "divided by all words",
-        "You divide by the number of words in the whole caption. A phrase's mean is over its own words.",
-        {"score": lambda logits, phrases: summed(logits, phrases) / (phrases >= 0).sum()},
-    ),
-    (
-        "separator counted",
-        "You count the separator behind a phrase as one more word, of probability 0. A −1 is no word: leave it out of "
-        "the mean.",
-        {"score": with_its_separator},
-    ),
-    (
-        "separators in the last phrase",
-        "You use −1 as a place, and for Python that is the last one: all separators count as words of the last phrase. "
-        "Leave them out first.",
-        {"score": to_the_last_one},
-    ),
-    (
-        "the last phrase lost",
-        "Your labels never reach the last phrase. Phrases are counted from 0, so there is one more than the largest "
-        "number.",
-        {"score": lambda logits, phrases: phrase_scores(logits, phrases)[:, :-1]},
-    ),
-]
 
 CHOICES: list[Way] = [  # the usual ones first
     ("threshold strict", "A score that is exactly the threshold is enough. Yours drops it.", {"choice": torch.gt}),

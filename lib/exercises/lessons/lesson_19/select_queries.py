@@ -1,6 +1,5 @@
 """Where a detector that reads words begins: the cells that fit some word best, and a square around each."""
 
-from collections.abc import Callable
 from functools import partial
 from itertools import product
 from math import inf
@@ -14,14 +13,28 @@ from lib.exercises.engine.exercise import Case, Exercise, Mistake
 from lib.exercises.engine.inputs import random_values
 from lib.exercises.engine.kinds import Kind
 from lib.exercises.engine.values import in_single_precision
+from lib.exercises.lessons.lesson_19._ways_to_select import (
+    CHOSEN,
+    PLACES,
+    RANKS,
+    SHAPES,
+    Factors,
+    Size,
+    Two,
+    best_first,
+    best_of_columns,
+    first_ones,
+    opened,
+    resized,
+    sorted_best_first,
+    two_words_two_queries,
+    words_for_cells,
+)
 from lib.layers import query_selection
-from lib.ops.boxes import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh
+from lib.ops.boxes import box_cxcywh_to_xyxy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Size = tuple[int, int]  # h, w
-Two = tuple[Tensor, Tensor]  # cells (num_queries,), boxes (num_queries, 4)
 
 
 def select_queries(logits: Tensor, num_queries: int, size: Size, side: float) -> Two:
@@ -75,178 +88,13 @@ def cell_by_cell(logits: Tensor, num_queries: int, size: Size, side: float) -> T
 # --- mistakes ---------------------------------------------------------------------------------------------------------
 
 
-def best_word(logits: Tensor) -> Tensor:
-    return logits.amax(1)
-
-
-def best_first(values: Tensor, number: int) -> Tensor:
-    return values.topk(number).indices
-
-
-def sorted_best_first(values: Tensor, number: int) -> Tensor:
-    return values.argsort(descending=True)[:number]
-
-
-def middles(cells: Tensor, height: int, width: int) -> Tensor:
-    return stacked((cells % width + 0.5) / width, (cells // width + 0.5) / height)
-
-
-def stacked(x: Tensor, y: Tensor) -> Tensor:
-    return torch.stack([x, y], dim=1)  # (num_queries, 2)
-
-
-def squares(xy: Tensor, side: float) -> Tensor:
-    return torch.cat([xy, torch.full_like(xy, side)], dim=1)
-
-
-def opened(
-    logits: Tensor,
-    num_queries: int,
-    size: Size,
-    side: float,
-    rank: Callable[[Tensor], Tensor] = best_word,
-    choose: Callable[[Tensor, int], Tensor] = best_first,
-    place: Callable[[Tensor, int, int], Tensor] = middles,
-    shape: Callable[[Tensor, float], Tensor] = squares,
-) -> Two:
-    """`select_queries` with its decisions open.
-
-    Args:
-        rank: from the logits to a number for each cell. choose: from these to the cells.
-        place: from cells, h and w to middles (N, 2). shape: from these and `side` to boxes.
-    """
-    cells = choose(rank(logits), num_queries)
-    return cells, shape(place(cells, *size), side)
-
-
-def two_words_two_queries(logits: Tensor, num_queries: int, size: Size, side: float, divided: bool = True) -> Two:
-    """The best pairs of cell and word, whosever they are."""
-    best = logits.flatten().topk(num_queries).indices
-    cells = best // logits.shape[1] if divided else best
-    return cells, squares(middles(cells, *size), side)
-
-
-def cut_off(xy: Tensor, side: float) -> Tensor:
-    return box_xyxy_to_cxcywh(box_cxcywh_to_xyxy(squares(xy, side)).clamp(0, 1))
-
-
-def edge_to_edge(cells: Tensor, height: int, width: int) -> Tensor:
-    return stacked(torch.linspace(0, 1, width)[cells % width], torch.linspace(0, 1, height)[cells // width])
-
-
-Way = tuple[str, str, dict[str, Any]]
-
-RANKS: list[Way] = [
-    (
-        "all tokens averaged",
-        "You rank the cells by a mean or a sum over all tokens: with one −∞ among them that is −∞, for all cells "
-        "alike. Their best word counts.",
-        {"rank": lambda logits: logits.mean(1)},
-    ),
-    (
-        "softmax over the words",
-        "You took a softmax over the words of a cell first. Then a cell that fits all words badly may come first. "
-        "Compare the logits themselves.",
-        {"rank": lambda logits: logits.softmax(1).amax(1)},
-    ),
-    (
-        "0 for −∞",
-        "You put 0 where the logits are −∞. A cell whose words all have logits below 0 then has a separator for its "
-        "best word. Leave −∞ as it is: no word is worse.",
-        {"rank": lambda logits: logits.masked_fill(logits == -inf, 0).amax(1)},
-    ),
-    (
-        "all words averaged",
-        "You rank the cells by the sum or the mean of their words' probabilities. A cell with a cone need not fit "
-        "the sphere, too: its best word counts.",
-        {"rank": lambda logits: logits.sigmoid().sum(1)},
-    ),
-]
-CHOSEN: list[Way] = [
-    (
-        "the worst cells",
-        "You take the cells whose best word fits worst. Sorting goes upwards unless you say `descending=True`.",
-        {"choose": lambda values, number: values.argsort()[:number]},
-    ),
-    (
-        "in the order of the map",
-        "You found the right cells, in the order of the map. Asked is the best one first.",
-        {"choose": lambda values, number: best_first(values, number).sort().values},
-    ),
-    (
-        "the best one last",
-        "You found the right cells, but the best one stands last. It comes first. And for no queries you return all "
-        "cells: `x[-0:]` is the whole of x.",
-        {"choose": lambda values, number: values.argsort()[-number:]},
-    ),
-    (
-        "all for none",
-        "Right, but for no queries you return all cells: `x[-0:]` is the whole of x.",
-        {"choose": lambda values, number: values.argsort()[-number:].flip(0)},
-    ),
-]
-MIDDLE = "The middle of a cell lies half a cell behind its first edge."
-
-PLACES: list[Way] = [
-    (
-        "corners of the cells",
-        f"Your boxes lie around the left upper corners of the cells. {MIDDLE}",
-        {"place": lambda cells, h, w: stacked(cells % w / w, cells // w / h)},
-    ),
-    (
-        "y before x",
-        "Your boxes begin with y. x comes first: the column.",
-        {"place": lambda cells, h, w: middles(cells, h, w).flip(1)},
-    ),
-    (
-        "column by column",
-        "You read the cells column by column. They are numbered row by row: cell 1 lies to the right of cell 0.",
-        {"place": lambda cells, h, w: stacked((cells // h + 0.5) / w, (cells % h + 0.5) / h)},
-    ),
-    (
-        "rows of h cells",
-        "You cut the list of cells into rows of h cells. A row has as many cells as the map is wide.",
-        {"place": lambda cells, h, w: stacked((cells % h + 0.5) / w, (cells // h + 0.5) / h)},
-    ),
-    (
-        "row from h, column from w",
-        "Your columns are right, but you divided by h for the row. A row has w cells: divide by w there, too.",
-        {"place": lambda cells, h, w: stacked((cells % w + 0.5) / w, (cells // h + 0.5) / h)},
-    ),
-    (
-        "h and w exchanged in the end",
-        "You divided the columns by h, and the rows by w. A map is w cells wide and h cells high.",
-        {"place": lambda cells, h, w: stacked((cells % w + 0.5) / h, (cells // w + 0.5) / w)},
-    ),
-    (
-        "cells for shares",
-        "Your middles are counted in cells. Asked are shares of the picture, 0..1: divide by w and by h.",
-        {"place": lambda cells, h, w: stacked(cells % w + 0.5, cells // w + 0.5)},
-    ),
-    (
-        "half a picture for half a cell",
-        f"You added 0.5 after dividing: half a picture. {MIDDLE}",
-        {"place": lambda cells, h, w: stacked(cells % w / w + 0.5, cells // w / h + 0.5)},
-    ),
-    ("from edge to edge", f"Your middles reach from edge to edge of the picture. {MIDDLE}", {"place": edge_to_edge}),
-]
-SHAPES: list[Way] = [
-    (
-        "corners returned",
-        "You return two corners. Asked are the middle, width and height.",
-        {"shape": lambda xy, side: box_cxcywh_to_xyxy(squares(xy, side))},
-    ),
-    (
-        "corner and size",
-        "You return the left upper corner and the size. The *middle* comes first.",
-        {"shape": lambda xy, side: squares(xy - side / 2, side)},
-    ),
-    (
-        "cut off at the picture's edge",
-        "You cut off what reaches out of the picture. Here every box is `side` wide and high, at the edge, too.",
-        {"shape": cut_off},
-    ),
-]
+RESIZED: dict[str, Factors] = {
+    "divided by w and by h": lambda h, w: (1 / w, 1 / h),
+    "divided by h and by w": lambda h, w: (1 / h, 1 / w),
+    "divided by w": lambda h, w: (1 / w, 1 / w),
+    "divided by max(h, w)": lambda h, w: (1 / max(h, w), 1 / max(h, w)),
+    "times w and h": lambda h, w: (w, h),
+}
 
 
 def draw_boxes(got: Any, expected: Two, case: Case) -> "Figure | None":
@@ -276,7 +124,33 @@ EXERCISE = Exercise(
         ),
         *(  # cells that are alike come in another order
             Mistake(f"{name}; by sorting", told, wrong=partial(opened, **made, choose=sorted_best_first))
-            for name, told, made in RANKS[:-1]
+            for name, told, made in RANKS[:-2]
+        ),
+        *(
+            Mistake(
+                f"side {done}",
+                f"Your width and height are `side` {done}. `side` is a share of the picture already.",
+                wrong=partial(resized, factors=factors),
+            )
+            for done, factors in RESIZED.items()
+        ),
+        *(
+            Mistake(
+                f"best of columns, {how}; {what}",
+                "You take the maximum over the cells, for each token. Take it over the tokens, for each cell: axis 1.",
+                wrong=partial(best_of_columns, choose=choose, word=what == "words"),
+            )
+            for how, choose in (("topk", best_first), ("sorted", sorted_best_first), ("unsorted", first_ones))
+            for what in ("cells", "words")
+        ),
+        *(
+            Mistake(
+                f"words for cells{how}",
+                "Your numbers are those of *words*: `argmax(1)`, or `max(1).indices`. Asked are the cells whose best "
+                "words' values are highest.",
+                wrong=partial(words_for_cells, choose=choose),
+            )
+            for how, choose in (("", best_first), (", the first ones", first_ones))
         ),
         Mistake(
             "a cell twice",

@@ -142,6 +142,18 @@ def last_left_out(ids: Tensor, separator: int) -> Two:
     return hidden[finished][:, finished], places[finished]
 
 
+def as_the_authors(ids: Tensor, separator: int, first: bool, last: bool, turned: bool = False) -> Two:
+    """Their code, where the `first` token is [CLS] and the `last` one [SEP]; what is in no block sees itself alone."""
+    seen, places = torch.eye(len(ids), dtype=torch.bool), torch.zeros_like(ids)
+    before = 0 if first else -1
+    for end in (ids == separator).nonzero()[:, 0].tolist():
+        if not (last and end == len(ids) - 1):
+            seen[before + 1 : end + 1, before + 1 : end + 1] = True
+            places[before + 1 : end + 1] = torch.arange(end - before)
+        before = end
+    return seen if turned else ~seen, places
+
+
 def besides(which: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     return lambda ends: other_phrase(ends) | which(ends)
 
@@ -232,6 +244,29 @@ COUNTED: list[Way] = [
         "separator.",
         from_1_after_first,
     ),
+    (
+        "places counted backwards",
+        "Your places count back from the end of a phrase. Its *first* token has place 0.",
+        lambda ends: (~other_phrase(ends)).triu(1).sum(1),
+    ),
+]
+CLS = (
+    "You let the first token see itself alone, as if it were [CLS] in the authors' code. It is one of the first phrase."
+)
+SEP = (
+    "You let the tokens of the last phrase see themselves alone, at place 0. In the authors' code the last token is "
+    "[SEP]; here the last phrase is one like the others."
+)
+TURNED = "And you return what a token *sees*, as they do: `hidden` is True where it does not."
+UNFINISHED = f"{LAST} You let each of them see itself alone, at place 0."
+COPIED: list[tuple[str, str, dict[str, bool]]] = [
+    ("first and last token apart", f"{CLS} {SEP}", {"first": True, "last": True}),
+    ("first token apart", f"{CLS} {UNFINISHED}", {"first": True, "last": False}),
+    ("last token apart", SEP, {"first": False, "last": True}),
+]
+COPIED += [
+    (f"{name}; visible for hidden", f"{told} {TURNED}", {**made, "turned": True})
+    for name, told, made in (*COPIED, ("blocks alone", UNFINISHED, {"first": False, "last": False}))
 ]
 BLOCKS = (
     f"You fill in a block of tokens for each separator, but the block ends before it. {LAST} And what has no block "
@@ -267,6 +302,12 @@ EXERCISE = Exercise(
             "separator with the next phrase, in both",
             f"{WITH_NEXT} Its place is the last of that phrase.",
             wrong=partial(opened, see=with_next, count=restarted),
+        ),
+        *(Mistake(name, told, wrong=partial(as_the_authors, **made)) for name, told, made in COPIED),
+        Mistake(
+            "separator 2 fixed",
+            "You look for token 2, whatever `separator` is. In another caption another number ends the phrases.",
+            wrong=lambda ids, separator: opened(ids, SEPARATOR),
         ),
         Mistake("last phrase left out", f"{LAST} In your results these tokens are missing.", wrong=last_left_out),
         Mistake("blocks that end too early", BLOCKS, wrong=partial(opened, see=within_blocks, count=in_blocks)),
