@@ -232,6 +232,22 @@ def test_slips_with_maps(wrong, name):
     assert named(MAPS, wrong) == name
 
 
+def test_too_many_and_too_few_entries_are_said():
+    def kept(values):
+        return values[values > 0]
+
+    signs = (torch.tensor([1.0, -1, 2, 3]), torch.tensor([-2.0, -1, 4, -3]))
+    exercise = Exercise(
+        name="kept",
+        reference=kept,
+        cases=lambda: [Case("signs", (one,), kept(one)) for one in signs],
+        gives=Kind.NUMBERS,
+    )
+    more, fewer = (judge(exercise, wrong) for wrong in (lambda values: values, lambda values: values[values > 2]))
+    assert "too many entries: 4 where there should be 3" in more.explanation, more
+    assert "too few entries: 1 where there should be 3" in fewer.explanation, fewer
+
+
 def test_slips_with_counts_and_places():
     def count(values):
         return len(values)

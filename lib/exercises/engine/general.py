@@ -317,4 +317,7 @@ def _shape(difference: Difference) -> Diagnosis:
 
 def _wrong_shape(difference: Difference) -> Diagnosis:
     yours, ours = (tuple(as_tensor(value).shape) for value in (difference.got, difference.expected))
+    if len(yours) == len(ours) > 0 and yours[1:] == ours[1:]:
+        more = f"{yours[0]} where there should be {ours[0]} (its shape is {yours}, not {ours})"
+        return Diagnosis("wrong shape", f"Your result has too {'many' if yours > ours else 'few'} entries: {more}.")
     return Diagnosis("wrong shape", f"Your result has shape {yours}; the task asks for {ours}.")
