@@ -15,6 +15,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from lib.ops.checks import check_tensor
@@ -185,7 +186,8 @@ def _numpy(where: str, picture: dict[str, Tensor], needed: tuple[str, ...]) -> d
         if name not in picture:
             raise ValueError(f"{where} has {', '.join(picture) or 'no entry'}; expected {', '.join(needed)}")
         check_tensor(f"{where}[{name!r}]", picture[name], "with an entry for each box")
-        array = picture[name].detach().cpu().numpy()
+        values = picture[name].detach().cpu()
+        array = (values.float() if values.dtype == torch.bfloat16 else values).numpy()  # NumPy has no bfloat16
         expected = (len(picture["boxes"]), *{"boxes": (4,), "masks": array.shape[-2:]}.get(name, ()))
         if array.shape != expected:
             raise ValueError(

@@ -156,7 +156,8 @@ def softmax_focal_loss(inputs: Tensor, targets: Tensor, gamma: float = 2.0, redu
         raise ValueError(f"inputs is {tuple(inputs.shape)}, targets {tuple(targets.shape)}; expected (N, K) and (N,)")
     _check_focal(0.0, gamma)
     surprise = F.cross_entropy(inputs, targets, reduction="none")  # (N,)
-    return _reduced(surprise * (1 - (-surprise).exp()) ** gamma, reduction)
+    wrong = (1 - (-surprise).exp()).clamp(min=torch.finfo(surprise.dtype).tiny)  # the slope of 0^gamma may be infinite
+    return _reduced(surprise * wrong**gamma, reduction)
 
 
 def hard_negatives(loss: Tensor, positive: Tensor, ratio: float = 3.0, least: int = 0) -> Tensor:

@@ -130,14 +130,14 @@ class Tracker:
             raise ValueError(f"labels is {tuple(labels.shape)}; expected ({len(features)},), as many as features")
         numbers = torch.zeros(len(features), dtype=torch.int64)  # 0 = not known yet
         known = list(self.tracks)
-        for track in self.tracks.values():
-            track.age += 1
         if known and len(features):
             before = torch.stack([self.tracks[number].feature for number in known])  # (n, ...)
             classes = torch.tensor([self.tracks[number].label for number in known])  # (n,)
             allowed = classes[:, None] == labels.cpu() if self.same_class else None  # (n, m)
             for old, new in self.match(before, features, self.least, allowed).tolist():
                 numbers[new] = known[old]
+        for track in self.tracks.values():  # only now: a frame that was refused has not passed
+            track.age += 1
         for place, (feature, label) in enumerate(zip(features, labels.tolist())):
             if not numbers[place]:
                 self.born += 1

@@ -444,3 +444,10 @@ def test_bad_masks_are_named(predictions, targets, start):
 def test_an_unknown_iou_type_is_named():
     with pytest.raises(ValueError, match="^iou_type is 'keypoints'; expected 'bbox' or 'segm'"):
         average_precision([], [], "keypoints")
+
+
+def test_half_floats_are_taken():
+    boxes, labels = torch.tensor([[0, 0, 10, 10], [20, 20, 28, 28]]), torch.tensor([1, 2])
+    for dtype in (torch.float16, torch.bfloat16):
+        found = {"boxes": boxes.to(dtype), "scores": torch.tensor([0.5, 0.75], dtype=dtype), "labels": labels}
+        assert average_precision([found], [{"boxes": boxes.to(dtype), "labels": labels}])["AP"] == 1

@@ -277,3 +277,11 @@ def test_hard_negatives_of_equal_losses_are_the_earlier_ones(count):
 def test_bad_input_of_focal_losses_is_named(call, named):
     with pytest.raises(ValueError, match=f"^{named}"):
         call()
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+def test_a_sure_right_answer_has_no_softmax_focal_slope(gamma):
+    logits = torch.tensor([[0.0, 100.0], [1.0, 0.0]], requires_grad=True)
+    softmax_focal_loss(logits, torch.tensor([1, 1]), gamma, "sum").backward()
+    assert logits.grad is not None and logits.grad.isfinite().all()
+    assert logits.grad[0].abs().max() < 1e-30 and logits.grad[1, 1] < 0

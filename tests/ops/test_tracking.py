@@ -175,6 +175,15 @@ def frame(*masks_and_labels, size=12):
     return panoptic_of_masks(torch.stack([rest, *masks]), labels, THINGS)
 
 
+def test_a_refused_frame_has_not_passed():
+    tracker = Tracker(max_age=0)
+    tracker.update(E[:2], torch.tensor([1, 1]))
+    with pytest.raises(ValueError, match="^now"):
+        tracker.update(E[:2] * math.nan, torch.tensor([1, 1]))
+    assert [track.age for track in tracker.tracks.values()] == [0, 0]
+    assert tracker.update(E[:2], torch.tensor([1, 1])).tolist() == [1, 2]
+
+
 def test_a_clip_by_hand():
     frames = [frame((0, 1), (6, 2)), frame((7, 2), (1, 1)), frame((2, 1))]
     numbers = track_segments(frames, [mask_features(one) for one in frames], Tracker(match_masks, 0.2))
