@@ -645,7 +645,7 @@ plt.show()
 
 # %% [markdown]
 # **Pairs that were never seen are found, and not much worse than others: AP50 is 0.51, and 0.60 for those that were seen.**
-# The closed-set detector does not find a single one, and cannot: for those five rows every example in training said no.
+# The closed-set detector does not find a single one, and cannot: for those five rows training held no example.
 # On pairs that it knows it is a little better than the one that reads.
 #
 # And this needs sub-sentences.
@@ -656,7 +656,7 @@ plt.show()
 #
 # The detector gives boxes, and SAM (lesson 17) takes boxes.
 # It hears no word: it is given two corners.
-# That is all that *Grounded SAM* adds: no part of either network changes.
+# That is all that *Grounded SAM* adds: two networks in a row.
 #
 # The authors' SAM was trained with 1.1 billion masks.
 # Ours was asked by clicks, boxes and words for parts, things, groups and the ground, and its masks in boxes are poor: an IoU of 0.57.
