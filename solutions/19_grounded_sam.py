@@ -965,6 +965,8 @@ for agree, title in ((0.3, "with SAM's opinion"), (0.0, "without")):
 #
 # Here is Grounded SAM once more, in four functions, with five of yours in their places (the sixth makes labels).
 # What stands between them you know: a trunk (09), attention and box heads (14), SAM (17), and the fusion of section 3.
+#
+# **Read.** A caption becomes tokens; your mask says who sees whom, and where in its phrase each stands.
 
 # %%
 net, segmenter = net.cpu(), segmenter.cpu()             # where your functions make their tensors
@@ -976,7 +978,10 @@ def read_caption(caption: str):
     hidden, places = sub_sentence_mask(text.ids[0], SEPARATOR)  # exercise 2
     return text._replace(hidden=hidden[None], places=places[None])
 
+# %% [markdown]
+# **Enhance.** The trunk makes 144 cells of the picture, and two layers let cells and words look at each other.
 
+# %%
 def enhance(image: torch.Tensor, text):
     """Cells (1, 144, 96) and words (1, T, 96) that looked at each other; padding, places."""
     features, mask, codes = net.backbone(net.transform(image[None]))
@@ -987,7 +992,10 @@ def enhance(image: torch.Tensor, text):
         vision, said = fused.vision, fused.text
     return vision, said, no_cell, codes
 
+# %% [markdown]
+# **Find.** Words choose the cells where queries begin, the decoder looks again, and scores of words become phrases.
 
+# %%
 def find(image: torch.Tensor, caption: str, threshold: float = 0.3):
     """Boxes (n, 4), shares of the picture; phrases (n,); scores (n,)."""
     text = read_caption(caption)
@@ -1003,7 +1011,10 @@ def find(image: torch.Tensor, caption: str, threshold: float = 0.3):
     queries, labels, scores = phrase_labels(logits, text.phrases[0], threshold)                 # 4
     return boxes[-1, 0, queries], labels, scores
 
+# %% [markdown]
+# **Segment.** Each box is two corners for SAM.
 
+# %%
 def segment(image: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
     """A mask for each box: (n, 96, 96) bool."""
     points, types = boxes_to_prompts(boxes, image.shape[1:], segmenter.image_encoder.img_size)  # 5
