@@ -82,12 +82,13 @@ from lib.ops.detection_metrics import average_precision
 from lib.ops.masks import mask_iou, masks_to_boxes
 from lib.ops.nms import nms
 from lib.training.grounding import phrase_truth
-from lib.viz.diagrams.grounded_sam_plan import draw_grounded_sam, look
+from lib.viz.diagrams.grounded_sam_plan import draw_grounded_sam
 from lib.viz.words.answers import draw_labels_judged, draw_pairs
 from lib.viz.words.asker import Asker
 from lib.viz.words.hidden import draw_sub_sentences
 from lib.viz.words.looks import draw_word_fits, draw_word_looks
 from lib.viz.words.refined import draw_refined
+from lib.viz.words.seen import look
 
 # %% [markdown]
 # The whole system, on two of the phrases.

@@ -5,10 +5,8 @@ phrases; below, the picture, which goes to the detector's backbone and to SAM, a
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import matplotlib
-import matplotlib.pyplot as plt
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,68 +14,20 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from lib.layers.text_encoder import split_caption
-from lib.models.grounding import Beginning, GroundingDINO
+from lib.models.grounding import GroundingDINO
 from lib.models.sam import Sam
-from lib.ops.boxes import box_cxcywh_normalized_to_xyxy
-from lib.ops.phrases import phrase_scores
 from lib.timing import milliseconds
 from lib.training.data_engine import masks_in_boxes
 from lib.viz.attention.maps import paint_heat
 from lib.viz.detection.boxes import box_patch, class_colour, ink_on, show_picture, thin_boxes
 from lib.viz.diagrams.panels import Draw, asking, feature_map, picture_stage, shape_of, tile_places, tiles, vectors
-from lib.viz.diagrams.system import (
-    INK,
-    LOSS_COLOURS,
-    NAMES,
-    OLD,
-    WIDTH,
-    WORDS,
-    Loss,
-    Stage,
-    draw_loss,
-    place_stage,
-    slowest,
-    without_times,
-)
+from lib.viz.diagrams.system import INK, OLD, Loss, Stage
+from lib.viz.diagrams.two_rows import TwoRows
 from lib.viz.engine.stability import SCALE
 from lib.viz.masks.instances import paint_mask
+from lib.viz.words.seen import Seen, look
 
 SHOWN = 4  # words, boxes: of so many a drawing shows where they look
-COLUMNS, GAP = 6, 0.28  # stages in a row, and inches between two of them
-TITLE, BAR, TIME, LOSS, WAY, FOOT = 0.52, 0.3, 0.22, 0.22, 0.2, 0.26  # inches: heights, from above to below
-PITCH = WIDTH / COLUMNS
-SIDE = PITCH - GAP
-
-
-class TwoRows(NamedTuple):
-    """What a drawing in two rows needs."""
-
-    upper: tuple[Stage, ...]  # caption, text encoder, enhancer, selection, decoder, answers
-    lower: tuple[Stage, ...]  # picture, backbone; SAM's encoder, prompt encoder, mask decoder, masks
-    losses: tuple[Loss, ...]  # of the upper row
-    title: str
-
-    def draw(self, timed: bool = True) -> Figure:
-        """The drawing, with the times or without them."""
-        if timed:
-            return _draw(self)
-        return _draw(self._replace(upper=tuple(without_times(self.upper)), lower=tuple(without_times(self.lower))))
-
-
-class Seen(NamedTuple):
-    """What the detector thinks of one picture and one caption."""
-
-    phrases: list[str]  # P
-    of_token: Tensor  # (T,) int64, the phrase of each token, -1: no word
-    said: Tensor  # (T, D), tokens as they left the text encoder
-    features: Tensor  # (C, h, w), the backbone's map
-    looks: Tensor  # (T, h, w): where tokens look in the last layer of the enhancer
-    fits: Tensor  # (h, w): how well each cell fits the word that it fits best, 0..1
-    begin: Beginning  # of a batch of one
-    boxes: Tensor  # (1 + layers, Q, 4) xyxy pixels: after the selection and after each decoder layer
-    queries: Tensor  # (n,) which of them answer
-    labels: Tensor  # (n,) and for which phrase
-    milliseconds: dict[str, float]  # by the name of a part
 
 
 def draw_grounded_sam(
@@ -119,54 +69,6 @@ def grounded_sam_plan(model: GroundingDINO, sam: Sam, image: Tensor, caption: st
     )
     title = "Grounded SAM: words and picture become boxes, boxes become masks"
     return TwoRows(_detector_stages(seen, image), _sam_stages(sam, seen, image), losses, title)
-
-
-@torch.no_grad()
-def look(model: GroundingDINO, image: Tensor, caption: str, threshold: float) -> Seen:
-    """What the detector does, step by step, as in its `forward`.
-
-    Raises:
-        ValueError: it pads pictures of this size.
-    """
-    batch, text = model.transform(image[None]), model.text_encoder.tokenize([caption])
-    if batch.tensors.shape[2:] != batch.image_sizes[0]:
-        raise ValueError(f"image is {tuple(image.shape)}, which the model pads; expected sides that need no padding")
-    features, mask, places = model.backbone(batch)  # (1, C, h, w), (1, h, w), (1, D, h, w)
-    start, vision_pos = (x.flatten(2).transpose(1, 2) for x in (model.input_proj_vision(features), places))
-    no_cell, words = mask.flatten(1), text.phrases >= 0  # (1, h·w), (1, T)
-    heard, text_pos = model.text_encoder(text), model.text_encoder.codes(text)  # (1, T, D) each
-
-    def enhance() -> tuple[Tensor, Tensor, Tensor]:
-        vision, said = start, heard
-        for layer in model.encoder:
-            fused = layer(vision, said, no_cell, text.padding, text.hidden, vision_pos, text_pos)
-            vision, said = fused.vision, fused.text
-        return vision, said, fused.text_maps  # (1, h·w, D), (1, T, D), (1, heads, T, h·w)
-
-    vision, said, maps = enhance()
-    begin = model.begin(vision, mask, said, words)
-    queries = begin.content if model.query_embed is None else model.query_embed.weight.expand_as(begin.content)
-    memory = vision, no_cell, vision_pos, said, text.padding
-    states, boxes = model.decoder(queries, begin.boxes, *memory)  # (layers, 1, Q, ...)
-    logits = model.class_embed(states[-1:], said, words)[0, 0]  # (Q, T)
-    scores = phrase_scores(logits, text.phrases[0])  # (Q, P)
-    found, labels = (scores >= threshold).nonzero().unbind(1)  # (n,) each
-    every = torch.cat([begin.boxes, boxes[:, 0]])  # (1 + layers, Q, 4)
-    took = {
-        "text": milliseconds(lambda: model.text_encoder(text)),
-        "backbone": milliseconds(lambda: model.backbone(batch)),
-        "enhancer": milliseconds(enhance),
-        "selection": milliseconds(lambda: model.begin(vision, mask, said, words)),
-        "decoder": milliseconds(lambda: model.decoder(queries, begin.boxes, *memory)),
-        "answers": milliseconds(lambda: model.class_embed(states, said, words)),
-    }
-    return Seen(
-        split_caption(caption), text.phrases[0].cpu(), heard[0].cpu(), features[0].cpu(),
-        maps[0].mean(0).unflatten(1, mask.shape[1:]).cpu(),
-        begin.fit[0].max(1).values.sigmoid().view(mask.shape[1:]).cpu(), begin,
-        box_cxcywh_normalized_to_xyxy(every.flatten(0, 1), (image.shape[1], image.shape[2])).view_as(every).cpu(),
-        found.cpu(), labels.cpu(), took,
-    )  # fmt: skip
 
 
 def _detector_stages(seen: Seen, image: Tensor) -> tuple[Stage, ...]:
@@ -338,90 +240,3 @@ def _blank(axis: Axes) -> None:
     """Where no box was found there is nothing to be seen."""
     axis.text(0.5, 0.5, "no box", ha="center", va="center", fontsize=8, color=OLD)
     axis.set(xlim=(0, 1), ylim=(0, 1), facecolor="white")
-
-
-# the paper
-
-
-def _draw(plan: TwoRows) -> Figure:
-    """Both rows, the losses between them, and the ways from stage to stage."""
-    times = (BAR + TIME) * any(stage.milliseconds is not None for stage in (*plan.upper, *plan.lower))
-    low = FOOT + WAY + WORDS  # where the pictures of the lower row stand
-    judged = low + SIDE + NAMES + times + WAY  # where the losses end
-    high = judged + LOSS * len(plan.losses) + WORDS  # where those of the upper row stand
-    height = high + SIDE + NAMES + times + TITLE
-    figure = plt.figure(figsize=(WIDTH, height), facecolor="white")
-    paper = figure.add_axes((0, 0, 1, 1))  # measured in inches, from the lower left corner
-    paper.set(xlim=(0, WIDTH), ylim=(0, height))
-    paper.axis("off")
-    longest = slowest((*plan.upper, *plan.lower))
-    for row, foot in ((plan.upper, high), (plan.lower, low)):
-        for number, stage in enumerate(row):
-            place_stage(paper, stage, (_left(number), foot), SIDE, longest, BAR)
-        if times:
-            paper.text(
-                GAP / 2, foot + SIDE + NAMES, "how long it takes", va="bottom", fontsize=7.5, color=INK, style="italic"
-            )
-    _ways(paper, high, low, judged - WAY / 2)
-    for place, loss in enumerate(plan.losses):
-        gaps = [(_left(number + 1) - GAP, _left(number)) for number in loss.past]
-        ends, y = (_left(loss.at) + SIDE, _left(loss.back_to)), judged + LOSS * (len(plan.losses) - place - 0.5)
-        draw_loss(paper, loss, ends, y, LOSS_COLOURS[place], gaps)
-    words = "how far the gradient\nof each loss runs back:\nto both encoders, and\nto the backbone below"
-    paper.text(GAP / 2, high - WORDS, words, va="top", fontsize=7.5, color=INK, style="italic", linespacing=1.1)
-    _frozen(paper, FOOT / 2)
-    paper.text(WIDTH / 2, height - 0.06, plan.title, ha="center", va="top", fontsize=10.5)
-    key = "L09 ...: the lesson that built it; orange frame: new; dotted: the gradient passes by"
-    paper.text(WIDTH / 2, height - 0.27, key, ha="center", va="top", fontsize=8, color=INK)
-    return figure
-
-
-def _left(number: int) -> float:
-    """Left edge of a stage's picture, inches."""
-    return number * PITCH + GAP / 2
-
-
-def _ways(paper: Axes, high: float, low: float, between: float) -> None:
-    """All arrows: those within the rows whose pictures stand at `high` and `low`, and those that lead elsewhere."""
-    upper, lower, below = high + SIDE / 2, low + SIDE / 2, low - WORDS - WAY / 2
-    straight = [(number, upper) for number in range(1, COLUMNS)] + [(number, lower) for number in (1, 4, 5)]
-    for number, y in straight:
-        _way(paper, ((_left(number) - GAP, y), (_left(number), y)))
-    under, third = high + 0.2 * SIDE, GAP / 6
-    x = 2 * PITCH - third  # the backbone's map, up to the enhancer
-    _way(paper, ((_left(2) - GAP, lower), (x, lower), (x, under), (_left(2), under)))
-    x, end = PITCH, 2 * PITCH + third  # the picture, to SAM's encoder
-    _way(paper, ((x, lower), (x, below), (end, below), (end, lower), (_left(2), lower)))
-    x, end, under = 3 * PITCH - third, 4 * PITCH, low + 0.2 * SIDE  # SAM's embedding, to its mask decoder
-    _way(paper, ((_left(3) - GAP, lower), (x, lower), (x, below), (end, below), (end, under), (_left(4), under)))
-    right, end = COLUMNS * PITCH - third, 3 * PITCH + third  # boxes, as prompts
-    way = (
-        (_left(COLUMNS) - GAP, upper),
-        (right, upper),
-        (right, between),
-        (end, between),
-        (end, lower),
-        (_left(3), lower),
-    )
-    _way(paper, way)
-    paper.text(
-        4.5 * PITCH, between, "each box that is found is a prompt", ha="center", va="center", fontsize=7.5, color=INK,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
-    )  # fmt: skip
-
-
-def _way(paper: Axes, corners: Sequence[tuple[float, float]]) -> None:
-    """A line around these corners, with an arrow's head at its end."""
-    paper.plot(*zip(*corners[:-1]), color=INK, linewidth=1, solid_joinstyle="miter")
-    look = {"arrowstyle": "-|>", "color": INK, "shrinkA": 0, "shrinkB": 0}
-    paper.annotate("", corners[-1], corners[-2], arrowprops=look)
-
-
-def _frozen(paper: Axes, y: float) -> None:
-    """Below SAM: it learns nothing here."""
-    left, right = _left(2), _left(5) + SIDE
-    paper.plot((left, right), (y, y), ":", color=OLD, linewidth=1.6)
-    paper.text(
-        (left + right) / 2, y, "SAM learned before: no gradient reaches it", ha="center", va="center",
-        fontsize=7.5, color=INK, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
-    )  # fmt: skip

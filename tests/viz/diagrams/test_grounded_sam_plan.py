@@ -9,8 +9,9 @@ from lib.models.grounding import GroundingCriterion, grounding_small
 from lib.models.sam import sam_small
 from lib.training.data_engine import masks_in_boxes
 from lib.viz.detection.boxes import class_colour
-from lib.viz.diagrams.grounded_sam_plan import draw_grounded_sam, grounded_sam_plan, look, tokens_of
+from lib.viz.diagrams.grounded_sam_plan import draw_grounded_sam, grounded_sam_plan, tokens_of
 from lib.viz.diagrams.system import NEW
+from lib.viz.words.seen import look
 from tests.viz.texts import words
 
 IMAGE = torch.rand(3, 96, 96, generator=torch.Generator().manual_seed(0))
@@ -52,21 +53,6 @@ def test_what_is_new_is_framed_and_each_part_says_its_lesson(plan):
 def test_without_times_it_is_lower_and_says_none(plan):
     assert " ms" not in words(plan.draw(timed=False))
     assert plan.draw(timed=False).get_figheight() < plan.draw().get_figheight()
-
-
-def test_the_detector_is_looked_at_as_it_answers(model):
-    seen = look(model, IMAGE, CAPTION, 0.0)
-    with torch.no_grad():
-        output, found = model(IMAGE[None], [CAPTION]), model.predict(IMAGE[None], [CAPTION], 0.0)[0]
-    fits = output["cell_logits"][0].sigmoid().amax(0)  # (h, w)
-    torch.testing.assert_close(seen.fits, fits)
-    assert seen.boxes.shape == (1 + 3, 3, 4) and seen.looks.shape == (6, 12, 12)
-    torch.testing.assert_close(seen.looks.sum((1, 2)), torch.ones(6))
-    answered = seen.boxes[-1][seen.queries]
-    assert len(answered) == len(found["boxes"]) == 3 * 2
-    for label in (0, 1):
-        mine, theirs = answered[seen.labels == label], found["boxes"][found["labels"] == label]
-        torch.testing.assert_close(mine.sort(0).values, theirs.sort(0).values)
 
 
 def test_real_maps_are_inside(plan, sam, model):
