@@ -237,7 +237,7 @@ def sub_sentence_mask(ids: torch.Tensor, separator: int) -> tuple[torch.Tensor, 
     ends = (ids == separator).long()
     phrase = ends.cumsum(0) - ends                  # (T,) how many phrases ended before each token
     hidden = phrase[:, None] != phrase              # (T, T)
-    earlier = (~hidden).tril(-1)                    # (T, T) those of the same phrase that come before
+    earlier = (~hidden).tril(-1)                    # (T, T) those that come before
     return hidden, earlier.sum(1)
     ### END SOLUTION
 
@@ -496,7 +496,7 @@ def phrase_labels(logits: torch.Tensor, phrases: torch.Tensor,
                   threshold: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     ### BEGIN SOLUTION
     numbers = torch.arange(int(phrases.max()) + 1)              # (P,)
-    belongs = (phrases[:, None] == numbers).float()             # (T, P), 1: the word is of the phrase
+    belongs = (phrases[:, None] == numbers).float()             # (T, P), 1: is its word
     scores = logits.sigmoid() @ belongs / belongs.sum(0)        # (Q, P)
     queries, labels = (scores >= threshold).nonzero(as_tuple=True)
     scores, order = scores[queries, labels].sort(descending=True)
@@ -628,7 +628,7 @@ for name, parts in AP50.items():
 assert max(AP50["closed"]["held out"]) == 0
 assert min(AP50["sub-sentence"]["held out"]) > max(AP50["whole caption"]["held out"])
 
-
+# %%
 def draw_bars(rows: dict[str, list[float]], title: str) -> None:
     """The mean of each row as a bar, and its runs as dots."""
     _, axis = plt.subplots(figsize=(6.4, 0.34 * len(rows) + 0.9), layout="constrained")
@@ -639,8 +639,8 @@ def draw_bars(rows: dict[str, list[float]], title: str) -> None:
     axis.set_title(title, fontsize=10)
     axis.invert_yaxis()
 
-# %%
-bars = {f"{name}: {part}": several for name, parts in AP50.items() for part, several in parts.items()}
+
+bars = {f"{name}: {part}": parts[part] for name, parts in AP50.items() for part in parts}
 draw_bars(bars, "pairs that were seen in training, and pairs that were held out")
 plt.show()
 
@@ -952,7 +952,8 @@ def share_labelled(agree: float) -> dict[str, float]:
 
 
 for agree, title in ((0.3, "with SAM's opinion"), (0.0, "without")):
-    print(f"{title:19}", {name: f"≈ {share:.2f}" for name, share in share_labelled(agree).items()})
+    shares = share_labelled(agree)
+    print(f"{title:19}", {name: f"≈ {share:.2f}" for name, share in shares.items()})
 
 # %% [markdown]
 # Yes: of the things of held-out pairs fewer have a right label, although nobody asked for a colour here.
@@ -995,6 +996,7 @@ def enhance(image: torch.Tensor, text):
 
 # %% [markdown]
 # **Find.** Words choose the cells where queries begin, the decoder looks again, and scores of words become phrases.
+# (Numbers at the right are those of your exercises.)
 
 # %%
 def find(image: torch.Tensor, caption: str, threshold: float = 0.3):
